@@ -1,4 +1,4 @@
-//! Where the items of distributed Maps come from, and where their results go.
+//! Stores of the items and results of distributed Maps.
 
 use std::fmt;
 use std::fs::{self, File};
@@ -11,51 +11,51 @@ use serde_json::Value as Json;
 
 use crate::asl;
 
-/// Data by name: what `ItemReader` and `ResultWriter` name with their `Resource`.
+/// A data store by name: the `Resource` of `ItemReader` and `ResultWriter`.
 pub trait DataStore: Send + Sync {
-    /// Opens what these `Parameters` (or `Arguments`) name, for reading. It is called on the shard of the execution that
-    /// has the Map, whose thread also polls the source.
+    /// Opens the data of these `Parameters` (or `Arguments`) for reading. It is called on the shard of the execution
+    /// that has the Map, whose thread also polls the source.
     ///
     /// # Errors
     /// Why it cannot be read.
     fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String>;
 
-    /// Makes a file of this name where these `Parameters` (or `Arguments`) say. Its name may have folders in it. It is
-    /// called, and the sink polled, where [`read`](DataStore::read) is.
+    /// Creates a file of this name at the place of these `Parameters` (or `Arguments`). Its name may have folders in
+    /// it. It is called, and the sink polled, where [`read`](DataStore::read) is.
     ///
     /// # Errors
     /// Why it cannot be written.
     fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Sink>, String>;
 
-    /// How the Map's result says where a file is, and how a manifest says what the folder of all files is.
+    /// A file's place in the Map's result, and the folder of all files in a manifest.
     fn place(&self, arguments: &Json, name: &str) -> Json;
 
-    /// How a manifest says where a file of results is: an object, which gets its `Size` beside.
+    /// A results file's entry in a manifest: an object, to which `Size` is added.
     fn listed(&self, arguments: &Json, name: &str) -> Json {
         self.place(arguments, name)
     }
 }
 
-/// Bytes that are read. What implements [`Read`] is one that never waits.
+/// A source of bytes. Implementations of [`Read`] never wait.
 pub trait Source {
     /// Writes bytes to the beginning of `buffer`, which is not empty, and returns how many; 0 at the end of the data. When
     /// it returns `Pending`, it wakes the task of `context` once there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// What the data is known by, when some of it was read: data of the same version is the same. A Map Run that goes on
-    /// after a restart refuses another.
+    /// The version of the data, when some of it was read: data of the same version is the same. A Map Run that
+    /// continues after a restart refuses another version.
     fn version(&self) -> Option<String> {
         None
     }
 }
 
-/// Where bytes are written. What implements [`Write`] is one that never waits.
+/// A sink of bytes. Implementations of [`Write`] never wait.
 pub trait Sink {
-    /// Takes bytes from the beginning of `bytes`, which is not empty, and says how many. Where it takes none yet, the task
-    /// of `context` is woken when it may take some.
+    /// Takes bytes from the beginning of `bytes`, which is not empty, and returns how many. If it takes none yet, the
+    /// task of `context` is woken when it may take some.
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>>;
 
-    /// Goes on with what was taken and is on its way, without taking more.
+    /// Continues pending writes, without taking more.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -63,7 +63,7 @@ pub trait Sink {
         Ok(())
     }
 
-    /// Nothing more is written: when this is ready, all of it can be read where it was to be written.
+    /// No more is written: when this is ready, all of it can be read at its place.
     fn poll_finish(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
 }
 
@@ -91,7 +91,7 @@ impl<W: Write> Sink for W {
     }
 }
 
-/// Why a store does not read or write: the cause of the Map Run's failure, as it is.
+/// Why a store does not read or write: becomes the cause of the Map Run's failure.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused(pub String);
 
@@ -109,7 +109,7 @@ impl From<Refused> for io::Error {
     }
 }
 
-/// The cause of an error: that of the store, or the error with what was to be done.
+/// The cause of an error: that of the store, or the error with the operation.
 #[cfg(feature = "runtime")]
 pub(crate) fn cause(to_do: &str, error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()) {
@@ -118,7 +118,7 @@ pub(crate) fn cause(to_do: &str, error: &io::Error) -> String {
     }
 }
 
-/// Reads from, and writes to, files below one folder: an extension (`arn:aws:states:::file:read`, `file:write`).
+/// Reads and writes files below one folder: an extension (`arn:aws:states:::file:read`, `file:write`).
 #[derive(Clone, Debug)]
 pub struct Files {
     root: PathBuf,
@@ -138,11 +138,11 @@ impl Files {
         }
     }
 
-    /// The file that `Path` names, with more names behind it. Nothing leads out of the folder.
+    /// The file at `Path`, with further names appended. It never leaves the folder.
     fn path(&self, arguments: &Json, name: &str) -> Result<PathBuf, String> {
         let path = arguments.get("Path").and_then(Json::as_str);
         let path = path.ok_or("The field 'Path' must be a string: a path below the folder of files")?;
-        // An empty name would say that it is a folder.
+        // An empty name would denote a folder.
         let relative = if name.is_empty() { PathBuf::from(path) } else { Path::new(path).join(name) };
         if !asl::stays_below(&relative.to_string_lossy()) {
             return Err(format!("The path '{path}' leads out of the folder of files"));
@@ -150,7 +150,7 @@ impl Files {
         Ok(self.root.join(relative))
     }
 
-    /// Refuses what links lead out of the folder to.
+    /// Refuses links that lead out of the folder.
     fn inside(&self, path: &Path, shown: &Json) -> Result<PathBuf, String> {
         let failed = |error: io::Error| format!("The file {} cannot be opened: {error}", shown["Path"]);
         let real = path.canonicalize().map_err(failed)?;
@@ -193,11 +193,11 @@ impl DataStore for Files {
         let path = self.path(arguments, name)?;
         let failed = |error: io::Error| format!("The file '{name}' cannot be written: {error}");
         let folder = path.parent().unwrap_or(&self.root);
-        // A link in the way would be followed before it could be looked at: the part that exists is looked at first.
+        // Creating the folder would follow a link on the way: the existing part is checked first.
         let known = folder.ancestors().find(|folder| folder.exists()).unwrap_or(&self.root);
         self.inside(known, arguments)?;
         fs::create_dir_all(folder).map_err(failed)?;
-        // What is there was written by the same Map Run, in a process before this one.
+        // An existing file was written by the same Map Run, in an earlier process.
         if path.symlink_metadata().is_ok_and(|known| known.is_file()) {
             fs::remove_file(&path).map_err(failed)?;
         }

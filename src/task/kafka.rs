@@ -35,9 +35,9 @@ struct Message {
     partition: Option<i32>,
 }
 
-/// Publishes `{"Topic", "Key", "Value", "Headers", "Partition"}`, of which topic and value must be there: a value that is
-/// text goes out as it is, null as a message without a value, any other as JSON. The result is `{"Topic", "Partition",
-/// "Offset"}`, once the message is as safe as the producer asks for.
+/// Publishes `{"Topic", "Key", "Value", "Headers", "Partition"}`, of which topic and value are required: a text value
+/// is sent unchanged, null as a message without a value, any other as JSON. The result is `{"Topic", "Partition",
+/// "Offset"}`, once the message is acknowledged as the producer is configured.
 ///
 /// Errors: `Kafka.` and librdkafka's name of the error, such as `Kafka.MessageTimedOut`.
 pub fn produce(producer: FutureProducer) -> impl AsyncHandler {
@@ -56,7 +56,7 @@ pub fn produce(producer: FutureProducer) -> impl AsyncHandler {
                 });
                 record = record.headers(headers);
             }
-            // While there is no room, it waits as long as the task may take.
+            // Without room, it waits at most as long as the task may take.
             let sent = producer.send(record, Duration::from_secs(300)).await;
             let delivery = sent.map_err(|(error, _)| {
                 let code = error.rdkafka_error_code();

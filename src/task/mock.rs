@@ -11,13 +11,13 @@
 //! }
 //! ```
 //!
-//! What a task that waits for a job or for its token (`.sync`, `.waitForTaskToken`) comes to is preceded by the service's
-//! response, the output of the history's `TaskSubmitted`. Here that is what is returned, or `{}` where something is
-//! thrown; a member `Submitted` beside either, which Step Functions Local does not have, gives another one.
+//! The result of a task that waits for a job or for its token (`.sync`, `.waitForTaskToken`) is preceded by the
+//! service's response, the output of the history's `TaskSubmitted`. Here that is the returned value, or `{}` for a
+//! thrown error; a member `Submitted` beside either, which Step Functions Local does not have, sets another one.
 //!
 //! The keys of a response count the state's invocations within one execution, from 0: retries, loops and iterations
-//! alike. Child executions of a distributed Map are executions of their own. A response is looked at when a test case
-//! that names it is picked, so unfinished ones do no harm.
+//! alike. Child executions of a distributed Map count separately. A response is only checked when a test case that
+//! names it is selected, so unfinished ones do no harm.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -38,15 +38,15 @@ pub enum MockError {
     /// The file is not JSON.
     #[error("the mock configuration is not JSON: {0}")]
     NotJson(String),
-    /// Something in it has another shape than it should have.
+    /// A part of it has the wrong shape.
     #[error("the mock configuration's {place} must be {expected}")]
     Shape {
-        /// Where, such as `MockedResponses/ChargeFails/0-1`.
+        /// The place, such as `MockedResponses/ChargeFails/0-1`.
         place: String,
         /// What it must be.
         expected: &'static str,
     },
-    /// The file does not know the state machine.
+    /// The file does not have the state machine.
     #[error("the mock configuration has no state machine '{0}'")]
     NoStateMachine(String),
     /// The state machine does not have the test case.
@@ -57,7 +57,7 @@ pub enum MockError {
         /// The test case.
         case: String,
     },
-    /// A test case names a response that is not there.
+    /// A test case names a response that does not exist.
     #[error("the mock configuration has no mocked response '{response}', which the state '{state}' names")]
     NoResponse {
         /// The response.
@@ -75,7 +75,7 @@ pub struct MockConfig {
 }
 
 impl MockConfig {
-    /// Reads the file's text.
+    /// Parses the file's text.
     ///
     /// # Errors
     /// When it is not JSON, or not an object with the objects `StateMachines` and `MockedResponses`.
@@ -102,7 +102,7 @@ impl MockConfig {
     /// The answers of one test case.
     ///
     /// # Errors
-    /// When the file has no such machine, test case or response, or it is not of the right shape.
+    /// When the file has no such machine, test case or response, or it has the wrong shape.
     pub fn test_case(&self, machine: &str, case: &str) -> Result<TestCase, MockError> {
         let found =
             self.machines.get(machine).ok_or_else(|| MockError::NoStateMachine(machine.to_owned()))?;
@@ -137,16 +137,16 @@ impl MockConfig {
     }
 }
 
-/// Answers the tasks of executions as a test case says. Invocations are counted per execution.
+/// Answers the tasks of executions according to a test case. Invocations are counted per execution.
 #[derive(Clone, Debug)]
 pub struct TestCase {
     name: String,
     responses: Arc<HashMap<String, Response>>,
-    /// Invocations by state, of each execution, which is known by its seed.
+    /// Invocations by state, of each execution, identified by its seed.
     counts: HashMap<u64, HashMap<String, u64>>,
-    /// Those executions, the oldest first: no more than may be under way at once.
+    /// Those executions, the oldest first: at most as many as may be under way at once.
     counted: VecDeque<u64>,
-    /// States whose tasks are to be mocked, whether they are or not.
+    /// States whose tasks must be mocked.
     to_mock: HashSet<String>,
 }
 
@@ -160,9 +160,9 @@ struct Response {
 struct Step {
     first: u64,
     last: u64,
-    /// JSON text, or what is thrown.
+    /// JSON text, or the thrown error.
     answer: Result<Vec<u8>, Fault>,
-    /// JSON text: what the service says when it takes a job on.
+    /// JSON text: the service's response when it accepts a job.
     submitted: Vec<u8>,
 }
 
@@ -180,13 +180,13 @@ impl TestCase {
         self
     }
 
-    /// Begins to count anew, for the next execution.
+    /// Resets the counts, for the next execution.
     pub fn reset(&mut self) {
         self.counts.clear();
         self.counted.clear();
     }
 
-    /// What is not mocked is a mistake in the mocks, and no Catch of the workflow may hide it: `States.Runtime`.
+    /// A missing mock is a mistake in the mocks, and no Catch of the workflow may hide it: `States.Runtime`.
     fn answer(&mut self, execution: u64, state: &str) -> Result<&Step, Fault> {
         if !self.counts.contains_key(&execution) {
             if self.counted.len() as u64 >= limits::MAP_RUN_CONCURRENCY_MAX

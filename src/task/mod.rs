@@ -1,4 +1,4 @@
-//! Handlers: what a Task state calls.
+//! Handlers of Task states.
 //!
 //! A handler is registered under a resource ARN or a prefix of ARNs. It gets its input as a value in the execution's
 //! arena, or typed through serde, and answers with a value or a [`TaskError`], which Retry and Catch see.
@@ -45,17 +45,17 @@ use crate::program::{Program, StateKind};
 
 /// Answers the tasks of the executions of one driver: [handlers](Handlers), [mocks](mock::TestCase), or a script.
 pub trait Tasks {
-    /// A task starts. The result of [`Answer::Now`] lies in the execution's arena.
+    /// A task starts. The result of [`Answer::Now`] is in the execution's arena.
     fn start(&mut self, program: &Program, execution: &mut Execution, call: &TaskCall) -> Answer;
 
-    /// Whether it answers the tasks of this state. When it does not, an engine that has handlers asks those.
+    /// Whether it answers the tasks of this state. If not, an engine uses its own handlers.
     fn answers(&self, state: &str) -> bool {
         let _ = state;
         true
     }
 }
 
-/// What becomes of a task.
+/// The answer to a task.
 #[derive(Debug)]
 pub enum Answer {
     /// It is done.
@@ -65,15 +65,15 @@ pub enum Answer {
     /// A service has accepted the job and answered with this value (`.sync`, `.waitForTaskToken`). Its result, as JSON
     /// text, is known after so many milliseconds; or it never ends, or the token's holder completes it.
     Submitted(Value, Option<(u64, Result<Vec<u8>, Fault>)>),
-    /// Nothing is ever heard of it.
+    /// It is never answered.
     Never,
 }
 
-/// Longer results are not even read. Those between this and the limit of payloads are refused by the engine, which
-/// knows the words for it.
+/// Longer results are not read at all. Those between this and the limit of payloads are refused by the engine, with
+/// AWS's message.
 const RESULT_BYTES_MAX: usize = 16 << 20;
 
-/// Reads what a task answered, JSON text.
+/// Reads a task's answer, JSON text.
 pub(crate) fn read_answer(
     program: &Program,
     execution: &mut Execution,
@@ -88,7 +88,7 @@ pub(crate) fn read_answer(
     })
 }
 
-/// Reads a task's result, JSON text; `resource` is asked for what it came from.
+/// Reads a task's result, JSON text; `resource` returns where it came from, for errors.
 pub(crate) fn read_result<'p>(
     arena: &mut Arena,
     text: &[u8],
@@ -108,7 +108,7 @@ pub(crate) fn read_result<'p>(
     })
 }
 
-/// Why a result cannot be read, and how it begins: enough to know it by.
+/// Why a result cannot be read, with its beginning for identification.
 #[cold]
 fn unreadable(subject: &str, text: &[u8], error: ReadError) -> String {
     const SHOWN_BYTES: usize = 64;
@@ -121,7 +121,7 @@ fn unreadable(subject: &str, text: &[u8], error: ReadError) -> String {
     format!("{subject} {what}: {error}. It begins with: {shown}{more}")
 }
 
-/// What a handler is called with.
+/// The arguments of a handler.
 #[derive(Debug)]
 pub struct Call<'c> {
     /// The ARN that the state names.
@@ -132,12 +132,12 @@ pub struct Call<'c> {
     pub attempt: u32,
     /// The task's input.
     pub input: Value,
-    /// Holds the input, and takes the result.
+    /// Has the input, and takes the result.
     pub arena: &'c mut Arena,
 }
 
 impl Call<'_> {
-    /// The input as a type of the handler's own.
+    /// The input, deserialized.
     ///
     /// # Errors
     /// `States.TaskFailed` when the input has another shape.
@@ -146,7 +146,7 @@ impl Call<'_> {
             .map_err(|error| TaskError::new(fault::TASK_FAILED, format!("The task's input: {error}")))
     }
 
-    /// A result of the handler's own type, as a value.
+    /// Serializes a result.
     ///
     /// # Errors
     /// `States.TaskFailed` when it cannot be written as JSON.
@@ -158,8 +158,8 @@ impl Call<'_> {
 
 /// The failure of a task: the error name that `Retry` and `Catch` match, and a cause for people.
 ///
-/// Any error becomes one by `?`, under the name `States.TaskFailed`; [`named`](TaskError::named) gives it another. What a
-/// workflow failed with ([`Fault`]) keeps its name. As with `anyhow::Error`, that is why this type is not an error itself.
+/// Any error is converted by `?`, with the name `States.TaskFailed`; [`named`](TaskError::named) gives it another. The
+/// [`Fault`] of a workflow keeps its name. As with `anyhow::Error`, that is why this type is not an error itself.
 ///
 /// ```
 /// use expressway::task::{self, TaskError};
@@ -184,7 +184,7 @@ impl TaskError {
         TaskError { error: error.into(), cause: cause.into() }
     }
 
-    /// For `map_err`: any error becomes one of this name.
+    /// For `map_err`: converts any error into one with this name.
     pub fn named<E: std::error::Error>(name: impl Into<String>) -> impl FnOnce(E) -> TaskError {
         move |error| TaskError::new(name, whole_message(&error))
     }
@@ -207,12 +207,12 @@ impl<E: std::error::Error + 'static> From<E> for TaskError {
     }
 }
 
-/// What an error says, and what the errors it comes from say.
+/// The messages of an error and its sources.
 fn whole_message(error: &dyn std::error::Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
-        // Many errors repeat what they come from.
+        // Many errors repeat their source's message.
         let text = error.to_string();
         if !message.ends_with(&text) {
             message.push_str(": ");
@@ -231,10 +231,10 @@ impl From<TaskError> for Fault {
 
 /// Does a task in line, on the thread that runs the execution. Closures of the right shape are handlers.
 pub trait Handler: Send + Sync {
-    /// Does the task. The result lies in the call's arena.
+    /// Does the task. The result is in the call's arena.
     ///
     /// # Errors
-    /// What the workflow's Retry and Catch are to see.
+    /// The error for the workflow's Retry and Catch.
     fn call(&self, call: &mut Call<'_>) -> Result<Value, TaskError>;
 }
 
@@ -265,8 +265,8 @@ where
     }
 }
 
-/// Calls a handler for a task that `execution` wants started. A panic in it is the task's failure, not ours: it leaves
-/// the arena whole, because values already made in it are never changed.
+/// Calls a handler for a task of `execution`. A panic in it is the task's failure: the arena stays consistent, because
+/// values already made in it are never changed.
 pub(crate) fn call(
     handler: &dyn Handler,
     program: &Program,
@@ -302,8 +302,8 @@ fn bytes_of(value: &serde_json::Value) -> Vec<u8> {
     }
 }
 
-/// `States.Runtime`, which nothing catches, of a task without a handler: a mistake in how the engine is set up, and not
-/// something that happens to workflows.
+/// `States.Runtime`, which is never caught, for a task without a handler: a mistake in the engine's configuration, not
+/// an error of the workflow.
 #[cold]
 pub(crate) fn missing(resource: &str, state: &str, attempt: u32) -> Fault {
     let cause = format!(
@@ -337,7 +337,7 @@ impl Handlers {
         self.put(arn.into(), Arc::new(handler));
     }
 
-    /// Calls `handler` for all resources that begin with `prefix` and have no handler of their own.
+    /// Calls `handler` for all resources with this prefix that have no handler of their own.
     pub fn insert_prefix(&mut self, prefix: impl Into<String>, handler: impl Handler + 'static) {
         self.put_prefix(prefix.into(), Arc::new(handler));
     }
@@ -360,13 +360,13 @@ impl<H: ?Sized> Handlers<H> {
         self.exact.keys().map(String::as_str).chain(self.prefixes.iter().map(|(prefix, _)| prefix.as_str()))
     }
 
-    /// Who does tasks of exactly this resource.
+    /// The handler of exactly this resource.
     #[cfg(feature = "runtime")]
     pub(crate) fn find_exactly(&self, arn: &str) -> Option<&Arc<H>> {
         self.exact.get(arn)
     }
 
-    /// Who does tasks of this resource.
+    /// The handler of this resource.
     pub fn find(&self, arn: &str) -> Option<&Arc<H>> {
         let by_prefix = || self.prefixes.iter().find(|(prefix, _)| arn.starts_with(&**prefix));
         self.exact.get(arn).or_else(|| by_prefix().map(|(_, handler)| handler))

@@ -1,4 +1,4 @@
-//! Tasks that publish to NATS and ask others over it.
+//! Tasks that publish to NATS and send requests over it.
 //!
 //! ```no_run
 //! use expressway::runtime::Engine;
@@ -13,8 +13,8 @@
 //! # Ok(()) }
 //! ```
 //!
-//! Both take `{"Subject", "Payload", "Headers"}`: a payload that is text goes out as it is, any other as JSON; headers are
-//! an object of texts, and may be left out.
+//! Both take `{"Subject", "Payload", "Headers"}`: a text payload is sent unchanged, any other as JSON; headers are an
+//! optional object of texts.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ struct Message {
     payload: Value,
     #[serde(default)]
     headers: BTreeMap<String, String>,
-    /// Of what is published: by which a stream drops what is published twice.
+    /// Of what is published: the id by which a stream drops duplicates.
     #[serde(default)]
     message_id: Option<String>,
     /// Of what is published: whether no acknowledgement is awaited.
@@ -66,10 +66,10 @@ impl Message {
 }
 
 /// Publishes. The result is `{"Stream", "Sequence", "Duplicate"}` of the stream that keeps the message; by its
-/// `"MessageId"`, that drops what is published twice. With `"FireAndForget": true`, no stream has to keep it, and the
-/// result is empty.
+/// `"MessageId"`, the stream drops duplicates. With `"FireAndForget": true`, no stream has to keep it, and the result
+/// is empty.
 ///
-/// Errors: `Nats.NoStream` when no stream listens, `Nats.TimedOut`, `Nats.Unavailable`, `Nats.Refused`.
+/// Errors: `Nats.NoStream` when no stream captures the subject, `Nats.TimedOut`, `Nats.Unavailable`, `Nats.Refused`.
 pub fn publish(client: Client) -> impl AsyncHandler {
     let context = jetstream::new(client.clone());
     asynchronous(move |message: Message| {
@@ -102,8 +102,8 @@ pub fn publish(client: Client) -> impl AsyncHandler {
     })
 }
 
-/// Asks, and waits for the reply until the task's time is over, or the client's own timeout. The result is `{"Payload",
-/// "Headers"}` of the reply; a payload that is not JSON is text.
+/// Sends a request, and waits for the reply until the task times out, or the client's own timeout. The result is
+/// `{"Payload", "Headers"}` of the reply; a payload that is not JSON is text.
 ///
 /// Errors: `Nats.NoResponders` when there is no subscriber, `Nats.TimedOut`, `Nats.Refused`.
 pub fn request(client: Client) -> impl AsyncHandler {

@@ -1,18 +1,18 @@
-//! Panics of what users wrote: caught where it is called, and told to people within reason.
+//! Panics in users' code: caught at the call, and reported at a limited rate.
 //!
 //! A handler that panics in every tenth execution would write a hundred thousand messages a second to standard error,
-//! and wait for each. So the first of a second are shown by whatever panic hook there was, and the others are counted.
+//! and wait for each. So the first ones of a second are shown by the existing panic hook, and the others are counted.
 
 use std::any::Any;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 thread_local! {
-    /// Whether this thread runs what a user wrote.
+    /// Whether this thread runs a user's code.
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Runs what a user wrote; its panic is a value.
+/// Runs a user's code; its panic is a value.
 pub(crate) fn guard<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send>> {
     let before = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));
@@ -20,13 +20,13 @@ pub(crate) fn guard<R>(work: impl FnOnce() -> R) -> Result<R, Box<dyn Any + Send
     result
 }
 
-/// From now on, no more than so many messages are shown in a second, in the whole process.
+/// From now on, at most so many messages are shown in a second, in the whole process.
 #[cfg(feature = "runtime")]
 pub(crate) fn quieten() {
     use std::io::Write;
 
     static ONCE: std::sync::Once = std::sync::Once::new();
-    // The hook cannot be changed by a thread that panics.
+    // A panicking thread cannot change the hook.
     if std::thread::panicking() {
         return;
     }
@@ -39,7 +39,7 @@ pub(crate) fn quieten() {
                 return hook(info);
             }
             let now = begun.elapsed().as_secs();
-            // It is whole between any two statements.
+            // It is consistent between any two statements.
             let mut seen = seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let Some(left_out) = seen.shows(now) else { return };
             drop(seen);
@@ -67,7 +67,7 @@ struct Seen {
 
 #[cfg(feature = "runtime")]
 impl Seen {
-    /// Whether one more is shown, and how many were not before it.
+    /// Whether one more is shown, and how many were suppressed before it.
     fn shows(&mut self, second: u64) -> Option<u64> {
         if second != self.second {
             *self = Seen { second, shown: 0, left_out: self.left_out };

@@ -1,4 +1,4 @@
-//! What the tasks of one state machine may do, where that is less than what their handlers could.
+//! Permissions of one state machine's tasks, where those are fewer than their handlers have.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,13 +9,13 @@ use crate::program::Task;
 /// Asked before a task of a state machine begins: handlers act with the engine's permissions, and the machine's author
 /// may have fewer.
 pub trait Permit: fmt::Debug + Send + Sync {
-    /// Whether it is asked about this task. Looked at once, when the state machine is created.
+    /// Whether it is asked about this task. Called once, when the state machine is created.
     fn concerns(&self, task: &Task) -> bool;
 
-    /// Whether the task may do what its input says.
+    /// Whether the task may do what its input requests.
     ///
     /// # Errors
-    /// The failure of the task that may not.
+    /// The failure of a task without permission.
     fn check(&self, call: &Call<'_>) -> Result<(), TaskError>;
 }
 

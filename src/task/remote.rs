@@ -1,4 +1,4 @@
-//! Handlers whose work takes time: futures, polled by the thread that runs the execution.
+//! Asynchronous handlers: futures, polled by the thread that runs the execution.
 
 use std::any::Any;
 use std::future::Future;
@@ -15,10 +15,10 @@ use super::{Call, TaskError, panicked, panics};
 use crate::fault;
 use crate::program::Task;
 
-/// Does a task in its own time. Made of closures by [`asynchronous`], [`asynchronous_with`] and [`blocking`].
+/// Does a task asynchronously. Made from closures by [`asynchronous`], [`asynchronous_with`] and [`blocking`].
 pub trait AsyncHandler: Send + Sync {
-    /// Asked once for each task of a state machine, when that is created: a handler of many resources may hand out one
-    /// that is made for this task, and then does not do it itself.
+    /// Called once for each task of a state machine, when that is created: a handler of many resources may return a
+    /// separate one for this task, and then does not do it itself.
     ///
     /// # Errors
     /// Why it does not do such tasks; the state machine is refused.
@@ -26,42 +26,42 @@ pub trait AsyncHandler: Send + Sync {
         Ok(None)
     }
 
-    /// Begins the task: reads what it needs of the call, and gives the future that does the work.
+    /// Begins the task: reads what it needs of the call, and returns the future that does the work.
     ///
     /// # Errors
-    /// When it does not even begin.
+    /// When it cannot begin.
     fn begin(&self, call: &Call<'_>, attempt: Attempt) -> Result<TaskFuture, TaskError>;
 
-    /// Whether [`begin`](AsyncHandler::begin) looks at the attempt it is given. If not, it gets an empty one, which
-    /// costs nothing to make.
+    /// Whether [`begin`](AsyncHandler::begin) uses the attempt. If not, it gets an empty one, which costs nothing to
+    /// make.
     fn wants_attempt(&self) -> bool;
 
-    /// Whether it calls servers that the engine's settings do not name: AWS's own, or those that a task names. In a test
+    /// Whether it calls servers that are not in the engine's settings: AWS's own, or those that a task names. In a test
     /// case of a mock configuration such tasks have to be mocked.
     fn calls_out(&self) -> bool {
         false
     }
 
-    /// Whether it looks at the attempt's [idempotency key](Attempt::idempotency_key) only: then it gets the attempt in
+    /// Whether it only uses the attempt's [idempotency key](Attempt::idempotency_key): then it gets the attempt in
     /// durable executions, which have such keys, and an empty one in others.
     fn wants_key(&self) -> bool {
         false
     }
 }
 
-/// The work of a task: a future that comes to JSON text.
+/// The work of a task: a future that resolves to JSON text.
 pub type TaskFuture = Pin<Box<dyn Future<Output = Result<Vec<u8>, TaskError>>>>;
 
-/// One attempt at a task, as its handler sees it. Clones tell of the same attempt.
+/// One attempt at a task, for its handler. Clones represent the same attempt.
 ///
-/// When the workflow has no use for the task any more (its time is over, the execution was aborted, a sibling failed),
-/// the handler's future is dropped. Work it handed to others can ask [`is_cancelled`](Attempt::is_cancelled).
+/// When the workflow no longer needs the task (it timed out, the execution was aborted, a sibling failed), the
+/// handler's future is dropped. Work it passed to others can check [`is_cancelled`](Attempt::is_cancelled).
 #[derive(Clone, Default)]
 pub struct Attempt {
     pub(crate) shared: Option<Arc<Shared>>,
 }
 
-/// What an attempt knows.
+/// The data of an attempt.
 pub(crate) struct Shared {
     pub(crate) execution_arn: String,
     pub(crate) state: String,
@@ -72,15 +72,16 @@ pub(crate) struct Shared {
     /// The visit of the state, when the execution is durable.
     pub(crate) recorded_visit: Option<u32>,
     pub(crate) cancelled: AtomicBool,
-    /// Tells the execution that the task is alive.
+    /// Sends a heartbeat to the execution.
     pub(crate) heartbeat: Box<dyn Fn() + Send + Sync>,
     /// What the service answered when it accepted the job, until that is reported.
     pub(crate) submitted: Mutex<Option<Vec<u8>>>,
 }
 
 impl Attempt {
-    /// The same for every time that this attempt at the task is made, and for no other: the task of a durable execution is
-    /// done once more when the process ended before its result was recorded. None, when the execution is not durable.
+    /// A key that is the same whenever this attempt at the task is made, and unique to it: the task of a durable
+    /// execution is repeated when the process ended before its result was recorded. `None` when the execution is not
+    /// durable.
     pub fn idempotency_key(&self) -> Option<String> {
         let shared = self.shared.as_ref()?;
         let visit = shared.recorded_visit?;
@@ -102,12 +103,12 @@ impl Attempt {
         self.shared.as_ref().map_or("", |shared| &shared.state)
     }
 
-    /// Retries so far: 0 at first.
+    /// Retries so far: 0 in the first attempt.
     pub fn retries(&self) -> u32 {
         self.shared.as_ref().map_or(0, |shared| shared.retries)
     }
 
-    /// When the time for the task is over, in milliseconds since 1970: that of the task, or of the whole execution.
+    /// When the task times out, in milliseconds since 1970: by its own timeout, or that of the whole execution.
     pub fn deadline_ms(&self) -> u64 {
         self.shared.as_ref().map_or(u64::MAX, |shared| shared.deadline_ms)
     }
@@ -122,19 +123,19 @@ impl Attempt {
         self.shared.as_ref().and_then(|shared| shared.trace_header.as_deref())
     }
 
-    /// Whether the workflow has no use for the task any more.
+    /// Whether the workflow no longer needs the task.
     pub fn is_cancelled(&self) -> bool {
         self.shared.as_ref().is_some_and(|shared| shared.cancelled.load(Ordering::Acquire))
     }
 
-    /// Says that the workflow has no use for the task any more.
+    /// Marks that the workflow no longer needs the task.
     pub(crate) fn cancel(&self) {
         if let Some(shared) = &self.shared {
             shared.cancelled.store(true, Ordering::Release);
         }
     }
 
-    /// Says that a service has taken on the task's job (`.sync`), and what it answered, as JSON text: the history's
+    /// Reports that a service has accepted the task's job (`.sync`), with its answer as JSON text: the history's
     /// `TaskSubmitted`. It is reported when the handler's future is polled next; for other tasks it has no effect.
     pub fn submitted(&self, response: Vec<u8>) {
         if let Some(shared) = &self.shared {
@@ -142,13 +143,13 @@ impl Attempt {
         }
     }
 
-    /// What [`submitted`](Attempt::submitted) was called with, once.
+    /// The argument of [`submitted`](Attempt::submitted), once.
     pub(crate) fn take_submitted(&self) -> Option<Vec<u8>> {
         let shared = self.shared.as_ref()?;
         shared.submitted.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Says that the task is alive: its `HeartbeatSeconds` begin anew.
+    /// Sends a heartbeat: the task's `HeartbeatSeconds` begin anew.
     pub fn heartbeat(&self) {
         if let Some(shared) = &self.shared {
             (shared.heartbeat)();
@@ -180,7 +181,7 @@ where
     Closure { function: move |input, _: Attempt| function(input), wants_attempt: false, input: PhantomData }
 }
 
-/// As [`asynchronous`], for a closure that also wants to know which [`Attempt`] it is.
+/// As [`asynchronous`], for a closure that also takes the [`Attempt`].
 pub fn asynchronous_with<I, O, F, R>(function: F) -> impl AsyncHandler
 where
     I: DeserializeOwned,

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use dashmap::DashMap;
 
-/// Why an answer to a task was of no use (API reference, `SendTaskSuccess`).
+/// Why an answer to a task was refused (API reference, `SendTaskSuccess`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TokenError {
@@ -36,7 +36,7 @@ impl<P: Copy> Default for Waiting<P> {
     }
 }
 
-/// Reads a token as the context object shows it.
+/// Parses a token, as in the context object.
 ///
 /// # Errors
 /// When the token is malformed.
@@ -49,7 +49,7 @@ pub fn parse(token: &str) -> Result<u128, TokenError> {
 }
 
 impl<P: Copy> Waiting<P> {
-    /// From now on `token` is good for one answer.
+    /// Makes `token` valid for one answer.
     pub fn insert(&self, token: u128, place: P) {
         self.places.insert(token, (place, false));
     }
@@ -91,22 +91,22 @@ impl<P: Copy> Waiting<P> {
         }
     }
 
-    /// Forgets the tokens of places. Looks at all there are.
+    /// Drops the tokens of places. Visits all tokens.
     pub fn forget(&self, of: impl Fn(&P) -> bool) {
         self.places.retain(|_, (place, _)| !of(place));
     }
 
-    /// How many tokens are good.
+    /// The number of valid tokens.
     pub fn len(&self) -> usize {
         self.places.len()
     }
 
-    /// Whether no token is good.
+    /// Whether no token is valid.
     pub fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
-    /// Offers a task to the workers of an activity; its token must be good already.
+    /// Offers a task to the workers of an activity; its token must be valid already.
     pub fn offer(&self, activity: &str, token: u128, input: Vec<u8>) {
         let activity = self.activity(activity);
         let mut queue = activity.lock();
@@ -124,7 +124,7 @@ impl<P: Copy> Waiting<P> {
         }
     }
 
-    /// Waits for a task of an activity. Dropping the future gives up, and loses nothing.
+    /// Waits for a task of an activity. Dropping the future cancels the wait without losing a task.
     pub fn poll_activity(self: &Arc<Self>, activity: &str) -> Poller<P> {
         Poller { waiting: Arc::clone(self), activity: self.activity(activity), number: None }
     }
@@ -168,7 +168,7 @@ struct Queue {
 
 impl Activity {
     fn lock(&self) -> MutexGuard<'_, Queue> {
-        // The queue is whole between any two statements.
+        // The queue is consistent between any two statements.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -213,7 +213,7 @@ impl<P> Drop for Poller<P> {
         let mut queue = self.activity.lock();
         let waited = queue.pollers.len();
         queue.pollers.retain(|(other, _)| *other != number);
-        // It was woken for a task that it will not take: the next one shall.
+        // It was woken for a task that it will not take: wakes the next one.
         let next = if queue.pollers.len() == waited && !queue.tasks.is_empty() {
             queue.pollers.pop_front()
         } else {

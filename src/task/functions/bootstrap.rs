@@ -1,5 +1,5 @@
-//! What speaks the runtime API for files of Python and JavaScript: a script, which the interpreter finds in a variable of
-//! its environment, so that nothing has to be installed or written to a disk.
+//! Scripts that implement the runtime API for files of Python and JavaScript: passed to the interpreter in an
+//! environment variable, so that nothing has to be installed or written to a disk.
 
 use std::path::Path;
 
@@ -8,13 +8,13 @@ use super::Program;
 const PYTHON: &str = include_str!("bootstrap.py");
 const JAVASCRIPT: &str = include_str!("bootstrap.mjs");
 const VARIABLE: &str = "EXPRESSWAY_BOOTSTRAP";
-/// The variable is taken away, so that what functions start does not see it.
+/// The variable is removed, so that child processes of functions do not see it.
 const RUN_PYTHON: &str =
     "import os; exec(compile(os.environ.pop('EXPRESSWAY_BOOTSTRAP'), '<bootstrap>', 'exec'))";
 const RUN_JAVASCRIPT: &str = "const script = process.env.EXPRESSWAY_BOOTSTRAP; delete process.env.EXPRESSWAY_BOOTSTRAP; \
     await import(`data:text/javascript,${encodeURIComponent(script)}`)";
 
-/// How a file is run as a function, if it is in one of these languages. `folder` is where it runs.
+/// How to run a file as a function, if it is in one of these languages. `folder` is its working directory.
 pub(super) fn program(file: &Path, folder: &Path) -> Option<Program> {
     let text = file.to_string_lossy().into_owned();
     let (program, arguments, script) = match file.extension()?.to_str()? {

@@ -1,4 +1,4 @@
-//! A folder of functions: what in it is one, and how it is run.
+//! Finds the functions in a folder, and how to run them.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{Program, SetupError, bootstrap};
 
-/// The files of a folder that are looked for, in this order, after the executable `bootstrap`.
+/// The names of files that are looked for, in this order, after the executable `bootstrap`.
 const STEMS: [&str; 5] = ["index", "handler", "app", "main", "lambda_function"];
 const EXTENSIONS: [&str; 4] = ["py", "mjs", "js", "cjs"];
 const BOOTSTRAP: &str = "bootstrap";
@@ -15,7 +15,7 @@ const BOOTSTRAP: &str = "bootstrap";
 /// The functions of a folder by name, in the order of their names.
 pub(super) fn functions(folder: &Path) -> Result<Vec<(String, Program)>, SetupError> {
     let unreadable = |error: io::Error| SetupError::Folder(folder.display().to_string(), error);
-    // Processes run in folders of their own.
+    // Processes run in their own folders.
     let folder = fs::canonicalize(folder).map_err(unreadable)?;
     let mut functions = Vec::new();
     for entry in fs::read_dir(&folder).map_err(unreadable)? {

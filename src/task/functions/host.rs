@@ -1,4 +1,4 @@
-//! The thread that hands invocations to processes: for each function a queue, and the processes that take from it.
+//! The thread that dispatches invocations to processes: for each function a queue, and the processes that take from it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +20,7 @@ pub(super) struct Host {
     pub(super) setup: Setup,
     pub(super) watchdog: Watchdog,
     functions: HashMap<String, Rc<Function>>,
-    /// Becomes true when all is to end.
+    /// Becomes true when everything is to end.
     ending: watch::Receiver<bool>,
     /// Processes of all functions.
     processes: Cell<usize>,
@@ -33,10 +33,10 @@ pub(super) struct Function {
     pub(super) program: Program,
     waiting: RefCell<VecDeque<Letter>>,
     waiting_bytes: Cell<usize>,
-    /// An invocation was put into the queue.
+    /// Notified when an invocation was queued.
     pub(super) arrived: Notify,
     processes: Cell<usize>,
-    /// Those of them that will take an invocation from the queue before anything else.
+    /// Idle ones, which will take an invocation from the queue first.
     pub(super) free: Cell<usize>,
 }
 
@@ -53,7 +53,7 @@ impl Function {
         None
     }
 
-    /// Puts an invocation into the queue, unless there is no room.
+    /// Queues an invocation, unless there is no room.
     fn put(&self, letter: Letter) {
         let mut waiting = self.waiting.borrow_mut();
         let bytes = letter.payload.len();
@@ -133,20 +133,20 @@ async fn work(
             attend(&host, function);
         }
     }
-    // Dropping what waits answers it: the functions have ended.
+    // Dropping waiting invocations answers them: the functions have ended.
     drop(letters);
     while host.processes.get() > 0 {
         host.ended.notified().await;
     }
 }
 
-/// Waits until all is to end.
+/// Waits until everything is to end.
 pub(super) async fn is_over(ending: &mut watch::Receiver<bool>) {
     // Without a sender, no more requests can come.
     let _ = ending.wait_for(|&over| over).await;
 }
 
-/// Starts a process for an invocation that none is free for, if there may be one more.
+/// Starts a process for an invocation without an idle one, if there may be one more.
 fn attend(host: &Rc<Host>, function: &Rc<Function>) {
     let wanted = function.waits() > function.free.get();
     if !wanted || function.processes.get() >= host.setup.concurrency_max || *host.ending.borrow() {

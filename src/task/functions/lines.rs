@@ -1,4 +1,4 @@
-//! What functions write: lines of bounded length, and the end of it all.
+//! The output of functions: lines of bounded length, and its tail.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use crate::limits::LAMBDA_LINE_BYTES_MAX;
 
-/// The last 4 KiB of what a process wrote during an invocation, as `LogType` `Tail` shows them.
+/// The last 4 KiB of a process's output during an invocation, as in `LogType` `Tail`.
 #[derive(Debug, Default)]
 pub(super) struct Tail(RefCell<VecDeque<u8>>);
 
@@ -21,13 +21,13 @@ impl Tail {
         tail.drain(..excess);
     }
 
-    /// What was written since it was taken last.
+    /// The output since the last call.
     pub(super) fn take(&self) -> Vec<u8> {
         self.0.borrow_mut().drain(..).collect()
     }
 }
 
-/// Hands on each line, until the end. What a line has beyond the limit is left out.
+/// Passes each line on, until the end. Lines are truncated at the limit.
 pub(super) async fn hand_on(mut from: impl AsyncRead + Unpin, tail: &Tail, log: impl Fn(&str)) {
     let mut buffer = [0; 4_096];
     let mut line = Vec::new();
@@ -56,7 +56,7 @@ pub(super) async fn hand_on(mut from: impl AsyncRead + Unpin, tail: &Tail, log: 
     }
 }
 
-/// A line as text. Functions may write what moves a terminal's cursor.
+/// A line as text. Control characters of functions could move a terminal's cursor.
 fn shown(line: &[u8], is_cut: bool) -> String {
     let line = line.strip_suffix(b"\r").unwrap_or(line);
     let text = String::from_utf8_lossy(line);

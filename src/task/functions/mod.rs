@@ -1,6 +1,6 @@
-//! Lambda functions answered by processes of this machine, which speak Lambda's runtime API (Lambda developer guide, "Using
+//! Lambda functions run by processes of this machine, which use Lambda's runtime API (Lambda developer guide, "Using
 //! the Lambda runtime API for custom runtimes"): public runtime clients work unmodified, and files of Python and
-//! JavaScript need nothing but `python3` or `node`.
+//! JavaScript only need `python3` or `node`.
 //!
 //! ```no_run
 //! use expressway::runtime::Engine;
@@ -12,10 +12,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! A process is started when an invocation finds none that is free, up to a bound for each function; more invocations
-//! wait in a queue, which is bounded, too. A process serves one invocation at a time, has an address of its own on
-//! loopback, and is killed, with its child processes, when the invocation's timeout is over or its caller no longer
-//! waits. When this process ends, for any reason, all function processes end.
+//! A process is started when an invocation finds no idle one, up to a bound for each function; more invocations wait in
+//! a queue, which is bounded, too. A process serves one invocation at a time, has its own address on loopback, and is
+//! killed, with its child processes, when the invocation's timeout is over or its caller no longer waits. When this
+//! process ends, for any reason, all function processes end.
 
 mod bootstrap;
 mod folder;
@@ -36,7 +36,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::limits::{LAMBDA_PAYLOAD_BYTES_MAX, LAMBDA_SECONDS_MAX};
 
-/// Which functions there are, and how their processes are kept. Built up, then [started](Setup::start).
+/// The functions, and the settings of their processes. Configured, then [started](Setup::start).
 #[derive(Clone)]
 #[must_use = "functions are answered once they are started"]
 pub struct Setup {
@@ -47,10 +47,10 @@ pub struct Setup {
     log: Log,
 }
 
-/// Where lines go that functions write: a function's name, and what it wrote.
+/// The destination of functions' output: called with a function's name and a line.
 type Log = Arc<dyn Fn(&str, &str) + Send + Sync>;
 
-/// What is run for a function.
+/// The command of a function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Program {
     program: String,
@@ -62,7 +62,7 @@ struct Program {
     shown: String,
 }
 
-/// Why functions cannot be answered.
+/// Why functions cannot be set up.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SetupError {
@@ -78,15 +78,15 @@ pub enum SetupError {
     /// The folder cannot be read.
     #[error("cannot read the folder of functions {0}: {1}")]
     Folder(String, std::io::Error),
-    /// Nothing in the folder is a function.
+    /// There is no function in the folder.
     #[error(
         "there are no functions in {0}: each is a file such as tax.py or tax.mjs, an executable, or a folder"
     )]
     NoFunctions(String),
-    /// A folder has nothing in it that could be run.
+    /// A folder has nothing that could be run.
     #[error("the folder {0} is no function: it has none of {1}")]
     NotAFunction(String, String),
-    /// The thread that looks after processes does not start.
+    /// The thread that manages processes could not be started.
     #[error("cannot start what looks after functions: {0}")]
     Start(#[from] std::io::Error),
 }
@@ -98,7 +98,7 @@ impl Default for Setup {
 }
 
 impl Setup {
-    /// No functions; an invocation may take a minute, and a function have 16 processes.
+    /// No functions; an invocation may take a minute, and a function may have 16 processes.
     pub fn new() -> Setup {
         Setup {
             functions: BTreeMap::new(),
@@ -111,8 +111,8 @@ impl Setup {
         }
     }
 
-    /// A function that is answered by a command, which `sh` runs in the present folder. It finds the address of the
-    /// runtime API in `AWS_LAMBDA_RUNTIME_API`.
+    /// A function that is a command, which `sh` runs in the current folder. It finds the address of the runtime API in
+    /// `AWS_LAMBDA_RUNTIME_API`.
     ///
     /// # Errors
     /// When the name is invalid, or already used; when the command is empty.
@@ -130,10 +130,10 @@ impl Setup {
         self.add(name.to_owned(), program)
     }
 
-    /// A function for each of these in a folder, by its name: files `NAME.py`, `NAME.mjs`, `NAME.js` and `NAME.cjs` that
-    /// have a function `handler` (or `lambda_handler`), executable files, and folders with an executable `bootstrap`, or
-    /// with `index`, `handler`, `app`, `main` or `lambda_function` in Python or JavaScript. Other files are not looked at,
-    /// nor is what begins with a dot or an underscore.
+    /// A function for each of these in a folder, by its name: files `NAME.py`, `NAME.mjs`, `NAME.js` and `NAME.cjs`
+    /// that have a function `handler` (or `lambda_handler`), executable files, and folders with an executable
+    /// `bootstrap`, or with `index`, `handler`, `app`, `main` or `lambda_function` in Python or JavaScript. Other files
+    /// are ignored, and so are names that begin with a dot or an underscore.
     ///
     /// # Errors
     /// When the folder cannot be read, or has no function in it; when a folder in it is not a function; when a name is
@@ -157,13 +157,13 @@ impl Setup {
         Ok(self)
     }
 
-    /// How long an invocation may take, from when a process has it; a second to 15 minutes.
+    /// The timeout of an invocation, from when a process has it; a second to 15 minutes.
     pub fn timeout(mut self, timeout: Duration) -> Setup {
         self.timeout = timeout.clamp(Duration::from_secs(1), Duration::from_secs(LAMBDA_SECONDS_MAX));
         self
     }
 
-    /// How many processes a function may have: what it does at the same time.
+    /// How many processes a function may have: its concurrency.
     pub fn concurrency_max(mut self, processes: usize) -> Setup {
         self.concurrency_max = processes.clamp(1, 1_000);
         self
@@ -175,17 +175,17 @@ impl Setup {
         self
     }
 
-    /// Where lines go that functions write, by default to the log with the target `expressway::functions`. It is called with
-    /// a function's name and a line, which has no control characters and at most 8 KiB.
+    /// Sets the destination of functions' output, by default the log with the target `expressway::functions`. It is
+    /// called with a function's name and a line, which has no control characters and at most 8 KiB.
     pub fn log(mut self, log: impl Fn(&str, &str) + Send + Sync + 'static) -> Setup {
         self.log = Arc::new(log);
         self
     }
 
-    /// Answers invocations from now on. No process is started before its first invocation.
+    /// Answers invocations from now on. Processes are started by their first invocations.
     ///
     /// # Errors
-    /// When the thread that looks after processes does not start.
+    /// When the thread that manages processes cannot be started.
     pub fn start(self) -> Result<Functions, SetupError> {
         let shown = self.functions.iter().map(|(name, it)| (name.clone(), it.shown.clone())).collect();
         let (mail, letters) = mpsc::channel(MAIL_MAX);
@@ -201,23 +201,23 @@ impl fmt::Debug for Setup {
     }
 }
 
-/// Invocations on their way to the thread that hands them out.
+/// Invocations on their way to the thread that dispatches them.
 const MAIL_MAX: usize = 1_024;
 
-/// Functions that are answered, until this and all its clones are gone, or they are [ended](Functions::end).
+/// Running functions, until this and all its clones are dropped, or they are [ended](Functions::end).
 #[derive(Clone, Debug)]
 pub struct Functions(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// What is run, by the function's name.
+    /// The commands, by the function's name.
     shown: BTreeMap<String, String>,
     mail: mpsc::Sender<Letter>,
     ends: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// An invocation for a process to do.
+/// An invocation for a process.
 #[derive(Debug)]
 struct Letter {
     function: String,
@@ -242,7 +242,7 @@ impl Letter {
     }
 }
 
-/// An invocation as it is asked for (Lambda API reference, `Invoke`).
+/// The request of an invocation (Lambda API reference, `Invoke`).
 #[derive(Debug)]
 pub(crate) struct Invocation<'i> {
     /// A name or an ARN, with or without a version or an alias.
@@ -255,17 +255,17 @@ pub(crate) struct Invocation<'i> {
     pub(crate) is_event: bool,
 }
 
-/// What came of an invocation.
+/// The result of an invocation.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) payload: Vec<u8>,
-    /// The function failed, and the payload says how.
+    /// The function failed, and the payload has the error.
     pub(crate) is_error: bool,
-    /// The end of what it wrote meanwhile.
+    /// The end of its output.
     pub(crate) log_tail: Vec<u8>,
 }
 
-/// An invocation that no function gets: an error of the API.
+/// An invocation that is refused: an error of the API.
 #[derive(Debug)]
 pub(crate) struct Refusal {
     pub(crate) status: u16,
@@ -278,18 +278,18 @@ fn refusal(status: u16, kind: &'static str, message: impl Into<String>) -> Refus
 }
 
 impl Functions {
-    /// The names of all, and what is run for each.
+    /// The names of all functions, and their commands.
     pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.shown.iter().map(|(name, shown)| (name.as_str(), shown.as_str()))
     }
 
-    /// The name of the function that a name or an ARN means, if there is one.
+    /// The name of the function for a name or an ARN, if it exists.
     pub fn find(&self, function: &str) -> Option<&str> {
         let (name, _) = named(function);
         self.0.shown.get_key_value(name).map(|(name, _)| name.as_str())
     }
 
-    /// Has a function do its work. Dropping the future kills the process that has it.
+    /// Invokes a function. Dropping the future kills its process.
     pub(crate) async fn invoke(&self, invocation: Invocation<'_>) -> Result<Answer, Refusal> {
         let Invocation { function, qualifier, payload, client_context, is_event } = invocation;
         let (name, named_qualifier) = named(function);
@@ -335,7 +335,7 @@ impl Functions {
         answered.await.unwrap_or_else(|_| Err(ended()))
     }
 
-    /// Ends all processes, and answers no invocation any more.
+    /// Ends all processes, and answers no more invocations.
     pub fn end(&self) {
         self.0.end();
     }
@@ -346,7 +346,7 @@ impl Inner {
         self.ends.send_replace(true);
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread {
-            // If it panicked, that was told, and its processes ended with its watchdog.
+            // A panic was reported, and its processes ended with its watchdog.
             let _ = thread.join();
         }
     }

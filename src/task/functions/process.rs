@@ -1,4 +1,4 @@
-//! One process of a function, from its start to its end: what it says, what it is given, and how long it may take.
+//! One process of a function, from its start to its end: its requests, its invocations, and its timeouts.
 
 use std::io;
 use std::net::SocketAddr;
@@ -20,11 +20,11 @@ use super::{Answer, Letter};
 use crate::limits::LAMBDA_PAYLOAD_BYTES_MAX;
 use crate::{random, uuid};
 
-/// A process that has had nothing to do for so long is ended.
+/// A process that was idle for so long is ended.
 const IDLE_MAX: Duration = Duration::from_secs(600);
-/// What a process may take to end by itself once it is asked to.
+/// How long a process may take to end once it is asked to.
 const END_WITHIN: Duration = Duration::from_secs(1);
-/// How long the rest of what a process wrote is waited for once it has ended.
+/// How long to wait for the rest of a process's output once it has ended.
 const REST_WITHIN: Duration = Duration::from_millis(200);
 
 /// A process with its runtime API. Dropping it kills the process, and what it started.
@@ -37,7 +37,7 @@ struct Process<'h> {
     logs: Vec<JoinHandle<()>>,
 }
 
-/// The invocation that a process has.
+/// The present invocation of a process.
 struct Running {
     letter: Letter,
     id: String,
@@ -46,22 +46,22 @@ struct Running {
     is_given: bool,
 }
 
-/// What happens next.
+/// The next event.
 enum Event {
     Said(Said),
     Exited(io::Result<ExitStatus>),
-    /// The invocation's time is over, or that to start, or that without work.
+    /// A timeout: of the invocation, of the start, or of the idle time.
     TimeIsOver,
     /// The caller no longer waits for the answer.
     Unwanted,
-    /// An invocation waits in the queue.
+    /// An invocation is in the queue.
     Arrived,
-    /// All is to end.
+    /// Everything is to end.
     Over,
 }
 
-/// Starts a process for a function, and lets it work until it ends. Each process that is started does an invocation, or
-/// fails one: none is started again and again for nothing.
+/// Starts a process for a function, and runs it until it ends. Each process does an invocation, or fails one: so
+/// processes are not restarted endlessly without effect.
 pub(super) async fn live(host: &Host, function: &Function, mut ending: watch::Receiver<bool>) {
     let (said, mut hears) = mpsc::channel(16);
     let started = async {
@@ -82,7 +82,7 @@ pub(super) async fn live(host: &Host, function: &Function, mut ending: watch::Re
         }
     };
     let left = work(&mut process, function, &mut hears, &mut ending).await;
-    // With an invocation, it was not free.
+    // With an invocation, it was not idle.
     if left.is_free {
         function.free.set(function.free.get() - 1);
     }
@@ -105,7 +105,7 @@ fn conclude(host: &Host, letter: Letter, answer: Answer) {
 /// How a process ended.
 struct Left {
     is_free: bool,
-    /// It is asked to end before it is made to.
+    /// Whether it is asked to end before it is killed.
     gently: bool,
     /// The invocation that fails, and its error as a payload.
     failed: Option<(Letter, Vec<u8>)>,
@@ -118,7 +118,7 @@ async fn work(
     ending: &mut watch::Receiver<bool>,
 ) -> Left {
     let mut running: Option<Running> = None;
-    // A request for an invocation that is not answered.
+    // A request for an invocation that is not answered yet.
     let mut asks: Option<oneshot::Sender<Given>> = None;
     let mut has_begun = false;
     let time = process.host.setup.timeout;
@@ -129,7 +129,7 @@ async fn work(
             running = function.take().map(|letter| Running::new(letter, time));
             if running.is_some() {
                 function.free.set(function.free.get() - 1);
-                // What was written before is no part of this invocation.
+                // Earlier output is not part of this invocation.
                 process.tail.take();
             }
         }
@@ -158,7 +158,7 @@ async fn work(
             Event::Said(Said::Unable(payload)) if running.is_none() => {
                 return Left::failing(true, function.take(), payload);
             }
-            // It has begun; errors come with the invocation.
+            // It has begun; further errors are those of invocations.
             Event::Said(Said::Unable(_)) | Event::Arrived => {}
             Event::Over => return Left { is_free: running.is_none(), gently: true, failed: None },
             Event::Unwanted => return Left { is_free: false, gently: false, failed: None },
@@ -197,7 +197,7 @@ async fn event(
         }
     };
     tokio::select! {
-        // What a process said before it ended counts.
+        // Requests of a process before its end are handled first.
         biased;
         Some(said) = hears.recv() => Event::Said(said),
         status = process.child.wait() => Event::Exited(status),
@@ -214,7 +214,7 @@ impl Left {
     }
 }
 
-/// The invocation that the process has fails, or, before it has any, the one it was started for.
+/// Fails the process's invocation, or, if it has none yet, the one it was started for.
 fn ended(function: &Function, running: Option<Running>, failed: impl Fn(&str) -> Vec<u8>) -> Left {
     match running {
         Some(Running { letter, id, .. }) => Left::failing(false, Some(letter), failed(&id)),
@@ -237,7 +237,7 @@ fn answer(result: Done, id: &str, process: &Process<'_>) -> Answer {
     }
 }
 
-/// In the words of Lambda.
+/// An error in Lambda's format.
 fn failed(kind: &str, id: &str, message: &str) -> Vec<u8> {
     let message = match kind {
         "Function.ResponseSizeTooLarge" => message.to_owned(),
@@ -325,7 +325,7 @@ impl<'h> Process<'h> {
         Ok(Process { host, child, group, tail, api, logs })
     }
 
-    /// Ends it, with all it started.
+    /// Ends it, with its child processes.
     async fn end(&mut self, gently: bool) {
         if gently {
             self.signal(rustix::process::Signal::TERM);
@@ -336,7 +336,7 @@ impl<'h> Process<'h> {
         self.host.watchdog.remove(self.group);
         self.group = 0;
         for log in &mut self.logs {
-            // What left the group may still hold the pipe.
+            // A process that left the group may still hold the pipe.
             let _ = timeout(REST_WITHIN, log).await;
         }
     }
@@ -362,7 +362,8 @@ fn log(host: &Host, function: &Function, line: &str) {
     (host.setup.log)(&function.name, line);
 }
 
-/// What Lambda sets for functions (developer guide, "Defined runtime environment variables"), beside what this process has.
+/// The environment variables that Lambda sets for functions (developer guide, "Defined runtime environment variables"),
+/// beside those of this process.
 fn environment(host: &Host, function: &Function, address: SocketAddr) -> Vec<(&'static str, String)> {
     let name = &function.name;
     let region = &host.setup.region;

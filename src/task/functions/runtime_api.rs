@@ -1,5 +1,5 @@
-//! The runtime API as one process sees it, at an address that is its own (Lambda developer guide, "Using the Lambda
-//! runtime API for custom runtimes").
+//! The runtime API for one process, at its own address (Lambda developer guide, "Using the Lambda runtime API for
+//! custom runtimes").
 
 use std::convert::Infallible;
 use std::io;
@@ -23,28 +23,28 @@ use super::Letter;
 use crate::limits::{LAMBDA_CONNECTIONS_MAX, LAMBDA_PAYLOAD_BYTES_MAX};
 use crate::random;
 
-/// What a process says to the runtime API.
+/// A process's message to the runtime API.
 #[derive(Debug)]
 pub(super) enum Said {
     /// It is ready for an invocation.
     Next(oneshot::Sender<Given>),
-    /// What came of the invocation with this identifier; whether that is the one it has.
+    /// The result of the invocation with this identifier; `known` receives whether that is the present one.
     Done { id: String, result: Done, known: oneshot::Sender<bool> },
-    /// It cannot begin: an error as JSON text.
+    /// It failed to initialize: an error as JSON text.
     Unable(Vec<u8>),
 }
 
-/// What came of an invocation.
+/// The result of an invocation.
 #[derive(Debug)]
 pub(super) enum Done {
     Returned(Bytes),
     /// An error as JSON text.
     Failed(Vec<u8>),
-    /// The result is longer than it may be.
+    /// The result exceeds the size limit.
     TooLarge,
 }
 
-/// What a process is given that asked for an invocation.
+/// The answer to a process that asked for an invocation.
 #[derive(Debug)]
 pub(super) enum Given {
     Invocation {
@@ -110,7 +110,7 @@ pub(super) async fn serve(listener: TcpListener, process: mpsc::Sender<Said>) ->
 type Reply = Response<Full<Bytes>>;
 
 async fn answer(request: Request<Incoming>, process: &mpsc::Sender<Said>) -> Reply {
-    // A page in a browser is no runtime.
+    // A page in a browser is not a runtime.
     if request.headers().contains_key(ORIGIN) {
         return refused(StatusCode::FORBIDDEN, "Forbidden", "This is for runtimes of functions.");
     }
@@ -180,7 +180,7 @@ async fn done(process: &mpsc::Sender<Said>, id: &str, result: Result<Done, ()>) 
     }
 }
 
-/// A body, unless it is cut off. Trailers may say that a function failed that had begun to respond.
+/// A body, unless it is truncated. Trailers may report that a function failed after it had begun to respond.
 async fn read(body: impl Body<Data = Bytes, Error = hyper::Error>) -> Result<Done, ()> {
     match Limited::new(body, LAMBDA_PAYLOAD_BYTES_MAX).collect().await {
         Ok(body) => {
@@ -201,7 +201,7 @@ fn error_type(headers: &HeaderMap) -> Option<String> {
     Some(String::from_utf8_lossy(kind.as_bytes()).into_owned())
 }
 
-/// An error as a runtime told it; what is no JSON object becomes one.
+/// An error reported by a runtime; one that is not a JSON object is wrapped in one.
 fn error(body: &[u8], kind: Option<String>) -> Vec<u8> {
     if serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(body).is_ok() {
         return body.to_vec();

@@ -1,7 +1,7 @@
-//! Ends processes when this one ends in a way that lets it do nothing any more, such as `kill -9`.
+//! Ends processes when this one ends without cleaning up, such as by `kill -9`.
 //!
-//! A shell of its own process group reads lines from a pipe, each the groups that live; when the pipe's other end is gone,
-//! it kills those that the last line named. Nothing else holds that end: descriptors are closed when programs are run.
+//! A shell in its own process group reads lines from a pipe, each with the living groups; when the pipe's other end is
+//! closed, it kills those of the last line. Nothing else holds that end: descriptors are closed on exec.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -34,13 +34,13 @@ impl Watchdog {
         Ok(Watchdog { child, pipe, live: RefCell::default() })
     }
 
-    /// A group began to live.
+    /// Adds a group.
     pub(super) fn add(&self, group: u32) {
         self.live.borrow_mut().insert(group);
         self.tell();
     }
 
-    /// A group is dead, and its number may be another's.
+    /// Removes a group, whose number may be reused.
     pub(super) fn remove(&self, group: u32) {
         self.live.borrow_mut().remove(&group);
         self.tell();
@@ -56,7 +56,7 @@ impl Watchdog {
     }
 }
 
-/// When the pipe is closed it kills what is left, and ends.
+/// When the pipe is closed the shell kills the remaining groups, and ends.
 impl Drop for Watchdog {
     fn drop(&mut self) {
         drop(self.pipe.take());
