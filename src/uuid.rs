@@ -1,6 +1,6 @@
 //! UUIDs, version 4 in form, as text.
 
-/// The text of a UUID of these bits, but for those that say the version and the variant.
+/// The text of a UUID with these bits, except for those of the version and the variant.
 pub(crate) fn text(high: u64, low: u64) -> [u8; 36] {
     let high = high & !0xF000 | 0x4000;
     let low = low & !(0b11 << 62) | 0b10 << 62;
@@ -15,7 +15,7 @@ pub(crate) fn text(high: u64, low: u64) -> [u8; 36] {
     text
 }
 
-/// Eight hexadecimal digits, all at once: one for one they were a tenth of `StartSyncExecution`.
+/// Eight hexadecimal digits at once: one by one they were a tenth of `StartSyncExecution`.
 fn digits(number: u32) -> [u8; 8] {
     // A nibble in each byte.
     let mut nibbles = u64::from(number);
