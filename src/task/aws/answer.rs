@@ -1,4 +1,4 @@
-//! What the optimised integrations show of an answer besides its data: `SdkHttpMetadata` and `SdkResponseMetadata`.
+//! Metadata in the results of optimised integrations: `SdkHttpMetadata` and `SdkResponseMetadata`.
 
 use std::ops::Range;
 
@@ -6,8 +6,7 @@ use super::fields::Fields;
 use super::http1::Reply;
 use crate::json;
 
-/// A header's name as a service of AWS writes it. HTTP makes no difference between cases and what reads answers forgets
-/// them, but workflows see them.
+/// A header's name in the spelling of AWS's services. HTTP ignores case and the reader drops it, but workflows see it.
 pub(super) fn header_name(name: &str) -> &str {
     match name {
         "connection" => "Connection",
@@ -29,7 +28,7 @@ pub(super) fn header_name(name: &str) -> &str {
     }
 }
 
-/// The identifier that a service gave the request.
+/// The request's identifier, given by the service.
 pub(super) fn request_id(fields: &Fields) -> &str {
     let names = ["x-amzn-requestid", "x-amz-request-id"];
     names.iter().find_map(|name| fields.get(name)).unwrap_or_default()
@@ -53,7 +52,7 @@ pub(super) fn write_metadata(reply: &Reply, request_id: &str, out: &mut Vec<u8>)
     out.push(b'}');
 }
 
-/// Where a name and the first of its values were written.
+/// The position of a name and its first value in the output.
 pub(super) struct List {
     name: Range<usize>,
     first: Range<usize>,
@@ -90,7 +89,7 @@ pub(super) fn separate(n: usize, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a text is one JSON value, so that it can stand in a result as it is.
+/// Whether a text is one JSON value, so that it can be put into a result unchanged.
 pub(super) fn is_json(text: &[u8]) -> bool {
     serde_json::from_slice::<serde::de::IgnoredAny>(text).is_ok()
 }

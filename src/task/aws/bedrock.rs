@@ -24,7 +24,7 @@ const NAMES: Optimised = Optimised {
     resource_type: "bedrock",
 };
 
-/// The errors of `InvokeModel` that the SDK has classes for.
+/// The errors of `InvokeModel` with classes in the SDK.
 const KNOWN: [&str; 11] = [
     "AccessDeniedException",
     "ConflictException",
@@ -51,7 +51,7 @@ const FIELDS: [&str; 9] = [
     "Output",
 ];
 
-/// The fields that travel as headers.
+/// The fields that are sent as headers.
 const HEADERS: [(&str, &str); 4] = [
     ("accept", "Accept"),
     ("x-amzn-bedrock-trace", "Trace"),
@@ -59,14 +59,14 @@ const HEADERS: [(&str, &str); 4] = [
     ("x-amzn-bedrock-guardrailversion", "GuardrailVersion"),
 ];
 
-/// Bytes of a body, or an answer, that lies in S3: as many as Bedrock takes.
+/// Bytes of a body, or an answer, in S3: Bedrock's limit.
 const OBJECT_BYTES_MAX: usize = 25 << 20;
 
 /// `bedrock:invokeModel`.
 #[derive(Debug)]
 pub(super) struct Invoke {
     pub(super) caller: Arc<Caller>,
-    /// What S3 is called with.
+    /// The settings for calls of S3.
     pub(super) settings: Arc<Settings>,
 }
 
@@ -78,7 +78,7 @@ struct Place {
 }
 
 impl Invoke {
-    /// The object that `S3Uri` names in one of the fields.
+    /// The object of `S3Uri` in one of the fields.
     fn place(&self, parameters: &Parameters<'_>, field: &str) -> Result<Option<Place>, TaskError> {
         let Some(given) = parameters.get(field) else { return Ok(None) };
         let arena = parameters.arena();
@@ -168,7 +168,7 @@ impl AsyncHandler for Invoke {
     }
 }
 
-/// `Body`, as JSON if it is, and `ContentType`.
+/// `Body`, as JSON if possible, and `ContentType`.
 fn result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
     let mut out = b"{\"Body\":".to_vec();
     if is_json(&reply.body) {

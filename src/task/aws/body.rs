@@ -4,7 +4,7 @@ use super::answer::is_json;
 use super::query_protocol;
 use crate::json::{self, Arena, Value};
 
-/// How lists are written in URL-encoded bodies (`Transform.RequestEncodingOptions.ArrayFormat`).
+/// The format of lists in URL-encoded bodies (`Transform.RequestEncodingOptions.ArrayFormat`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ArrayFormat {
     /// `a[0]=1&a[1]=2`
@@ -29,8 +29,8 @@ impl ArrayFormat {
     }
 }
 
-/// Writes a request's body: its content type, and its bytes. `fixed` comes from the connection, and goes before what
-/// the task says; `kind` is the content type the task named.
+/// Writes a request's body: its content type, and its bytes. `fixed` is from the connection, and goes before the task's
+/// values; `kind` is the task's content type.
 pub(super) fn write(
     arena: &Arena,
     content: Value,
@@ -76,14 +76,14 @@ pub(super) fn write(
         return Ok(("application/json", out));
     }
     match arena.as_str(content) {
-        // Text of another type than JSON goes out as it is.
+        // Text of a type other than JSON is sent unchanged.
         Some(text) if kind.is_some_and(|kind| !is_json_type(kind)) => out.extend_from_slice(text.as_bytes()),
         _ => json::write(arena, content, &mut out),
     }
     Ok(("application/json", out))
 }
 
-/// Values nest no deeper than the arena's reader lets them.
+/// The depth is bounded by the arena's reader.
 fn encode(arena: &Arena, value: Value, name: &str, format: ArrayFormat, out: &mut String) {
     if value.is_object() {
         for (key, inner) in arena.entries(value) {
@@ -113,7 +113,7 @@ fn is_json_type(kind: &str) -> bool {
     kind.ends_with("/json") || kind.ends_with("+json")
 }
 
-/// Content types whose bytes are no text.
+/// Content types of binary bodies.
 const BINARY: [&str; 10] = [
     "image/",
     "audio/",
@@ -127,7 +127,7 @@ const BINARY: [&str; 10] = [
     "multipart/",
 ];
 
-/// Writes what an answer's body says as JSON: itself where it is JSON, else its text.
+/// Writes an answer's body as JSON: unchanged if it is JSON, else as text.
 pub(super) fn read(kind: &str, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), String> {
     let lower = kind.to_ascii_lowercase();
     if BINARY.iter().any(|binary| lower.starts_with(binary)) {

@@ -15,10 +15,10 @@ use super::sign::{self, Body, Scope, Signed};
 #[derive(Debug)]
 pub(super) struct Caller {
     endpoint: Endpoint,
-    /// Named by the user: it may be one that wants no signature.
+    /// It was set by the user: it may need no signature.
     pub(super) own_endpoint: bool,
     authority: String,
-    /// The fields that all requests have.
+    /// The fields of all requests.
     fields: String,
     region: String,
     signing_name: String,
@@ -41,17 +41,17 @@ pub(super) struct Draft {
     pub(super) body: Vec<u8>,
 }
 
-/// Why a service gave no answer.
+/// Why there is no answer of a service.
 #[derive(Debug)]
 pub(super) enum CallError {
-    /// The answer is longer than any result may be.
+    /// The answer exceeds the limit of results.
     TooLarge,
-    /// There are no credentials, or nobody answers.
+    /// There are no credentials, or the service cannot be reached.
     Client(String),
 }
 
 impl Caller {
-    /// Of a service, by its identifier and the name its signatures and hosts have.
+    /// Of a service, by its identifier and its name in signatures and hosts.
     pub(super) fn new(
         settings: &Settings,
         service_id: &str,
@@ -94,7 +94,7 @@ impl Caller {
     pub(super) async fn post(self: Arc<Self>, draft: Draft) -> Result<Reply, CallError> {
         #[cfg(feature = "functions")]
         if let Some(functions) = &self.local {
-            // Rarely there, and large beside what waits for an answer.
+            // Rarely needed, and large beside the future that waits for an answer.
             return Ok(Box::pin(super::local::answer(functions, draft)).await);
         }
         self.send("POST", &draft, ANSWER_BYTES_MAX).await

@@ -1,5 +1,5 @@
-//! A service that something else than a task calls: from any thread, by any runtime. Connections belong to threads, so
-//! calls are made on a thread of the client's own.
+//! A client of a service for callers other than tasks: from any thread, on any runtime. Connections belong to threads,
+//! so calls are made on the client's own thread.
 
 use std::sync::Arc;
 use std::thread;
@@ -20,12 +20,12 @@ pub(crate) struct Client {
     jobs: mpsc::Sender<Job>,
 }
 
-/// Why a call came to nothing.
+/// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum ClientError {
     /// The service refused: its error's code, and its message.
     Refused { code: String, message: String },
-    /// There is no answer, or none that can be read, or the service itself is in trouble.
+    /// There is no valid answer, or the service itself failed.
     Unanswered(String),
 }
 
@@ -36,7 +36,7 @@ struct Job {
     done: oneshot::Sender<Result<Json, ClientError>>,
 }
 
-/// How a service is spoken to.
+/// The protocol of a service.
 #[derive(Clone, Copy, Debug)]
 struct Protocol {
     thread: &'static str,
@@ -51,13 +51,13 @@ const SQS: Protocol =
 const EVENTS: Protocol =
     Protocol { thread: "events", target: "AWSEvents", content_type: "application/x-amz-json-1.1" };
 
-/// Calls that wait to be taken on.
+/// Calls that may wait.
 const WAITING_MAX: usize = 64;
 /// Longer than a service holds a request that waits for something.
 const ANSWER_MAX: Duration = Duration::from_secs(60);
 
 impl Client {
-    /// Of SQS, in a region if it is to be another than that of the settings.
+    /// Of SQS, in another region than that of the settings, if one is given.
     #[cfg(feature = "sqs")]
     pub(crate) fn sqs(integrations: &Integrations, region: Option<&str>) -> Result<Client, String> {
         let caller = Caller::new(&integrations.settings, "SQS", "sqs", "sqs", region)?;
@@ -92,7 +92,7 @@ impl Client {
     }
 }
 
-/// Ends when nobody has a client any more, with all that was asked.
+/// Ends when all clients are dropped, with all calls.
 async fn serve(protocol: Protocol, caller: Arc<Caller>, mut todo: mpsc::Receiver<Job>) {
     while let Some(Job { operation, body, mut done }) = todo.recv().await {
         let caller = Arc::clone(&caller);
@@ -142,7 +142,7 @@ async fn call(
     }
 }
 
-/// What AWS's SDKs try again ("Retry behavior").
+/// Errors that AWS's SDKs retry ("Retry behavior").
 fn is_throttling(code: &str) -> bool {
     ["Throttl", "RequestLimitExceeded", "TooManyRequests", "SlowDown", "KmsThrottled", "OverLimit"]
         .iter()

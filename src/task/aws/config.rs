@@ -1,5 +1,5 @@
-//! The usual chain: environment, shared files with profiles, the container, the machine (AWS SDKs and Tools Reference
-//! Guide, "Standardized credential providers").
+//! The usual configuration chain: environment, shared files with profiles, the container, the machine (AWS SDKs and
+//! Tools Reference Guide, "Standardized credential providers").
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,14 +14,14 @@ use super::settings::{Endpoint, Settings, SettingsError, variable};
 /// Variables of the environment, by name.
 pub(super) type Variables = HashMap<String, String>;
 
-/// Settings as AWS's SDKs take them from the environment.
+/// Settings from the environment, as in AWS's SDKs.
 pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError> {
     let get = |name: &str| variables.get(name).filter(|value| !value.is_empty()).cloned();
     let files = Files::read(&get);
     let profile = files.profile(&get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned()));
     let region = get("AWS_REGION").or_else(|| get("AWS_DEFAULT_REGION")).or_else(|| profile.get("region"));
     let mut endpoints = HashMap::new();
-    // The names that Step Functions Local knows come last: they say most.
+    // The variables of Step Functions Local come last: they take precedence.
     let mut named: Vec<(String, &str, &str)> = Vec::new();
     let mut named_by = HashMap::new();
     if get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_none_or(|it| !it.eq_ignore_ascii_case("true")) {
@@ -52,11 +52,11 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
     Ok(Settings { credentials, ..settings })
 }
 
-/// Where credentials come from.
+/// The source of credentials.
 struct Chain<'v> {
     get: &'v dyn Fn(&str) -> Option<String>,
     files: &'v Files,
-    /// With which STS is called.
+    /// The settings for calls of STS.
     settings: &'v Settings,
 }
 
@@ -85,7 +85,7 @@ impl Chain<'_> {
         Some(Source::Fixed(Arc::new(Credentials::new(id, secret, (self.get)("AWS_SESSION_TOKEN")))))
     }
 
-    /// As a profile says. Those that refer to it are `before` it.
+    /// From a profile. The profiles that refer to it are in `before`.
     fn profile(&self, profile: &Profile, before: &mut Vec<String>) -> Option<Result<Source, String>> {
         if let Some(arn) = profile.get("role_arn") {
             return Some(self.role(arn, profile, before));
@@ -219,7 +219,7 @@ struct Files {
     credentials: String,
 }
 
-/// What a profile says, of both shared files.
+/// The settings of a profile, of both shared files.
 #[derive(Debug, Default)]
 struct Profile {
     name: String,
@@ -231,7 +231,7 @@ impl Files {
         let home = get("HOME").or_else(|| get("USERPROFILE")).map(PathBuf::from).unwrap_or_default();
         let file = |name: &str, usual: &str| {
             let path = get(name).map_or_else(|| home.join(".aws").join(usual), PathBuf::from);
-            // A file that is not there says nothing.
+            // A missing file counts as empty.
             std::fs::read_to_string(path).unwrap_or_default()
         };
         let (config, credentials) =
@@ -264,7 +264,7 @@ impl Profile {
     }
 }
 
-/// The settings of one section. Those below a setting, which are indented, are of no interest here.
+/// The settings of one section. Nested settings, which are indented, are ignored.
 fn section(text: &str, name: &str) -> HashMap<String, String> {
     let mut inside = false;
     let mut values = HashMap::new();

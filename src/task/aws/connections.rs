@@ -1,5 +1,5 @@
-//! Connections: how HTTP Tasks prove who they are (EventBridge API reference, `CreateConnection`). On AWS they lie in
-//! EventBridge; here, in a file of the user's.
+//! Connections: the credentials of HTTP Tasks (EventBridge API reference, `CreateConnection`). On AWS they are in
+//! EventBridge; here, in a file of the user.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub struct Connections {
 /// What a connection adds to a request.
 #[derive(Clone, Default)]
 pub(super) struct Connection {
-    /// They go before the task's own.
+    /// They take precedence over the task's own.
     pub(super) parameters: Parameters,
-    /// Who hands out tokens for it.
+    /// The provider of tokens for it.
     pub(super) oauth: Option<Arc<OAuth>>,
 }
 
-/// They are secrets.
+/// The values are secret.
 impl std::fmt::Debug for Connection {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connection").finish_non_exhaustive()
@@ -109,12 +109,12 @@ struct Pair {
 }
 
 impl Connections {
-    /// Reads a file: a JSON object of connections by ARN, each with `AuthorizationType` (`BASIC`, `API_KEY` or
-    /// `OAUTH_CLIENT_CREDENTIALS`) and `AuthParameters`, as `CreateConnection` takes them.
+    /// Parses a file: a JSON object of connections by ARN, each with `AuthorizationType` (`BASIC`, `API_KEY` or
+    /// `OAUTH_CLIENT_CREDENTIALS`) and `AuthParameters`, as in `CreateConnection`.
     ///
-    /// A token of OAuth is fetched when it is first needed, and again when it is about to expire or a call is answered
-    /// with 401 or 407; the call is then made once more. Its endpoint is asked with a form (RFC 6749, section 4.4), in
-    /// the query for `GET`: `grant_type`, `client_id`, `client_secret`, where `OAuthHttpParameters` name no others.
+    /// An OAuth token is fetched when it is first needed, and again when it is about to expire or a call is answered
+    /// with 401 or 407; the call is then repeated once. The request to its endpoint has a form (RFC 6749, section 4.4),
+    /// in the query for `GET`: `grant_type`, `client_id`, `client_secret`, unless `OAuthHttpParameters` set others.
     ///
     /// ```
     /// let connections = expressway::task::aws::Connections::parse(br#"{
@@ -127,7 +127,7 @@ impl Connections {
     /// ```
     ///
     /// # Errors
-    /// When it is not such an object, or has what no request can have.
+    /// When it is not such an object, or has values that are invalid in requests.
     pub fn parse(text: &[u8]) -> Result<Connections, SettingsError> {
         let wrong = |what: String| SettingsError::Connections(what);
         let entries: HashMap<String, serde_json::Value> =
@@ -209,7 +209,7 @@ impl HttpParameters {
     }
 }
 
-/// Whether the headers are some.
+/// Checks that the headers are valid.
 fn check(parameters: &Parameters) -> Result<(), String> {
     let wrong = parameters
         .headers

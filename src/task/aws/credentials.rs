@@ -1,4 +1,4 @@
-//! Who asks: access keys, and where they come from.
+//! Credentials: access keys, and their sources.
 
 use std::sync::Arc;
 
@@ -34,23 +34,23 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
-/// Where they come from.
+/// The source of credentials.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Source {
-    /// There are none: requests to endpoints the user named go unsigned, others are not sent.
+    /// There are none: requests to endpoints set by the user are unsigned, others are not sent.
     #[default]
     None,
     Fixed(Arc<Credentials>),
-    /// They would come in a way that is not supported, or not told whole.
+    /// They are configured in a way that is not supported, or incompletely.
     Unsupported(Arc<str>),
-    /// Someone hands them out for a while.
+    /// A provider issues temporary ones.
     Provided(Arc<Provided>),
-    /// The machine hands them out, if it is one of AWS's.
+    /// The machine issues them, if it is one of AWS's.
     Machine(Arc<Provided>),
 }
 
 impl Source {
-    /// As [`get`](Source::get), if nobody need be asked.
+    /// As [`get`](Source::get), if no request is needed.
     pub(super) fn known(&self, to_aws: bool) -> Option<Result<Option<Arc<Credentials>>, String>> {
         match self {
             Source::None => Some(Ok(None)),
@@ -63,8 +63,8 @@ impl Source {
         }
     }
 
-    /// The credentials, if there are any. The machine is asked only for what goes to AWS itself: elsewhere nobody may
-    /// be there to answer.
+    /// The credentials, if there are any. The machine is only asked for requests to AWS itself: elsewhere there may be
+    /// no such service.
     pub(super) async fn get(&self, to_aws: bool) -> Result<Option<Arc<Credentials>>, String> {
         let found = match self {
             Source::Provided(provided) | Source::Machine(provided) if self.known(to_aws).is_none() => {

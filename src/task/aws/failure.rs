@@ -1,5 +1,5 @@
-//! How a service's error becomes a workflow's: its name, and a cause in the words of the SDK that AWS calls it with
-//! (developer guide, "Error handling"; recorded).
+//! Converts a service's error to a workflow's: its name, and a cause in the words of AWS's SDK (developer guide, "Error
+//! handling"; recorded).
 
 use super::answer;
 use super::caller::CallError;
@@ -8,32 +8,32 @@ use super::query_protocol::Element;
 use crate::fault;
 use crate::task::TaskError;
 
-/// How an optimised integration names errors: version 1 of AWS's SDK for Java.
+/// The error names of an optimised integration: those of version 1 of AWS's SDK for Java.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Optimised {
     /// Before the dot: `Lambda`.
     pub(super) prefix: &'static str,
     /// In the cause: `AWSLambda`.
     pub(super) service: &'static str,
-    /// The error of which the SDK knows nothing better: `AWSLambdaException`.
+    /// The name of unknown errors: `AWSLambdaException`.
     pub(super) unknown: &'static str,
-    /// `resourceType` in the words for results that are too large.
+    /// `resourceType` in the message for results that are too large.
     pub(super) resource_type: &'static str,
 }
 
-/// An error as a service tells it.
+/// An error of a service.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct ServiceError {
-    /// What it is, by which the SDK finds its class.
+    /// Its kind, by which the SDK finds its class.
     pub(super) kind: String,
-    /// What it is called.
+    /// Its code.
     pub(super) code: String,
     pub(super) message: String,
     pub(super) request_id: String,
 }
 
 impl Optimised {
-    /// The service refused. `class` is the class that the SDK has for the error, if it has one.
+    /// The service refused. `class` is the SDK's class for the error, if it has one.
     pub(super) fn refused(&self, reply: &Reply, error: &ServiceError, class: Option<&str>) -> TaskError {
         let Optimised { prefix, service, unknown, .. } = self;
         let ServiceError { code, message, request_id, .. } = error;
@@ -60,7 +60,7 @@ impl Optimised {
     }
 }
 
-/// The words for a result that is too large.
+/// The message for a result that is too large.
 pub(super) fn too_large(resource_type: &str) -> TaskError {
     let cause = format!(
         "The state/task '{resource_type}' returned a result with a size exceeding the maximum number of bytes service \
@@ -69,13 +69,13 @@ pub(super) fn too_large(resource_type: &str) -> TaskError {
     TaskError::new(fault::DATA_LIMIT_EXCEEDED, cause)
 }
 
-/// The error that a service speaking JSON tells.
+/// The error of a service with a JSON protocol.
 pub(super) fn json_error(reply: &Reply) -> ServiceError {
     let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let text = |names: &[&str]| {
         names.iter().find_map(|name| body.get(name)?.as_str()).unwrap_or_default().to_owned()
     };
-    // Services that once spoke the query protocol still tell their old codes, and the SDK goes by those.
+    // Services that once had the query protocol still send their old codes, which the SDK uses.
     let query_code = reply.fields.get("x-amzn-query-error").and_then(|value| value.split(';').next());
     let typed = match reply.fields.get("x-amzn-errortype") {
         Some(code) => code.to_owned(),
@@ -92,7 +92,7 @@ pub(super) fn json_error(reply: &Reply) -> ServiceError {
     }
 }
 
-/// The error that a service speaking XML tells.
+/// The error of a service with XML answers.
 pub(super) fn xml_error(reply: &Reply) -> ServiceError {
     let root = Element::parse(&reply.body).unwrap_or_default();
     let error =

@@ -1,7 +1,7 @@
 //! The fields of an answer's head.
 
-/// Names in lower case and values, sorted by name; bytes above ASCII are read as Latin-1. One piece of text, because
-/// most answers' fields are only copied.
+/// Names in lower case and values, sorted by name; bytes above ASCII are read as Latin-1. One text, because most
+/// answers' fields are only copied.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     text: String,
@@ -16,7 +16,7 @@ struct Span {
 }
 
 impl Fields {
-    /// Heads are much shorter than the four gigabytes that spans reach.
+    /// Heads are much shorter than the four gigabytes of a span.
     pub(super) fn of(headers: &[httparse::Header<'_>]) -> Fields {
         let bytes = headers.iter().map(|header| header.name.len() + header.value.len()).sum();
         let mut fields =

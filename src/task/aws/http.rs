@@ -49,8 +49,8 @@ const GATEWAY_FIELDS: [&str; 9] = [
 
 const METHODS: [&str; 7] = ["GET", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"];
 
-/// Headers that the task may name, and that are set without it; and what says how the answer may be packed, which nothing
-/// here unpacks.
+/// Headers that the task may set, and that are otherwise replaced; and the one for content coding, because no answers
+/// are decompressed here.
 const OVERRIDDEN: [&str; 4] = ["accept-encoding", "content-length", "range", "user-agent"];
 
 const REDIRECTS_MAX: usize = 5;
@@ -73,16 +73,16 @@ struct Outgoing {
     query: String,
     headers: HeaderMap,
     body: Vec<u8>,
-    /// Signed for API Gateway.
+    /// Whether it is signed for API Gateway.
     signed: bool,
-    /// The endpoint is one that the engine's owner named.
+    /// Whether the endpoint is in the engine's settings.
     trusted: bool,
-    /// Who hands out a token for it.
+    /// The provider of a token for it.
     oauth: Option<Arc<OAuth>>,
 }
 
 impl Outgoing {
-    /// With the header by which the endpoint may know a request that is made once more, unless the task sets it.
+    /// With the header by which the endpoint can recognize a repeated request, unless the task sets it.
     fn with_key(mut self, attempt: &Attempt) -> Outgoing {
         if let Some(Ok(key)) = attempt.idempotency_key().map(HeaderValue::try_from) {
             self.headers.entry(IDEMPOTENCY_KEY).or_insert(key);
@@ -212,7 +212,7 @@ fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outg
         body = bytes;
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static(kind));
     }
-    // What the connection says goes before what the task says.
+    // The connection's values take precedence over the task's.
     for (name, value) in connection.iter().flat_map(|connection| &connection.parameters.headers) {
         if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
             headers.insert(name, value);
@@ -293,8 +293,8 @@ fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<O
     Ok(Outgoing { method, endpoint, query, headers, body, signed, trusted, oauth: None })
 }
 
-/// Members that are null are not sent, unless the task wants them (developer guide, `AllowNullValues`). The reader of JSON
-/// bounds the depth.
+/// Members that are null are not sent, unless the task requests them (developer guide, `AllowNullValues`). The JSON
+/// reader bounds the depth.
 fn write_without_nulls(arena: &Arena, value: Value, out: &mut Vec<u8>) {
     if value.is_object() {
         out.push(b'{');
@@ -360,8 +360,8 @@ fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), Task
     Ok(())
 }
 
-/// Sends a request, and again where it is redirected to on the same host, and once with a new token if the one it had is
-/// not taken.
+/// Sends a request, follows redirects on the same host, and retries once with a new token if the present one is
+/// rejected.
 async fn send(settings: &Settings, outgoing: Outgoing) -> Result<Reply, Failed> {
     match tokio::time::timeout(settings.http.timeout, send_now(settings, outgoing)).await {
         Ok(reply) => reply,
@@ -410,7 +410,7 @@ async fn send_now(settings: &Settings, mut outgoing: Outgoing) -> Result<Reply, 
     Err(Failed::Socket("There are too many redirects".to_owned()))
 }
 
-/// Adds a token, if the connection wants one; `refused` was not taken.
+/// Adds a token, if the connection needs one; `refused` was rejected.
 async fn authorize(outgoing: &mut Outgoing, refused: Option<&Token>) -> Result<Option<Token>, Failed> {
     let Some(oauth) = &outgoing.oauth else { return Ok(None) };
     let token = oauth.token(refused).await.map_err(Failed::Token)?;
@@ -421,7 +421,7 @@ async fn authorize(outgoing: &mut Outgoing, refused: Option<&Token>) -> Result<O
     Ok(Some(token))
 }
 
-/// Where an answer sends the request, if that is on the same server: path and query.
+/// The target of a redirect on the same server: path and query.
 fn redirect(reply: &Reply, origin: &Origin) -> Option<(String, String)> {
     if !matches!(reply.status.as_u16(), 301 | 302 | 307 | 308) {
         return None;
@@ -492,7 +492,7 @@ async fn sign_gateway(
     Ok(())
 }
 
-/// What an endpoint says of its failure.
+/// An endpoint's description of its failure.
 fn told(reply: &Reply) -> String {
     if reply.body.is_empty() {
         reply.status.canonical_reason().unwrap_or_default().to_owned()

@@ -1,8 +1,7 @@
-//! HTTP/1.1 as a client speaks it (RFC 9112): a request is one piece of text, an answer is read whole.
+//! An HTTP/1.1 client (RFC 9112): a request is one buffer, an answer is read completely.
 //!
-//! Our own in place of hyper's client, which every call would pass through: with it a `lambda:invoke` task reached 0.45
-//! of the rate of a bare hyper client, without it the connection costs less than hyper's. `httparse`, which hyper uses,
-//! reads heads and sizes of chunks.
+//! It replaces hyper's client: with that, a `lambda:invoke` task reached 0.45 of the rate of a bare hyper client; this
+//! one costs less per connection than hyper's. `httparse`, which hyper also uses, parses heads and chunk sizes.
 
 use std::io;
 use std::pin::Pin;
@@ -17,7 +16,7 @@ use super::net::Stream;
 /// A request.
 #[derive(Debug)]
 pub(super) struct Message {
-    /// Head and body in one piece, so that one call of the system writes it.
+    /// Head and body in one buffer, so that one system call writes it.
     text: Vec<u8>,
     /// The answer has no body, whatever its head says.
     is_head: bool,
@@ -39,9 +38,9 @@ pub(super) enum Http1Error {
     Io(io::Error),
     /// It was closed too early.
     CutOff,
-    /// What came is not HTTP.
+    /// The answer is not HTTP.
     Malformed(&'static str),
-    /// The body is longer than it may be.
+    /// The body exceeds the limit.
     TooLarge,
 }
 
@@ -80,7 +79,7 @@ impl Message {
         Ok(())
     }
 
-    /// Adds fields that were written before, each with the end of its line.
+    /// Adds lines of fields.
     pub(super) fn fields(&mut self, text: &str) {
         self.text.extend_from_slice(text.as_bytes());
     }
@@ -123,51 +122,51 @@ impl Message {
     }
 }
 
-/// Bytes read at once, and what a head may have at most.
+/// Bytes of one read, and of the largest head.
 const BUFFER_BYTES: usize = 16 * 1_024;
 const HEAD_BYTES_MAX: usize = 64 * 1_024;
-/// Bytes of the line before a chunk that no extension is needed for.
+/// Bytes of a chunk's header line without extensions.
 const CHUNK_LINE_BYTES: usize = 32;
-/// Fields of a head, as hyper has it.
+/// Fields of a head, as in hyper.
 const FIELDS_MAX: usize = 100;
-/// Reads after which others have their turn.
+/// Reads before it yields.
 const READS_PER_POLL: usize = 16;
 
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
     stream: Stream,
-    /// All of it may be written to; what was read and not used yet lies from `at` to `filled`.
+    /// The whole buffer may be written to; unread bytes are from `at` to `filled`.
     buffer: Vec<u8>,
     at: usize,
     filled: usize,
 }
 
-/// How far an exchange got.
+/// The progress of an exchange.
 #[derive(Debug)]
 pub(super) struct Progress {
     written: usize,
     flushed: bool,
-    /// Nobody reads any more; what is said before the end may tell why.
+    /// The server reads no more; its last output may explain why.
     write_error: Option<io::Error>,
     reply: Reply,
     rest: Rest,
-    /// Bytes that are no part of the answer: heads before it, trailers, what chunks are called.
+    /// Bytes outside of the answer's body: earlier heads, trailers, chunk headers.
     idle_bytes: usize,
-    /// Whether the connection is good for another exchange.
+    /// Whether the connection can be reused.
     keeps: bool,
 }
 
-/// What is still to be read.
+/// The rest of the answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rest {
     Head,
     /// So many bytes.
     Bytes(u64),
-    /// All until the end of the connection.
+    /// Everything up to the end of the connection.
     All,
     ChunkSize,
-    /// So many bytes of a chunk, and what ends it.
+    /// So many bytes of a chunk, and its end.
     Chunk(u64),
     ChunkEnd,
     Trailers,
@@ -189,7 +188,7 @@ impl Progress {
 }
 
 impl Progress {
-    /// Counts bytes that bring the answer no nearer: a service could send them for ever.
+    /// Counts bytes without progress of the answer: a service could send them for ever.
     fn idles(&mut self, bytes: usize) -> Result<(), Http1Error> {
         self.idle_bytes += bytes;
         if self.idle_bytes <= HEAD_BYTES_MAX {
@@ -205,14 +204,14 @@ impl Connection {
         Connection { stream, buffer: vec![0; BUFFER_BYTES], at: 0, filled: 0 }
     }
 
-    /// Whether it can take a request. One that waits for nothing and hears something was closed, or lost its way.
+    /// Whether it can take a request. An idle connection with input was closed, or is out of step.
     pub(super) fn is_good(&mut self) -> bool {
         let mut byte = [0];
         let mut context = Context::from_waker(std::task::Waker::noop());
         Pin::new(&mut self.stream).poll_read(&mut context, &mut ReadBuf::new(&mut byte)).is_pending()
     }
 
-    /// Writes a request and reads its answer, and whether the connection stays good.
+    /// Writes a request and reads its answer, and whether the connection can be reused.
     pub(super) fn poll_exchange(
         &mut self,
         context: &mut Context<'_>,
@@ -289,7 +288,7 @@ impl Connection {
         Poll::Ready(Ok(read))
     }
 
-    /// Takes in what was read, as far as it goes.
+    /// Parses the bytes read so far.
     fn take_in(
         &mut self,
         message: &Message,
@@ -312,7 +311,7 @@ impl Connection {
                         if too_large(0, bytes) {
                             return Err(Http1Error::TooLarge);
                         }
-                        // Who promises much may not keep it.
+                        // Content-Length is untrusted; limit the preallocation.
                         progress.reply.body.reserve_exact((bytes as usize).min(BUFFER_BYTES));
                     }
                 }
@@ -356,7 +355,7 @@ impl Connection {
                     [b'\r'] => return Ok(()),
                     _ => return Err(Http1Error::Malformed("malformed chunk")),
                 },
-                // They are read over.
+                // Trailers are parsed and discarded.
                 Rest::Trailers => {
                     let Some(line) = memchr::memchr(b'\n', unread) else { return Ok(()) };
                     self.at += line + 1;
@@ -370,10 +369,10 @@ impl Connection {
         }
     }
 
-    /// The answer is there.
+    /// The answer is complete.
     fn finish(&mut self, message: &Message, progress: &mut Progress) -> (Reply, bool) {
         let whole = progress.flushed && progress.written == message.text.len();
-        // An answer to nothing is none to the next request.
+        // Leftover bytes would be taken for the next response, so the connection is closed.
         let keeps = progress.keeps && whole && self.at == self.filled;
         (self.at, self.filled) = (0, 0);
         if self.buffer.len() > BUFFER_BYTES {
@@ -383,7 +382,7 @@ impl Connection {
     }
 }
 
-/// Reads an answer's head, if it is there. How long it is.
+/// Parses an answer's head, if it is complete. Its length.
 fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Result<Option<usize>, Http1Error> {
     let mut headers = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut head = httparse::Response::new(&mut headers);
@@ -399,7 +398,7 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
         return Err(Http1Error::Malformed("unexpected 101 Switching Protocols"));
     }
     if status.is_informational() {
-        // The answer is yet to come.
+        // The final answer follows.
         return Ok(Some(bytes));
     }
     let is_old = head.version == Some(0);
@@ -413,7 +412,7 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
     (progress.rest, progress.keeps) = match last_coding {
         _ if message.is_head || is_bodiless => (Rest::Nothing, true),
         Some(_) if is_old => return Err(Http1Error::Malformed("Transfer-Encoding in an HTTP/1.0 response")),
-        // With a length as well, one of the two is a lie: what follows on this connection is not to be trusted.
+        // With a length as well, one of the two is false: the rest of this connection must not be trusted.
         Some(coding) if coding.trim().eq_ignore_ascii_case("chunked") => {
             (Rest::ChunkSize, fields.get("content-length").is_none())
         }
@@ -428,7 +427,7 @@ fn read_head(unread: &[u8], message: &Message, progress: &mut Progress) -> Resul
     Ok(Some(bytes))
 }
 
-/// The body's length, if the head tells it: once, or several times the same.
+/// The body's length, if the head has it: once, or several times the same.
 fn length(fields: &Fields) -> Result<Option<u64>, Http1Error> {
     let mut length = None;
     for text in fields.all("content-length").flat_map(|value| value.split(',')) {

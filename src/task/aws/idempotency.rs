@@ -1,11 +1,11 @@
-//! Idempotency keys: the task of a durable execution is done once more when the process ended before its result was
-//! recorded, and says so by the same key, where the service has a member for it and the task gives none.
+//! Idempotency keys: the task of a durable execution is repeated when the process ended before its result was recorded.
+//! It then sends the same key, if the service has a member for it and the task does not set it.
 
 use super::query_protocol;
 use crate::json::{self, Arena, Value};
 use crate::models::{Operation, Protocol};
 
-/// Members that services know a repeated request by.
+/// Members by which services recognize a repeated request.
 const TOKENS: [&str; 6] = [
     "ClientRequestToken",
     "clientRequestToken",
@@ -15,7 +15,7 @@ const TOKENS: [&str; 6] = [
     "idempotencyToken",
 ];
 
-/// What messages to a FIFO queue or topic are told apart by, and where those are named.
+/// The id by which messages to a FIFO queue or topic are deduplicated, and the members with their destination.
 const DEDUPLICATION: &str = "MessageDeduplicationId";
 const PLACES: [&str; 2] = ["QueueUrl", "TopicArn"];
 
@@ -24,7 +24,7 @@ pub(super) fn has_member(operation: &Operation) -> bool {
     members(operation).any(|(wire, _)| is_key(operation, wire))
 }
 
-/// Adds the key to a request's body, unless the task gives one of its own, or the service has no member for it.
+/// Adds the key to a request's body, unless the task sets its own, or the service has no member for it.
 pub(super) fn add(
     (operation, protocol): (&Operation, Protocol),
     arena: &Arena,
@@ -48,7 +48,7 @@ pub(super) fn add(
 fn write(protocol: Protocol, wire: &str, key: &str, body: &mut Vec<u8>) {
     match protocol {
         Protocol::Json | Protocol::Rest => {
-            // A request of REST may have no body yet.
+            // A REST request may have no body yet.
             let rest = if body.is_empty() { b"}".to_vec() } else { body.split_off(1) };
             body.resize(1, b'{');
             json::write_string(wire, body);
@@ -76,7 +76,7 @@ fn is_key(operation: &Operation, wire: &str) -> bool {
     TOKENS.contains(&wire) || wire == DEDUPLICATION || is_start && wire == "name"
 }
 
-/// The members of the input: as the service calls them, and as the task does.
+/// The members of the input: the service's names, and the task's.
 fn members(operation: &Operation) -> impl Iterator<Item = (&'static str, &'static str)> {
     let (naming, input) = (operation.naming, operation.input);
     let members = input.map(|shape| operation.members(shape)).into_iter().flatten();

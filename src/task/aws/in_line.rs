@@ -1,5 +1,5 @@
-//! Service tasks on the caller's own thread, for [in-line drivers](crate::runtime::inline): the driver waits while a
-//! call is made.
+//! Service tasks on the caller's own thread, for [in-line drivers](crate::runtime::inline): the driver waits during a
+//! call.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -15,17 +15,17 @@ use crate::fault::{self, Fault};
 use crate::program::Program;
 use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing, read_answer};
 
-/// Does service tasks one after the other. It goes by the real clock.
+/// Does service tasks one after the other, by the real clock.
 pub struct InLine {
-    /// Made when the first task comes.
+    /// Created with the first task.
     runtime: Option<Runtime>,
     integrations: Integrations,
-    /// By resource, as tasks come; what is not supported with the reason.
+    /// By resource, on demand; for unsupported ones, the reason.
     handlers: HashMap<Box<str>, Result<Arc<dyn AsyncHandler>, String>>,
 }
 
 impl InLine {
-    /// Service tasks as `integrations` say.
+    /// Service tasks with these integrations.
     pub fn new(integrations: Integrations) -> InLine {
         InLine { runtime: None, integrations, handlers: HashMap::new() }
     }
@@ -80,7 +80,7 @@ impl Tasks for InLine {
             Err(fault) => return Answer::Now(Err(fault)),
         };
         match runtime.block_on(async { tokio::time::timeout(limit, &mut future).await }) {
-            // The driver's own timer, which is due now, tells it.
+            // The driver's own timer, which is due now, reports it.
             Err(_) => {
                 told.cancel();
                 // A job may have to be cancelled.

@@ -22,7 +22,7 @@ const NAMES: Optimised = Optimised {
     resource_type: "lambda",
 };
 
-/// The errors of `Invoke` that the SDK has classes for.
+/// The errors of `Invoke` with classes in the SDK.
 const KNOWN: [&str; 31] = [
     "CallbackTimeoutException",
     "CodeArtifactUserPendingException",
@@ -60,7 +60,7 @@ const KNOWN: [&str; 31] = [
 const FIELDS: [&str; 6] =
     ["FunctionName", "Payload", "Qualifier", "InvocationType", "ClientContext", "LogType"];
 
-/// The fields that travel as headers.
+/// The fields that are sent as headers.
 const HEADERS: [(&str, &str); 3] = [
     ("x-amz-invocation-type", "InvocationType"),
     ("x-amz-log-type", "LogType"),
@@ -91,12 +91,12 @@ impl AsyncHandler for Invoke {
     }
 }
 
-/// What the parameters of a task ask for.
+/// The request for a task's parameters.
 fn asked(call: &Call<'_>) -> Result<Draft, TaskError> {
     let parameters = Parameters::read(call, &FIELDS)?;
     let mut draft = draft(parameters.required("FunctionName")?, parameters.text("Qualifier")?);
     if let Some(payload) = parameters.get("Payload") {
-        // Recorded: text goes out as it is, anything else as JSON.
+        // Recorded: text is sent unchanged, anything else as JSON.
         match parameters.arena().as_str(payload) {
             Some(text) => draft.body.extend_from_slice(text.as_bytes()),
             None => json::write(parameters.arena(), payload, &mut draft.body),
@@ -110,7 +110,7 @@ fn asked(call: &Call<'_>) -> Result<Draft, TaskError> {
     Ok(draft)
 }
 
-/// `aws-sdk:lambda:invoke`: the payload that comes back is a text, and that a function failed is a result.
+/// `aws-sdk:lambda:invoke`: the returned payload is text, and a function's failure is a result.
 #[derive(Debug)]
 pub(super) struct SdkInvoke(pub(super) Arc<Caller>);
 
@@ -175,7 +175,7 @@ fn sdk_result(reply: &Reply) -> Result<Vec<u8>, TaskError> {
     Ok(out)
 }
 
-/// A runtime may return what it likes.
+/// A runtime may return anything.
 fn text(payload: &[u8]) -> Result<&str, TaskError> {
     std::str::from_utf8(payload).map_err(|_| {
         TaskError::new(fault::RUNTIME, "The function's payload is neither JSON nor text in UTF-8.")
@@ -226,7 +226,7 @@ fn draft(function: &str, qualifier: Option<&str>) -> Draft {
     Draft { path, query, headers: vec![("content-type", "application/json".into())], body: Vec::new() }
 }
 
-/// Whether the function did what it was called for.
+/// Checks whether the function succeeded.
 fn check(reply: &Reply) -> Result<(), TaskError> {
     if !reply.status.is_success() {
         let error = failure::json_error(reply);
@@ -237,7 +237,7 @@ fn check(reply: &Reply) -> Result<(), TaskError> {
         return Ok(());
     }
     let payload: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-    // A runtime that tells no type: what AWS calls such errors.
+    // AWS's name for errors of a runtime that gives no type.
     let error = payload.get("errorType").and_then(|it| it.as_str()).unwrap_or("Lambda.Unknown");
     Err(TaskError::new(error, String::from_utf8_lossy(&reply.body)))
 }

@@ -1,5 +1,5 @@
-//! Lambda as processes of this machine answer it: requests to its API, and replies as they come over HTTP (Lambda API
-//! reference, `Invoke`).
+//! Lambda's API answered by local processes: requests, and replies in the form of HTTP (Lambda API reference,
+//! `Invoke`).
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -15,7 +15,7 @@ use crate::program::ResourceKind;
 use crate::task::functions::{Functions, Invocation, Refusal};
 use crate::{random, uuid};
 
-/// Where tasks with a resource go: for people.
+/// The destination of tasks with a resource: for people.
 pub(super) fn destination(functions: &Functions, arn: &str, kind: &ResourceKind) -> Result<String, String> {
     let names = || functions.names().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     if let ResourceKind::Service { .. } = kind {
@@ -81,7 +81,7 @@ fn invalid(message: String) -> Refusal {
     Refusal { status: 400, kind: "InvalidParameterValueException", message }
 }
 
-/// What is told of a client comes as JSON in Base64, and goes on as JSON.
+/// The client context comes as JSON in Base64, and is passed on as JSON.
 fn client_context(text: &str) -> Result<String, Refusal> {
     let told = BASE64.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     told.filter(|told| is_json(told.as_bytes()) && !told.contains(['\r', '\n'])).ok_or_else(|| Refusal {

@@ -1,5 +1,5 @@
-//! Service tasks: what a Task state does with `arn:aws:states:::…` and with Lambda functions, over HTTP, against AWS or
-//! anything that speaks like it (developer guide, "Integrating services").
+//! Service tasks: tasks with `arn:aws:states:::…` and Lambda functions, over HTTP, against AWS or compatible services
+//! (developer guide, "Integrating services").
 //!
 //! ```no_run
 //! use expressway::runtime::Engine;
@@ -10,9 +10,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Which call a task makes is decided once, when its state machine is created; a task that is not supported is refused
-//! then. Calls are made on the shard that runs the execution, over connections of its own; they end with the task's
-//! time, and with the execution.
+//! A task's call is determined when its state machine is created; a task that is not supported is refused then. Calls
+//! are made on the shard that runs the execution, over its own connections; they end with the task's timeout, and with
+//! the execution.
 
 mod answer;
 mod bedrock;
@@ -66,7 +66,7 @@ use crate::program::{ResourceKind, Task};
 use caller::Caller;
 use settings::{Endpoint, Settings};
 
-/// Which services tasks may call, where they are, and in whose name. Given to
+/// The services that tasks may call, with their endpoints and credentials. Passed to
 /// [`Builder::aws`](crate::runtime::Builder::aws).
 #[derive(Clone, Debug, Default)]
 pub struct Integrations {
@@ -75,15 +75,15 @@ pub struct Integrations {
     mocked: bool,
 }
 
-/// Where a service is, when that is not AWS's own place.
+/// The endpoint of a service, if it is not AWS's own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EndpointInUse {
-    /// The service, as variables of the environment name it; none for all that have no endpoint of their own.
+    /// The service, as in names of environment variables; `None` for all services without a separate endpoint.
     pub service: Option<String>,
-    /// Where it is.
+    /// Its URL.
     pub url: String,
-    /// The variable of the environment, or the profile, that says so; none where the program did.
+    /// The environment variable, or the profile, that sets it; `None` if the program did.
     pub named_by: Option<String>,
 }
 
@@ -93,23 +93,22 @@ impl Integrations {
         Integrations::default()
     }
 
-    /// The region of services that are not named with one.
+    /// The default region of services.
     #[must_use]
     pub fn region(mut self, region: impl Into<String>) -> Integrations {
         self.settings.region = Some(region.into());
         self
     }
 
-    /// Signs requests with these. Without any, requests go unsigned to endpoints that were set here, and are not sent
-    /// to others.
+    /// Signs requests with these. Without any, requests to endpoints set here are unsigned, and others are not sent.
     #[must_use]
     pub fn credentials(mut self, credentials: Credentials) -> Integrations {
         self.settings.set_credentials(credentials);
         self
     }
 
-    /// Where a service is. It is named by AWS's identifier for it, such as `Lambda`, `DynamoDB`, `SQS`, `SNS`,
-    /// `EventBridge`, `SFN`, `Secrets Manager`; case does not matter, nor whether blanks are written as underscores.
+    /// Sets the endpoint of a service, by AWS's identifier for it, such as `Lambda`, `DynamoDB`, `SQS`, `SNS`,
+    /// `EventBridge`, `SFN`, `Secrets Manager`; case is ignored, and blanks may be written as underscores.
     ///
     /// # Errors
     /// When it is not an `http` or `https` URL.
@@ -119,8 +118,7 @@ impl Integrations {
         Ok(self)
     }
 
-    /// Has Lambda functions answered by processes of this machine, and all of them: a function that is not among these does
-    /// not exist.
+    /// Has all Lambda functions answered by local processes: a function that is not among these does not exist.
     #[cfg(feature = "functions")]
     #[must_use]
     pub fn functions(mut self, functions: super::functions::Functions) -> Integrations {
@@ -131,7 +129,7 @@ impl Integrations {
         self
     }
 
-    /// Where all services are that have no endpoint of their own.
+    /// Sets the endpoint of all services without a separate one.
     ///
     /// # Errors
     /// When it is not an `http` or `https` URL.
@@ -141,9 +139,9 @@ impl Integrations {
         Ok(self)
     }
 
-    /// Settings as AWS's SDKs take them from the environment, and from the shared files it names: region, credentials,
-    /// endpoints. Beside `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` there is `<SERVICE>_ENDPOINT`, as Step
-    /// Functions Local has it: `LAMBDA_ENDPOINT`, `DYNAMODB_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`.
+    /// Settings from the environment, as in AWS's SDKs, and from its shared files: region, credentials, endpoints.
+    /// Beside `AWS_ENDPOINT_URL` and `AWS_ENDPOINT_URL_<SERVICE>` there is `<SERVICE>_ENDPOINT`, as in Step Functions
+    /// Local: `LAMBDA_ENDPOINT`, `DYNAMODB_ENDPOINT`, `STEP_FUNCTIONS_ENDPOINT`.
     ///
     /// # Errors
     /// When an endpoint is not an `http` or `https` URL.
@@ -177,20 +175,20 @@ impl Integrations {
                 named_by: settings.named_by.get(service).cloned(),
             })
             .collect();
-        // What holds for all others comes last.
+        // The one for all others comes last.
         rows.sort_by(|a, b| (a.service.is_none(), &a.service).cmp(&(b.service.is_none(), &b.service)));
         rows
     }
 
-    /// Whether this service has an endpoint of its own, other than the one for all that have none.
+    /// Whether this service has a separate endpoint.
     pub fn has_endpoint(&self, service: &str) -> bool {
         self.settings.endpoints.contains_key(&settings::variable(service))
     }
 
-    /// Where tasks with this resource go: for people.
+    /// The destination of tasks with this resource: for people.
     ///
     /// # Errors
-    /// Why there is no such place, such as that the service is not supported.
+    /// Why there is none, such as that the service is not supported.
     pub fn destination(&self, arn: &str, kind: &ResourceKind) -> Result<String, String> {
         if !Integrations::is_service(arn) {
             return Err("no service has such an ARN".to_owned());
@@ -218,7 +216,7 @@ impl Integrations {
         })
     }
 
-    /// What `http:invoke` and `apigateway:invoke` may do.
+    /// The policy of `http:invoke` and `apigateway:invoke`.
     #[must_use]
     pub fn http(mut self, policy: HttpPolicy) -> Integrations {
         self.settings.http = policy;
@@ -232,26 +230,25 @@ impl Integrations {
         self
     }
 
-    /// How many connections one shard may have to one host; 256 unless told otherwise. Calls beyond these wait for
-    /// their turn.
+    /// How many connections one shard may have to one host; 256 by default. Further calls wait for their turn.
     #[must_use]
     pub fn connections_max(mut self, connections: usize) -> Integrations {
         self.settings.connections_max = connections.clamp(1, 65_536);
         self
     }
 
-    /// When jobs that are waited for (`.sync`) are asked about: first so long after they were started, then after pauses
-    /// that grow by half up to the longest. One second and 30 seconds unless told otherwise.
+    /// The pauses between polls of jobs (`.sync`): first so long after their start, then growing by half up to the
+    /// longest. One second and 30 seconds by default.
     #[must_use]
     pub fn job_pauses(mut self, first: Duration, longest: Duration) -> Integrations {
         self.settings.pauses = jobs::Pauses { first, longest };
         self
     }
 
-    /// Accepts state machines with tasks that AWS has and this library has not: services it does not model, optimised
-    /// integrations, credentials. What AWS does not have either, such as a service or an action that is misspelt, is refused
-    /// as before. Of services that are not modelled, the names of actions are not known, and accepted as they are. Such a
-    /// task fails with `States.Runtime` when it begins, unless something else answers it, such as a mock.
+    /// Accepts state machines with tasks that AWS has and this library does not support: services it does not model,
+    /// optimised integrations, credentials. Tasks that AWS does not have either, such as a misspelt service or action,
+    /// are still refused. Of services that are not modelled, the names of actions are unknown, and accepted unchecked.
+    /// Such a task fails with `States.Runtime` when it begins, unless it has another answer, such as a mock.
     #[must_use]
     pub fn accept_unsupported(mut self) -> Integrations {
         self.accept_unsupported = true;
@@ -262,22 +259,21 @@ impl Integrations {
         self.accept_unsupported
     }
 
-    /// Beside mocks: as [`accept_unsupported`](Integrations::accept_unsupported), and nobody is asked for credentials. A
-    /// task that would be sent to AWS without any fails with `States.Runtime`.
+    /// For use with mocks: as [`accept_unsupported`](Integrations::accept_unsupported), and no credentials are fetched.
+    /// A task that would be sent to AWS without any fails with `States.Runtime`.
     #[must_use]
     pub fn beside_mocks(mut self) -> Integrations {
         self.mocked = true;
         self.accept_unsupported()
     }
 
-    /// The prefixes of ARNs it does tasks of.
+    /// The handlers, by prefix of the ARNs.
     pub(crate) fn handlers(self) -> impl Iterator<Item = (String, Arc<dyn AsyncHandler>)> {
         let any: Arc<dyn AsyncHandler> = Arc::new(self);
         PREFIXES.into_iter().map(move |prefix| (prefix.to_owned(), Arc::clone(&any)))
     }
 
-    /// Where the data of distributed Maps is, by the resource that names it. Beside mocks, only if something was said of
-    /// where S3 is or in whose name it is asked.
+    /// The data stores of distributed Maps, by resource. With mocks, only if an endpoint of S3 or credentials were set.
     pub(crate) fn data_stores(&self) -> Vec<(String, Arc<dyn DataStore>)> {
         let settings = &self.settings;
         if self.mocked && !settings.has_credentials() && settings.endpoint("S3").is_none() {
@@ -286,7 +282,7 @@ impl Integrations {
         s3::stores(&Arc::new(settings.clone()))
     }
 
-    /// Whether tasks with this resource are for it to do.
+    /// Whether tasks with this resource are service tasks.
     fn is_service(arn: &str) -> bool {
         PREFIXES.iter().any(|prefix| arn.starts_with(prefix))
     }
@@ -309,7 +305,7 @@ impl Integrations {
     }
 }
 
-/// What its resources begin with.
+/// The prefixes of its resources.
 const PREFIXES: [&str; 6] = [
     "arn:aws:states:::",
     "arn:aws:lambda:",
@@ -319,7 +315,7 @@ const PREFIXES: [&str; 6] = [
     "arn:aws-us-gov:lambda:",
 ];
 
-/// Hands out the handler of each task; does none itself.
+/// Provides the handler of each task; does none itself.
 impl AsyncHandler for Integrations {
     fn resolve(&self, task: &Task) -> Result<Option<Arc<dyn AsyncHandler>>, String> {
         match self.handler(task) {
@@ -338,7 +334,7 @@ impl AsyncHandler for Integrations {
     }
 }
 
-/// A task that is neither mocked nor can be sent anywhere.
+/// A task that is not mocked and has no destination.
 #[derive(Debug)]
 struct NotMocked;
 
@@ -362,18 +358,18 @@ impl AsyncHandler for NotMocked {
     }
 }
 
-/// Whether AWS has what a task that is not supported asks for.
+/// Whether AWS has the call of a task that is not supported.
 fn is_on_aws(task: &Task) -> bool {
     let ResourceKind::Service { service, action } = &task.resource.kind else { return true };
     let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
     match service.strip_prefix("aws-sdk:") {
         Some(name) => model::is_on_aws(name, action),
-        // Which optimised integrations there are was looked at when the definition was read.
+        // The names of optimised integrations were checked with the definition.
         None => !["kafka", "nats"].contains(&&**service),
     }
 }
 
-/// Says why it does not do a task.
+/// Reports why it does not do a task.
 #[derive(Debug)]
 struct Unsupported(String);
 

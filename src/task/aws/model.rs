@@ -1,9 +1,9 @@
-//! The operations of services that tasks can call, and what is said of others.
+//! The operations of services that tasks can call, and messages about others.
 
 use crate::asl::did_you_mean;
 use crate::models::{self, Extent, Naming, NotFound, Operation, Protocol};
 
-/// Whether AWS has this action of a service, as far as is known: of services that are not modelled, only the names are.
+/// Whether AWS has this action of a service, as far as known: of services that are not modelled, only the names are.
 pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
     match models::find(service, action, Naming::Java) {
         Ok(_) => true,
@@ -12,11 +12,11 @@ pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
     }
 }
 
-/// An operation by its service's name as in a resource, and its own, such as `putItem`.
+/// An operation by its service's name in resources, and its own, such as `putItem`.
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Operation, Protocol), String> {
     let not_found = match models::find(service, action, naming) {
         Ok(operation) => match operation.service.protocol {
-            // Its body is no JSON.
+            // Its body is not JSON.
             Some(Protocol::Rest) if operation.wrapper.is_none() => {
                 return Err(format!("Bodies of {service}:{action} are not JSON, and cannot be sent or read"));
             }

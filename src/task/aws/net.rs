@@ -14,22 +14,22 @@ use tokio_rustls::client::TlsStream;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
-/// How long it may take to connect, TLS included: what AWS's SDKs wait.
+/// The time limit for connecting, TLS included: that of AWS's SDKs.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Where a request goes.
+/// The destination of a request.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Origin {
     pub(super) tls: bool,
     /// A name, or an address without brackets.
     pub(super) host: Arc<str>,
     pub(super) port: u16,
-    /// The address that was looked at and found harmless: the name is not resolved again.
+    /// The address that passed the policy: the name is not resolved again.
     pub(super) pinned: Option<SocketAddr>,
 }
 
 impl Origin {
-    /// What stands in the `Host` header: the port only where it is not the scheme's own.
+    /// The value of the `Host` header: with the port only if it is not the scheme's default.
     pub(super) fn authority(&self) -> String {
         let brackets = self.host.contains(':');
         let host = if brackets { format!("[{}]", self.host) } else { self.host.to_string() };
@@ -41,9 +41,9 @@ impl Origin {
 /// Why a request has no answer.
 #[derive(Debug)]
 pub(super) enum NetError {
-    /// There is no such host, nobody listens, the certificate is not good, the connection broke.
+    /// There is no such host, the connection was refused, the certificate is invalid, or the connection broke.
     Failed(String),
-    /// The answer is longer than we read.
+    /// The answer exceeds the limit.
     TooLarge,
 }
 
@@ -67,7 +67,7 @@ async fn connect_now(origin: &Origin) -> Result<Stream, NetError> {
         None => TcpStream::connect((&*origin.host, origin.port)).await,
     };
     let stream = connected.map_err(|error| NetError::Failed(explain(origin, &error)))?;
-    // Requests are written whole: nothing is gained by waiting for more.
+    // Requests are written completely: waiting for more data gains nothing.
     stream.set_nodelay(true).map_err(|error| NetError::failed(origin, error))?;
     if !origin.tls {
         return Ok(Stream::Plain(stream));
@@ -80,7 +80,7 @@ async fn connect_now(origin: &Origin) -> Result<Stream, NetError> {
     Ok(Stream::Tls(Box::new(stream)))
 }
 
-/// Java's words, which workflows know from AWS, for what the system says of a name.
+/// Java's messages, which workflows know from AWS, for errors of name resolution.
 fn explain(origin: &Origin, error: &io::Error) -> String {
     let text = error.to_string();
     match text.strip_prefix("failed to lookup address information: ") {

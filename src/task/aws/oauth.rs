@@ -1,5 +1,5 @@
-//! Tokens of connections that use OAuth 2.0 (RFC 6749, section 4.4): fetched with the client's credentials, and kept until
-//! they are about to expire or someone does not take them.
+//! Tokens of connections with OAuth 2.0 (RFC 6749, section 4.4): fetched with the client's credentials, and kept until
+//! they are about to expire or are rejected.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use super::pool::{self, Limits};
 use super::query_protocol;
 use super::settings::Endpoint;
 
-/// Who hands out tokens, and what for.
+/// The provider of tokens, and the parameters of its requests.
 pub(super) struct OAuth {
     pub(super) method: Method,
     pub(super) endpoint: Endpoint,
-    /// What the endpoint's URL asks for itself, percent-encoded.
+    /// The query of the endpoint's URL, percent-encoded.
     pub(super) query: String,
     pub(super) client_id: String,
     pub(super) client_secret: String,
     pub(super) parameters: Parameters,
-    /// Locked while one is fetched: the others wait for that one.
+    /// Locked while one is fetched: other callers wait for that one.
     pub(super) last: Mutex<Option<Token>>,
 }
 
@@ -37,29 +37,29 @@ pub(super) struct Parameters {
 
 #[derive(Clone)]
 pub(super) struct Token {
-    /// With its type, as it stands in a header.
+    /// With its type, as in a header.
     pub(super) authorization: Arc<str>,
     until: Option<Instant>,
 }
 
-/// They are secrets.
+/// The values are secret.
 impl fmt::Debug for OAuth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("OAuth").field("endpoint", &self.endpoint).finish_non_exhaustive()
     }
 }
 
-/// A new one is fetched so long before the old one ends, or after nine tenths of a short one's time.
+/// A new one is fetched so long before the old one expires, or after nine tenths of a short one's lifetime.
 const AHEAD: Duration = Duration::from_secs(60);
-/// How long it may take to get one.
+/// The time limit for fetching one.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(20);
 const FETCH: Limits = Limits { bytes_max: 64 * 1_024, connections_max: 4 };
 
 impl OAuth {
-    /// A token, of which `refused` is not one: someone did not take that.
+    /// A token other than `refused`, which was rejected.
     ///
     /// # Errors
-    /// Why none is handed out.
+    /// Why there is none.
     pub(super) async fn token(&self, refused: Option<&Token>) -> Result<Token, String> {
         let mut last = self.last.lock().await;
         if let Some(token) = &*last
@@ -94,7 +94,7 @@ impl OAuth {
         if !token.bytes().all(|byte| (b'!'..=b'~').contains(&byte)) {
             return Err(self.failed("the access_token has characters that are not allowed in a header"));
         }
-        // Some write the number as text.
+        // Some servers send the number as text.
         let seconds = told.get("expires_in");
         let seconds = seconds.and_then(|it| it.as_u64().or_else(|| it.as_str()?.parse().ok()));
         let until = seconds
@@ -103,7 +103,7 @@ impl OAuth {
         Ok(Token { authorization: format!("Bearer {token}").into(), until })
     }
 
-    /// The request for a token. Its parameters stand in the body, or in the query where there is no body.
+    /// The request for a token. Its parameters are in the body, or in the query if there is no body.
     fn message(&self) -> Result<Message, &'static str> {
         let Parameters { headers, query, body } = &self.parameters;
         let mut form = String::new();

@@ -1,10 +1,10 @@
-//! What a task was given, and what is said when that cannot be used.
+//! A task's parameters, and the errors for invalid ones.
 
 use crate::fault;
 use crate::json::{self, Arena, Value};
 use crate::task::{Call, TaskError};
 
-/// The members of a task's input. What nobody took is refused, as AWS does.
+/// The members of a task's input. Unused ones are refused, as on AWS.
 pub(super) struct Parameters<'c> {
     arena: &'c Arena,
     input: Value,
@@ -12,7 +12,7 @@ pub(super) struct Parameters<'c> {
 }
 
 impl<'c> Parameters<'c> {
-    /// The input's members, of which only those `known` may be there.
+    /// The input's members, which must be among `known`.
     pub(super) fn read(
         call: &'c Call<'_>,
         known: &'static [&'static str],
@@ -37,13 +37,13 @@ impl<'c> Parameters<'c> {
         self.arena
     }
 
-    /// A member that is there, and is not null.
+    /// A member that is present, and not null.
     pub(super) fn get(&self, name: &str) -> Option<Value> {
         debug_assert!(self.known.contains(&name));
         self.arena.get_str(self.input, name).filter(|value| !value.is_null())
     }
 
-    /// A member that must be text if it is there.
+    /// An optional text member.
     pub(super) fn text(&self, name: &str) -> Result<Option<&'c str>, TaskError> {
         match self.get(name) {
             None => Ok(None),
@@ -51,24 +51,24 @@ impl<'c> Parameters<'c> {
         }
     }
 
-    /// A member that must be there, as text.
+    /// A required text member.
     pub(super) fn required(&self, name: &str) -> Result<&'c str, TaskError> {
         self.text(name)?
             .ok_or_else(|| self.refuse(&format!("The field '{name}' is required but was missing")))
     }
 
-    /// A member has not the shape it should have.
+    /// A member has the wrong shape.
     pub(super) fn misshapen(&self, name: &str) -> TaskError {
         self.refuse(&format!("The value of the field '{name}' has an invalid format"))
     }
 
-    /// The parameters cannot be used.
+    /// The parameters are invalid.
     pub(super) fn refuse(&self, why: &str) -> TaskError {
         refuse(self.arena, self.input, why)
     }
 }
 
-/// The failure of a task whose parameters cannot be used.
+/// The failure of a task with invalid parameters.
 pub(super) fn refuse(arena: &Arena, input: Value, why: &str) -> TaskError {
     let input = json::to_string(arena, input);
     let cause = format!("The Parameters '{input}' could not be used to start the Task: [{why}]");

@@ -1,8 +1,8 @@
-//! Connections that are kept: each thread has its own, so a shard's requests are written, and their answers read, on the
-//! shard itself.
+//! Kept connections: each thread has its own, so a shard's requests are written, and their answers read, on the shard
+//! itself.
 //!
-//! A connection has no task of its own: whoever waits for the answer polls it. So a request costs one wake-up, that of
-//! the socket, and dropping the future that waits closes the connection and with it the request.
+//! A connection has no task of its own: the future that waits for the answer polls it. So a request costs one wake-up,
+//! that of the socket, and dropping the future closes the connection and with it the request.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -16,11 +16,11 @@ use tokio::task::coop::unconstrained;
 use super::http1::{Connection, Http1Error, Message, Progress, Reply};
 use super::net::{self, NetError, Origin};
 
-/// A connection that nobody used for so long is not used again: servers close theirs after a minute or so.
+/// An idle connection is not reused after this: servers close theirs after a minute or so.
 const IDLE_MAX: Duration = Duration::from_secs(20);
 /// Hosts whose connections one thread keeps.
 const HOSTS_MAX: usize = 128;
-/// An answer's bytes: some more than any workflow may have.
+/// Bytes of an answer: more than any workflow may have.
 pub(super) const ANSWER_BYTES_MAX: usize = 8 << 20;
 
 thread_local! {
@@ -32,19 +32,19 @@ struct Pool {
     turns: Semaphore,
 }
 
-/// What an exchange may take.
+/// Limits of an exchange.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     /// Bytes of the answer's body.
     pub(super) bytes_max: usize,
-    /// Connections of one thread to one host; more requests than these wait for their turn.
+    /// Connections of one thread to one host; further requests wait for their turn.
     pub(super) connections_max: usize,
 }
 
 /// Sends a request and reads its whole answer.
 pub(super) async fn exchange(origin: &Origin, message: Message, limits: Limits) -> Result<Reply, NetError> {
-    // A shard polls hundreds of these in one poll of tokio's, whose budget would be used up by the first ones. Each does
-    // little in a poll of its own.
+    // A shard polls hundreds of these in one poll of tokio's, whose budget the first ones would use up. Each does
+    // little in one poll.
     unconstrained(async {
         let pool = pool(origin, limits.connections_max);
         // The semaphore is never closed.
@@ -52,7 +52,7 @@ pub(super) async fn exchange(origin: &Origin, message: Message, limits: Limits) 
         loop {
             let (mut line, used_before) = match pool.take() {
                 Some(line) => (line, true),
-                // Rarely needed, and much larger than what waits for a turn or an answer.
+                // Rarely needed, and much larger than the state that waits for a turn or an answer.
                 None => (Box::pin(open(origin)).await?, false),
             };
             let mut progress = Progress::new();
@@ -93,7 +93,7 @@ fn pool(origin: &Origin, connections_max: usize) -> Rc<Pool> {
 }
 
 impl Pool {
-    /// A connection that is still good. The one used last: the others may grow old.
+    /// A connection that can be reused. The most recently used one: the others may expire.
     fn take(&self) -> Option<Connection> {
         loop {
             let (mut line, since) = self.idle.borrow_mut().pop_back()?;

@@ -1,7 +1,7 @@
-//! Credentials that someone hands out for a while: the container, the machine, a process, STS, IAM Identity Center (AWS
-//! SDKs and Tools Reference Guide, "Standardized credential providers").
+//! Providers of temporary credentials: the container, the machine, a process, STS, IAM Identity Center (AWS SDKs and
+//! Tools Reference Guide, "Standardized credential providers").
 //!
-//! They are fetched by one caller at a time, and again before they end: until then all others use the old ones.
+//! They are fetched by one caller at a time, and again before they expire: until then all others use the old ones.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -22,16 +22,16 @@ use super::query_protocol::{self, Element};
 use super::settings::{Endpoint, Settings};
 use super::sign::UNRESERVED;
 
-/// Credentials, and who hands them out.
+/// Credentials, and their provider.
 pub(super) struct Provided {
     way: Way,
-    /// The last ones, until when they are good.
+    /// The last ones, and when they expire.
     last: Mutex<Option<(Arc<Credentials>, SystemTime)>>,
-    /// Held by who fetches new ones.
+    /// Held while new ones are fetched.
     turn: tokio::sync::Mutex<()>,
 }
 
-/// How they are handed out.
+/// The kind of provider.
 pub(super) enum Way {
     Container {
         url: String,
@@ -43,19 +43,19 @@ pub(super) enum Way {
     },
     /// A command whose output they are.
     Process(String),
-    /// STS, for who has these.
+    /// STS, with these credentials.
     Role {
         role: Role,
         of: Source,
         settings: Box<Settings>,
     },
-    /// STS, for who has the token of a file.
+    /// STS, with the token in a file.
     WebIdentity {
         role: Role,
         token_file: PathBuf,
         endpoint: Endpoint,
     },
-    /// IAM Identity Center, for who has logged in: the file of the session, and the path that is asked for.
+    /// IAM Identity Center, after a login: the file of the session, and the path of the request.
     SingleSignOn {
         session: PathBuf,
         endpoint: Endpoint,
@@ -63,7 +63,7 @@ pub(super) enum Way {
     },
 }
 
-/// A role that is taken on.
+/// A role to assume.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Role {
     pub(super) arn: String,
@@ -78,11 +78,11 @@ impl fmt::Debug for Provided {
     }
 }
 
-/// New ones are fetched so long before the old ones end.
+/// New ones are fetched so long before the old ones expire.
 const AHEAD: Duration = Duration::from_secs(300);
-/// They are good so long, where nothing is said of it.
+/// The lifetime of credentials without an expiry.
 const UNTIL: Duration = Duration::from_secs(365 * 24 * 3_600);
-/// How long the container or the machine may take, which are near.
+/// The time limit for the container or the machine, which are near.
 const NEAR_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(60);
 const FETCH: Limits = Limits { bytes_max: 64 * 1_024, connections_max: 1 };
@@ -100,7 +100,7 @@ impl Provided {
         (SystemTime::now() + ahead < *until).then(|| Arc::clone(credentials))
     }
 
-    /// Those that are good for a while yet, if there are any.
+    /// Valid ones, if there are any.
     pub(super) fn known(&self) -> Option<Arc<Credentials>> {
         self.last(AHEAD)
     }
@@ -112,7 +112,7 @@ impl Provided {
         let good = self.last(Duration::ZERO);
         let _turn = match &good {
             None => self.turn.lock().await,
-            // Another one fetches.
+            // Another caller fetches them.
             Some(good) => match self.turn.try_lock() {
                 Ok(turn) => turn,
                 Err(_) => return Ok(Arc::clone(good)),
@@ -134,7 +134,7 @@ impl Provided {
                 *self.last.lock().unwrap_or_else(PoisonError::into_inner) = last;
                 Ok(credentials)
             }
-            // It is tried again with the next request.
+            // It is retried with the next request.
             (Err(why), Some(good)) => {
                 tracing::warn!(reason = %why, "credentials cannot be renewed yet");
                 Ok(good)
@@ -227,7 +227,7 @@ impl Role {
     }
 }
 
-/// What STS answers.
+/// The answer of STS.
 fn assumed(reply: &Reply, role: &Role) -> Fetched {
     let root = Element::parse(&reply.body).ok_or("STS's answer is no XML")?;
     if !reply.status.is_success() {
@@ -247,13 +247,13 @@ fn assumed(reply: &Reply, role: &Role) -> Fetched {
     Ok((Credentials::new(id, secret, token.map(str::to_owned)), until))
 }
 
-/// Until when they are good that end at this time.
+/// When credentials with this expiry end.
 fn until(text: Option<&str>) -> SystemTime {
     let until = text.and_then(|text| text.parse::<Timestamp>().ok());
     until.map_or_else(|| SystemTime::now() + UNTIL, SystemTime::from)
 }
 
-/// Credentials as JSON; the member of the session's token has this name.
+/// Credentials in JSON; the member of the session's token has this name.
 fn told(text: &str, token: &str, whose: &str) -> Fetched {
     let told: Json = serde_json::from_str(text).map_err(|error| format!("{whose} gives no JSON: {error}"))?;
     let text = |name: &str| told.get(name).and_then(Json::as_str);
@@ -293,7 +293,7 @@ async fn signed_on(session: &PathBuf, endpoint: &Endpoint, query: &str) -> Fetch
     Ok((Credentials::new(id, secret, text("sessionToken").map(str::to_owned)), until))
 }
 
-/// What IAM Identity Center is asked for, behind the path.
+/// The query for IAM Identity Center, behind the path.
 pub(super) fn sign_on_query(role: &str, account: &str) -> String {
     let mut query = "?role_name=".to_owned();
     query.extend(utf8_percent_encode(role, UNRESERVED));
@@ -306,7 +306,7 @@ fn read(path: &PathBuf) -> Result<String, String> {
     std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// What a command writes. It runs on a thread of its own, and is not stopped when it takes too long.
+/// The output of a command. It runs on a separate thread, and is not stopped when it takes too long.
 async fn output(command: &str) -> Result<String, String> {
     let (done, answer) = tokio::sync::oneshot::channel();
     let command = command.to_owned();
@@ -342,7 +342,7 @@ async fn ask(method: Method, url: &str, header: Option<(&'static str, &str)>) ->
     }
 }
 
-/// A request to STS that nobody signs.
+/// An unsigned request to STS.
 async fn post(endpoint: &Endpoint, body: &str) -> Result<Reply, String> {
     let Endpoint { origin, base } = endpoint;
     let mut message = Message::new("POST", &[base, "/"], 512 + body.len());

@@ -1,4 +1,4 @@
-//! Parameters to forms, and XML to results, by the shapes of a model: AWS's query protocol.
+//! AWS's query protocol: parameters to forms, and XML to results, by the shapes of a model.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -38,7 +38,7 @@ pub(super) fn write(
                 let key = arena.str(key);
                 let member = members.iter().find(|member| member.name(operation.naming) == key);
                 let member = member.ok_or_else(|| wire::unknown(key))?;
-                // What is for the SDK alone is not sent.
+                // Members for the SDK only are not sent.
                 if !value.is_null() && !member.wire.is_empty() {
                     let name = if name.is_empty() {
                         member.wire.to_owned()
@@ -51,7 +51,7 @@ pub(super) fn write(
         }
         Shape::List { element, flat, name: inner } if value.is_array() => {
             let items = arena.items(value);
-            // How the protocol writes that a list is empty.
+            // The protocol's form of an empty list.
             if items.is_empty() {
                 pair(name, "", out);
             }
@@ -92,12 +92,12 @@ pub(super) struct Element {
     pub(super) children: Vec<Element>,
 }
 
-/// Elements within elements that an answer may have.
+/// Nesting of elements in an answer.
 const DEPTH_MAX: usize = 64;
 
 impl Element {
-    /// Reads an answer; `None` when it is not XML. Attributes, comments and instructions are of no interest; a document
-    /// that declares entities is not read.
+    /// Parses an answer; `None` when it is not XML. Attributes, comments and instructions are ignored; a document that
+    /// declares entities is refused.
     pub(super) fn parse(text: &[u8]) -> Option<Element> {
         use quick_xml::events::Event;
         let text = std::str::from_utf8(text).ok()?;
@@ -164,7 +164,7 @@ fn predefined(entity: &[u8]) -> Option<char> {
     })
 }
 
-/// What an element says, as workflows see it. `None` when it does not say what it should.
+/// The value of an element, for workflows. `None` when it does not match its type.
 pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Option<Json> {
     let text = &element.text;
     let Type::Shape(shape) = kind else {
@@ -185,7 +185,7 @@ pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Opti
                 let kind = member.value.kind;
                 let flat = matches!(kind, Type::Shape(at) if is_flat(&operation.service.shapes[at]));
                 let value = if flat {
-                    // Its elements lie among the structure's own.
+                    // Its elements are among the structure's own.
 
                     let own = element.children.iter().filter(|child| child.name == member.wire);
                     let own = Element { children: own.cloned().collect(), ..Element::default() };

@@ -1,4 +1,4 @@
-//! Parameters to requests of REST services that speak JSON: members are parts of the path, of the query, headers, or of the
+//! Parameters to requests of REST services with JSON: members are parts of the path, of the query, headers, or of the
 //! body.
 
 use percent_encoding::utf8_percent_encode;
@@ -55,7 +55,7 @@ pub(super) fn draft(
         draft.query.push('=');
         draft.query.extend(utf8_percent_encode(value, UNRESERVED));
     }
-    // Also looks whether all members are known.
+    // Also checks that all members are known.
     let mut body = Vec::new();
     if let Some(shape) = operation.input {
         wire::write_json(operation, arena, Type::Shape(shape), input, "", &mut body)?;
@@ -67,16 +67,16 @@ pub(super) fn draft(
     Ok((method, draft))
 }
 
-/// Puts a value in its place in the path.
+/// Inserts a value into the path.
 fn put(path: &mut String, member: &Member, text: &str) {
     let encoded: String = utf8_percent_encode(text, UNRESERVED).collect();
-    // With a plus, it may be several parts.
+    // With a plus, it may be several segments.
     let slashes = encoded.replace("%2F", "/");
     *path = path.replace(&format!("{{{}}}", member.wire), &encoded);
     *path = path.replace(&format!("{{{}+}}", member.wire), &slashes);
 }
 
-/// Adds what an answer says in its headers to what its body does.
+/// Adds members in an answer's headers to those in its body.
 pub(super) fn add_headers(operation: &Operation, reply: &Reply, output: &mut Json) {
     let (Some(shape), Some(output)) = (operation.output, output.as_object_mut()) else { return };
     for member in operation.members(shape).iter().filter(|member| member.location == Location::Header) {

@@ -1,4 +1,4 @@
-//! Services that `model` knows: the optimised integrations that are one operation, and the SDK integrations.
+//! Modelled services: the optimised integrations that are one operation, and the SDK integrations.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,9 +24,9 @@ use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
 /// An optimised integration.
 pub(super) struct Integration {
-    /// As resources name it.
+    /// Its name in resources.
     service: &'static str,
-    /// The same service among the SDK integrations.
+    /// The same service in SDK integrations.
     package: &'static str,
     /// Actions that are the operation of the same name.
     actions: &'static [&'static str],
@@ -40,7 +40,7 @@ impl Integration {
         known.ok_or_else(|| format!("The service '{}' is not supported", self.service))
     }
 
-    /// One operation of its service, by the name that an action has.
+    /// One operation of its service, by an action's name.
     pub(super) fn operation(&self, settings: &Settings, action: &str) -> Result<Modelled, String> {
         modelled(settings, self.package, action, Some(self.names))
     }
@@ -58,7 +58,7 @@ const fn integration(
     Integration { service, package, actions, names }
 }
 
-/// What an optimised integration names its errors by.
+/// The prefixes of an optimised integration's error names.
 macro_rules! integrations {
     ($($service:literal, $package:literal, $prefix:literal, $client:literal, $unknown:literal: $($action:literal)*;)*) => {
         [$(integration($service, $package, &[$($action),*], $prefix, $client, $unknown)),*]
@@ -107,7 +107,7 @@ pub(super) struct Modelled {
     caller: Arc<Caller>,
     operation: Operation,
     protocol: Protocol,
-    /// None of an SDK integration.
+    /// `None` for an SDK integration.
     optimised: Option<Optimised>,
     /// Whether the service has a member for an idempotency key.
     has_key: bool,
@@ -123,7 +123,7 @@ pub(super) fn optimised(
     Some(modelled(settings, found.package, action, Some(found.names)))
 }
 
-/// AWS's identifier of the service that a resource names.
+/// AWS's identifier of a resource's service.
 pub(super) fn identifier(service: &str, action: &str) -> Result<String, String> {
     let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
     let found = match service.strip_prefix("aws-sdk:") {
@@ -147,7 +147,7 @@ fn modelled(
     let naming = if optimised.is_some() { Naming::Service } else { Naming::Java };
     let (operation, protocol) = model::find(package, action, naming)?;
     let service = operation.service;
-    // AWS answers synchronous executions at hosts of their own.
+    // AWS answers synchronous executions at separate hosts.
     let host = match (service.host, operation.name) {
         ("states", "StartSyncExecution" | "TestState") => "sync-states",
         (host, _) => host,
@@ -169,18 +169,18 @@ pub(super) struct Asked {
 /// What a service answered.
 #[derive(Debug)]
 pub(super) struct Answered {
-    /// As workflows see it.
+    /// For workflows.
     pub(super) output: Json,
     pub(super) reply: Reply,
     pub(super) request_id: String,
 }
 
-/// Why a service did not do what it was asked for.
+/// Why an operation failed.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// It may do it a little later.
+    /// A retry may succeed.
     Passing(TaskError),
-    /// There is no such thing.
+    /// The resource does not exist.
     Missing(TaskError),
     Lasting(TaskError),
 }
@@ -193,7 +193,7 @@ impl Trouble {
     }
 }
 
-/// Codes of refusals that pass, whatever their status.
+/// Codes of temporary refusals, with any status.
 const PASSING: [&str; 5] =
     ["Throttl", "TooManyRequests", "RequestLimitExceeded", "SlowDown", "ServiceUnavailable"];
 
@@ -218,7 +218,7 @@ impl AsyncHandler for Modelled {
     }
 
     fn wants_attempt(&self) -> bool {
-        // Events tell which execution they come from.
+        // Events have the execution they come from.
         self.operation.name == "PutEvents" && self.optimised.is_some()
     }
 
@@ -237,7 +237,7 @@ impl Modelled {
         &self.operation
     }
 
-    /// A request with these parameters, and with a key by which the service knows it again, if it knows such keys.
+    /// A request with these parameters, and with an idempotency key, if the service has a member for it.
     ///
     /// # Errors
     /// What is wrong with the parameters, in AWS's words.
@@ -283,7 +283,7 @@ impl Modelled {
         Ok(Answered { output, reply, request_id })
     }
 
-    /// Sends a request with parameters that are known to fit.
+    /// Sends a request with parameters that are known to be valid.
     ///
     /// # Errors
     /// When there is no answer, or the service refuses.
@@ -333,7 +333,7 @@ impl Modelled {
     }
 }
 
-/// What a service answered, and the identifier it gave the request.
+/// A service's answer, and the identifier it gave the request.
 fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(Json, String), TaskError> {
     let header = answer::request_id(&reply.fields).to_owned();
     let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
@@ -362,12 +362,12 @@ fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(J
     }
 }
 
-/// The service's answer is not what its model says.
+/// The service's answer does not match its model.
 fn unreadable(why: impl std::fmt::Display) -> TaskError {
     TaskError::new(fault::RUNTIME, format!("The service's answer cannot be read: {why}"))
 }
 
-/// What an optimised integration shows: the answer, and how it came.
+/// The result of an optimised integration: the answer, with metadata.
 pub(super) fn with_metadata(output: &Json, reply: &Reply, request_id: &str) -> Result<Vec<u8>, TaskError> {
     let none = Map::new();
     let mut members: Vec<(&String, &Json)> = output.as_object().unwrap_or(&none).iter().collect();
@@ -390,7 +390,7 @@ pub(super) fn with_metadata(output: &Json, reply: &Reply, request_id: &str) -> R
     Ok(out)
 }
 
-/// EventBridge's answer: it accepts some events and not others, and any that was not accepted is the task's failure.
+/// EventBridge's answer: it may accept only some of the events, and any refused one is the task's failure.
 fn entries(names: Optimised, output: &Json) -> Result<Vec<u8>, TaskError> {
     // By name, as recorded.
     let sorted: BTreeMap<&String, &Json> = output.as_object().into_iter().flatten().collect();
@@ -403,7 +403,7 @@ fn entries(names: Optimised, output: &Json) -> Result<Vec<u8>, TaskError> {
     }
 }
 
-/// Events tell where they come from: execution and state machine are added to their resources (developer guide, "Add
+/// Events have their origin: execution and state machine are added to their resources (developer guide, "Add
 /// EventBridge events with Step Functions").
 fn add_resources(body: &mut Vec<u8>, execution_arn: &str) {
     let Ok(mut request) = serde_json::from_slice::<Json>(body) else { return };
@@ -440,7 +440,7 @@ fn refused(
     let ServiceError { message, request_id, .. } = error;
     let status = reply.status.as_u16();
     let details = format!("(Service: {service}, Status Code: {status}, Request ID: {request_id})");
-    // Measured: where the service says nothing, its details stand in the message's place.
+    // Measured: without a message of the service, its details are in its place.
     let cause = if message.is_empty() {
         format!("{details} (SDK Attempt Count: 1) {details}")
     } else {

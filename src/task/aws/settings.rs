@@ -1,4 +1,4 @@
-//! Where services are, and who asks.
+//! Endpoints and credentials of services.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,19 +11,19 @@ use super::jobs::Pauses;
 use super::net::Origin;
 use super::ssrf_policy::HttpPolicy;
 
-/// Why settings cannot be used.
+/// Why settings are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// An endpoint is not a URL of a server.
     #[error("the endpoint '{0}' is not an http or https URL, such as http://localhost:9001")]
     NotAnEndpoint(String),
-    /// The file of connections cannot be used.
+    /// The file of connections is invalid.
     #[error("the connections cannot be used: {0}")]
     Connections(String),
 }
 
-/// An endpoint: a server, and the path below which the service lies.
+/// An endpoint: a server, and the service's base path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
     pub(super) origin: Origin,
@@ -32,7 +32,7 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    /// A service's root: a slash at its end means nothing.
+    /// A service's root: a trailing slash is ignored.
     pub(super) fn parse(text: &str) -> Result<Endpoint, SettingsError> {
         let Endpoint { origin, base } = Endpoint::parse_exactly(text)?;
         Ok(Endpoint { origin, base: base.trim_end_matches('/').to_owned() })
@@ -77,25 +77,25 @@ impl std::fmt::Display for Endpoint {
     }
 }
 
-/// What [`Integrations`](super::Integrations) are made of.
+/// The settings of [`Integrations`](super::Integrations).
 #[derive(Clone, Debug)]
 pub(super) struct Settings {
     pub(super) region: Option<String>,
     pub(super) credentials: Source,
     /// By the service's identifier, as in the names of environment variables: `DYNAMODB`, `SECRETS_MANAGER`.
     pub(super) endpoints: HashMap<String, Endpoint>,
-    /// For services without one of their own.
+    /// For services without a separate one.
     pub(super) endpoint: Option<Endpoint>,
-    /// Who said where services are: a variable of the environment, the profile; by the service's identifier, which is
-    /// empty for all others. What is not here was set by the program.
+    /// The source of endpoints: an environment variable, the profile; by the service's identifier, which is empty for
+    /// all others. Endpoints that are not here were set by the program.
     pub(super) named_by: HashMap<String, String>,
     pub(super) http: HttpPolicy,
     pub(super) connections: Connections,
     /// Of one shard to one host.
     pub(super) connections_max: usize,
-    /// When jobs that are waited for are asked about.
+    /// The pauses between polls of jobs.
     pub(super) pauses: Pauses,
-    /// Lambda functions that processes of this machine answer.
+    /// Lambda functions that local processes answer.
     #[cfg(feature = "functions")]
     pub(super) functions: Option<crate::task::functions::Functions>,
 }
@@ -127,7 +127,7 @@ impl Settings {
         self.credentials.clone()
     }
 
-    /// Whether credentials were given, so that nobody need be asked.
+    /// Whether credentials are given, so that none need be fetched.
     pub(super) fn has_credentials(&self) -> bool {
         matches!(self.credentials, Source::Fixed(_))
     }
@@ -136,13 +136,13 @@ impl Settings {
         self.credentials = Source::Fixed(Arc::new(credentials));
     }
 
-    /// The endpoint the user gave a service.
+    /// The user's endpoint of a service.
     pub(super) fn endpoint(&self, service_id: &str) -> Option<Endpoint> {
         self.endpoints.get(&variable(service_id)).or(self.endpoint.as_ref()).cloned()
     }
 }
 
-/// How the names of environment variables write a service's identifier: `Secrets Manager` is `SECRETS_MANAGER`.
+/// A service's identifier in names of environment variables: `Secrets Manager` is `SECRETS_MANAGER`.
 pub(super) fn variable(service_id: &str) -> String {
     service_id.replace([' ', '-'], "_").to_ascii_uppercase()
 }

@@ -1,7 +1,7 @@
 //! Signature version 4 (AWS General Reference, "Create a signed AWS API request").
 //!
-//! Our own because `aws-sigv4` brings 33 crates, among them a second `http`, for these hundred lines; `hmac` and `sha2` do the
-//! cryptography.
+//! Hand-written because `aws-sigv4` brings 33 crates, among them a second `http`, for these hundred lines; `hmac` and
+//! `sha2` do the cryptography.
 
 use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 use super::credentials::Credentials;
 
-/// All but what RFC 3986 calls unreserved.
+/// Everything except RFC 3986's unreserved characters.
 pub(super) const UNRESERVED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 /// The same for a whole path.
@@ -23,7 +23,7 @@ pub(super) fn encode_path(path: &str) -> impl Iterator<Item = &str> {
     utf8_percent_encode(path, PATH)
 }
 
-/// What a signature is for.
+/// The scope of a signature.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scope<'a> {
     pub(super) region: &'a str,
@@ -31,7 +31,7 @@ pub(super) struct Scope<'a> {
     pub(super) service: &'a str,
 }
 
-/// What is signed of a request.
+/// The signed parts of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Signed<'a> {
     pub(super) method: &'a str,
@@ -44,11 +44,11 @@ pub(super) struct Signed<'a> {
     pub(super) body: Body<'a>,
 }
 
-/// What is signed of a body.
+/// The signed part of a body.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Body<'a> {
     Bytes(&'a [u8]),
-    /// Its [`body_hash`], which S3 wants in a header as well.
+    /// Its [`body_hash`], which S3 also requires in a header.
     Hashed(&'a str),
 }
 
@@ -59,7 +59,7 @@ pub(super) fn body_hash(body: &[u8]) -> String {
     text
 }
 
-/// A moment, as signatures write it: `20150830T123600Z`.
+/// A time in the format of signatures: `20150830T123600Z`.
 pub(super) fn amz_date(now: SystemTime) -> String {
     let seconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86_400, seconds % 86_400);
@@ -112,7 +112,7 @@ pub(super) fn authorization(
     let mut canonical = String::with_capacity(640);
     canonical.push_str(it.method);
     canonical.push('\n');
-    // All services but S3 encode the encoded path once more.
+    // All services except S3 encode the encoded path once more.
     match scope.service {
         "s3" => canonical.extend(it.path.iter().copied()),
         _ => canonical.extend(it.path.iter().flat_map(|piece| utf8_percent_encode(piece, PATH))),
@@ -155,7 +155,7 @@ const KEYS_MAX: usize = 32;
 
 type Hasher = Hmac<Sha256>;
 
-/// What hashes with the key for a day, region and service, which takes four rounds to make and is made once.
+/// The HMAC with the key for a day, region and service, which takes four rounds to make and is cached.
 fn signing_key(credentials: &Credentials, scope_text: &str, day: &str, scope: Scope<'_>) -> Hasher {
     type Kept = (String, String, Hasher);
     thread_local! {
@@ -188,7 +188,7 @@ fn hex(hash: &[u8], out: &mut String) {
     for (pair, byte) in text.chunks_exact_mut(2).zip(hash) {
         pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
     }
-    // Digits are text.
+    // Digits are valid text.
     out.push_str(std::str::from_utf8(&text).unwrap_or_default());
 }
 
@@ -198,7 +198,7 @@ mod tests {
 
     use super::*;
 
-    /// The figures of AWS's test suite for signature version 4, case `get-vanilla-query-order-key-case`.
+    /// The values of AWS's test suite for signature version 4, case `get-vanilla-query-order-key-case`.
     #[test]
     fn signs_as_aws_does() {
         let credentials = Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", None);

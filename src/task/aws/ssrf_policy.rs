@@ -1,20 +1,20 @@
-//! Which hosts a workflow may have called. A workflow's author, or its input, names them, so what lies behind the
-//! engine's own firewall is refused: nobody shall read the cloud's metadata, or talk to a neighbour, through a task.
+//! Which hosts a workflow may call. They are named by a workflow's author, or its input, so hosts behind the engine's
+//! own firewall are refused: a task must not reach the cloud's metadata, or a neighbour.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use super::net::Origin;
 
-/// What `http:invoke` and `apigateway:invoke` may do.
+/// The policy of `http:invoke` and `apigateway:invoke`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpPolicy {
-    /// Hosts that may be called wherever they are, and without TLS: `localhost:8080`, `10.1.2.3`, `api.internal`. With a
+    /// Hosts that may be called at any address, and without TLS: `localhost:8080`, `10.1.2.3`, `api.internal`. With a
     /// port, only that one.
     pub allowed_hosts: Vec<String>,
-    /// Whether all may be called, loopback, link-local and private addresses included, also without TLS.
+    /// Whether all hosts may be called, including loopback, link-local and private addresses, also without TLS.
     pub allow_all: bool,
-    /// How long a call may take; 60 seconds on AWS.
+    /// The timeout of a call; 60 seconds on AWS.
     pub timeout: Duration,
     /// Bytes an answer's body may have; 262,144 on AWS.
     pub answer_bytes_max: usize,
@@ -31,17 +31,17 @@ impl Default for HttpPolicy {
     }
 }
 
-/// Why a host is not called.
+/// Why a host is refused.
 #[derive(Debug)]
 pub(super) enum Denied {
-    /// It must not be.
+    /// The policy forbids it.
     Forbidden(String),
     /// It has no address.
     Unknown(String),
 }
 
 impl HttpPolicy {
-    /// The origin with the address that was looked at: it is not looked up again, so it cannot become another.
+    /// The origin with the checked address: it is not looked up again, so it cannot change.
     pub(super) async fn admit(&self, mut origin: Origin) -> Result<Origin, Denied> {
         let host = &*origin.host;
         let free = self.allow_all
@@ -66,7 +66,7 @@ impl HttpPolicy {
                 Err(_) => return Err(Denied::Unknown(format!("{host}: Name or service not known"))),
             },
         };
-        // One harmless address among others would be a way around.
+        // Otherwise a single harmless address would bypass the check.
         let denied = addresses.iter().find(|address| !free && !is_public(address.ip()));
         if let Some(address) = denied {
             let text = format!("{host} has the address {}, which is not a public one", address.ip());
@@ -80,7 +80,7 @@ impl HttpPolicy {
     }
 }
 
-/// Whether an address is one of the public internet.
+/// Whether an address is in the public internet.
 fn is_public(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => is_public_v4(address),
@@ -108,12 +108,12 @@ fn is_public_v6(address: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(a, b, c, d))
     };
     match address.segments() {
-        // 6to4 and the well-known prefix of translators carry an address of version 4.
+        // 6to4 and the well-known prefix of translators contain an address of version 4.
         [0x2002, high, low, ..] => v4(high, low),
         [0x64, 0xff9b, 0, 0, 0, 0, high, low] => v4(high, low),
         // Teredo and other special purposes, documentation.
         [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => false,
-        // Only these are given out for the public internet.
+        // Only these are allocated for the public internet.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

@@ -1,7 +1,7 @@
-//! Parameters to what services read, and what they answer to results, by the shapes of a model: AWS JSON.
+//! AWS JSON: parameters to requests, and answers to results, by the shapes of a model.
 //!
-//! In a text's place any other value may stand, which then is sent as the JSON text it is (recorded: `MessageBody`,
-//! `Input`, `Detail`). Bytes are written by workflows as text. Members that are null are left out.
+//! In place of a text any other value is accepted, and sent as JSON text (recorded: `MessageBody`, `Input`, `Detail`).
+//! Workflows write bytes as text. Members that are null are left out.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json};
 use crate::json::{self, Arena, Value};
 use crate::models::{Location, Naming, Operation, Shape, Type};
 
-/// Writes parameters as the service wants them.
+/// Writes parameters in the service's form.
 ///
 /// # Errors
 /// What is wrong with them, in AWS's words.
@@ -42,7 +42,7 @@ pub(super) fn write_json(
                 let Some(member) = members.iter().find(|member| member.name(operation.naming) == name) else {
                     return Err(unknown(name));
                 };
-                // What is for the SDK alone is not sent.
+                // Members for the SDK only are not sent.
                 if value.is_null() || member.wire.is_empty() || member.location != Location::Body {
                     continue;
                 }
@@ -93,7 +93,7 @@ fn write_scalar(
     match kind {
         Type::Integer | Type::Float if value.is_number() => json::write(arena, value, out),
         Type::Boolean if value.as_bool().is_some() => json::write(arena, value, out),
-        // A text that says one is taken for it.
+        // A text with such a value is accepted.
         Type::Integer | Type::Float | Type::Boolean if is_said(arena, kind, value) => {
             out.extend_from_slice(text(arena, value).as_bytes());
         }
@@ -111,7 +111,7 @@ fn write_scalar(
     Ok(())
 }
 
-/// Whether a text is a number, or a boolean, as JSON has it.
+/// Whether a text is a number, or a boolean, in JSON.
 fn is_said(arena: &Arena, kind: Type, value: Value) -> bool {
     let text = arena.as_str(value).unwrap_or_default();
     match kind {
@@ -120,23 +120,23 @@ fn is_said(arena: &Arena, kind: Type, value: Value) -> bool {
     }
 }
 
-/// A value in a text's place.
+/// A value in place of a text.
 pub(super) fn text(arena: &Arena, value: Value) -> String {
     arena.as_str(value).map_or_else(|| json::to_string(arena, value), str::to_owned)
 }
 
-/// A member that the operation does not have.
+/// An unknown member.
 pub(super) fn unknown(name: &str) -> String {
     format!("The field \"{name}\" is not supported by Step Functions")
 }
 
-/// A value of another shape than the member has.
+/// A value with the wrong shape.
 pub(super) fn invalid(name: &str) -> String {
     format!("The value of the field '{name}' has an invalid format")
 }
 
-/// What a service answered, as workflows see it: members renamed, times as text, bytes as the text they hold. What the
-/// model does not know is left out, as the SDK does.
+/// A service's answer, for workflows: members renamed, times as text, bytes as decoded text. Unknown members are left
+/// out, as in the SDK.
 pub(super) fn read_json(operation: &Operation, kind: Type, value: Json) -> Json {
     let Type::Shape(shape) = kind else { return read_scalar(operation, kind, value) };
     match (&operation.service.shapes[shape], value) {
@@ -162,8 +162,8 @@ pub(super) fn read_json(operation: &Operation, kind: Type, value: Json) -> Json 
 
 fn read_scalar(operation: &Operation, kind: Type, value: Json) -> Json {
     match kind {
-        // Optimised integrations count milliseconds (published of `runTask.sync`), but `startExecution` tells a text
-        // (recorded: a mock of it must be one).
+        // Optimised integrations use milliseconds (published of `runTask.sync`), except `startExecution`, which uses a
+        // text (recorded: a mock of it must be one).
         Type::Seconds
             if operation.naming == Naming::Service && operation.service.target != "AWSStepFunctions" =>
         {
@@ -175,7 +175,7 @@ fn read_scalar(operation: &Operation, kind: Type, value: Json) -> Json {
     }
 }
 
-/// The text in bytes that are written in Base64; bytes that are no text stay as they are.
+/// The text of Base64 bytes; bytes that are not text stay encoded.
 pub(super) fn decoded(text: &str) -> Option<String> {
     String::from_utf8(STANDARD.decode(text).ok()?).ok()
 }
@@ -188,6 +188,6 @@ fn time(seconds: f64) -> Option<String> {
 /// Seconds in milliseconds.
 fn milliseconds(seconds: f64) -> Option<i64> {
     let milliseconds = (seconds * 1_000.0).round();
-    // Beyond this no float counts milliseconds, and no calendar reaches.
+    // Beyond this a float cannot count milliseconds, and no calendar reaches.
     (milliseconds.abs() < 9e15).then_some(milliseconds as i64)
 }

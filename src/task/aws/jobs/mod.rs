@@ -1,7 +1,7 @@
-//! Jobs that are waited for (developer guide, "Run a job", `.sync`): a job is started, then asked about with growing
-//! pauses until it is over, and cancelled when the workflow has no use for it any more.
+//! Jobs (developer guide, "Run a job", `.sync`): a job is started, then polled with growing pauses until it is over,
+//! and cancelled when the workflow no longer needs it.
 //!
-//! Which jobs there are stands in [`table`]; all are driven alike.
+//! The kinds of jobs are in [`table`]; all are driven alike.
 
 mod table;
 
@@ -19,16 +19,16 @@ use crate::random;
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use table::{Form, JOBS, Origin, Row, Shown};
 
-/// How often in a row a job may be asked about in vain.
+/// The greatest number of consecutive failed polls.
 const TRIES_MAX: u32 = 30;
-/// How often a job that nobody wants any more is told to stop, and the pause before the second time, which doubles.
+/// How often the cancellation of an unwanted job is tried, and the pause before the second attempt, which doubles.
 const CANCEL_TRIES_MAX: u32 = 5;
 const CANCEL_PAUSE: Duration = Duration::from_millis(500);
 
-/// When a job is asked about.
+/// The pauses between polls of a job.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pauses {
-    /// After it was started. Each pause is half as long again as the one before.
+    /// After its start. Each pause is one and a half times the one before.
     pub(super) first: Duration,
     pub(super) longest: Duration,
 }
@@ -43,7 +43,7 @@ impl Default for Pauses {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Until {
     Started,
-    /// Someone answers with its token.
+    /// The token's holder answers.
     Called,
     Ended,
 }
@@ -62,7 +62,7 @@ struct Kind {
     pauses: Pauses,
 }
 
-/// The handler of an action that starts a job, if it is one. `pattern` stands behind the action: `.sync`.
+/// The handler of an action that starts a job, if it is one. `pattern` is the part behind the action: `.sync`.
 pub(super) fn handler(
     settings: &Settings,
     service: &str,
@@ -137,7 +137,7 @@ fn token() -> String {
     String::from_utf8_lossy(&crate::uuid::text(random::next(), random::next())).into_owned()
 }
 
-/// Reads what was written here.
+/// Parses text that was written here.
 fn read(arena: &mut Arena, json: &Json) -> Value {
     match json::read(arena, json.to_string().as_bytes()) {
         Ok(value) => value,
@@ -170,7 +170,7 @@ async fn run(kind: Arc<Kind>, given: Json, asked: Asked, attempt: Attempt) -> Re
 }
 
 impl Kind {
-    /// Asks about a job until it is over.
+    /// Polls a job until it is over.
     async fn wait(&self, request: &Json) -> Result<Vec<u8>, TaskError> {
         let Pauses { first, longest } = self.pauses;
         let (mut pause, mut tries) = (first, 0);
@@ -184,7 +184,7 @@ impl Kind {
                         continue;
                     }
                     Verdict::Over(ended) => return ended,
-                    // It may take a moment until all of the service knows it.
+                    // It may take a moment until the whole service knows it.
                     Verdict::Unknown(answer) => {
                         if self.row.ends_gone {
                             return Ok(answer.to_string().into_bytes());
@@ -221,7 +221,7 @@ impl Kind {
         let shown = match (row.shown, row.form) {
             (Shown::Subject, _) => subject,
             (Shown::Named(name), _) => Json::Object([(name.to_owned(), subject)].into_iter().collect()),
-            // The next state asks for the cluster by this.
+            // The next state refers to the cluster by this.
             (Shown::Answer, Form::EmrCluster) => {
                 let id = subject.get("Id").cloned();
                 let mut answer = answer;
@@ -241,7 +241,7 @@ impl Kind {
     }
 }
 
-/// What an answer says of a job.
+/// The status of a job in an answer.
 enum Verdict {
     Runs,
     Over(Result<Vec<u8>, TaskError>),
@@ -249,7 +249,7 @@ enum Verdict {
     Unknown(Json),
 }
 
-/// Whether a task of ECS that is over has failed: it did not start, or one of its containers says so.
+/// Whether an ended ECS task has failed: it did not start, or one of its containers failed.
 fn has_failed(task: &Json) -> bool {
     let containers = task.get("Containers").and_then(Json::as_array).into_iter().flatten();
     let mut codes = containers.filter_map(|container| container.get("ExitCode").and_then(Json::as_i64));
@@ -288,11 +288,11 @@ impl Started {
     }
 }
 
-/// Cancels a job when the future that waits for it is dropped because the workflow has no use for it any more. A server
-/// that ends drops it, too, and cancels nothing: a durable execution goes on with the job.
+/// Cancels a job when its future is dropped because the workflow no longer needs it. A server that ends drops it, too,
+/// but does not cancel: a durable execution continues with the job.
 struct Unwanted {
     kind: Arc<Kind>,
-    /// None, when the job is over, or there is no way to cancel it.
+    /// `None` when the job is over, or cannot be cancelled.
     cancel: Option<Json>,
     attempt: Attempt,
 }
@@ -320,7 +320,7 @@ impl Drop for Unwanted {
 }
 
 impl Form {
-    /// What the operation is given instead of a task's parameters; none where these are the same.
+    /// The operation's parameters in place of a task's; `None` if they are the same.
     ///
     /// # Errors
     /// What is wrong with them, in AWS's words.
@@ -354,7 +354,7 @@ impl Form {
         }
     }
 
-    /// The start's answer as the integration shows it.
+    /// The start's answer in the integration's form.
     fn answer(self, answer: Json) -> Json {
         match self {
             Form::Same | Form::EcsTask | Form::EmrTermination => answer,
@@ -382,7 +382,7 @@ mod tests {
     use super::*;
     use crate::models::{Operation, Shape, Type};
 
-    /// Whether the shape has what a pointer points to.
+    /// Whether the shape has the target of a pointer.
     fn has(operation: &Operation, kind: Option<Type>, pointer: &str) -> bool {
         let mut kind = kind;
         for part in pointer.split('/').skip(1) {

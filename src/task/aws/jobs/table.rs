@@ -1,30 +1,30 @@
-//! Which jobs there are, and how each is asked about: one row for each action with `.sync` (developer guide, "Run a job",
-//! and the page of each service).
+//! The kinds of jobs, and how each is polled: one row for each action with `.sync` (developer guide, "Run a job", and
+//! the page of each service).
 
 /// A kind of job.
 #[derive(Debug)]
 pub(super) struct Row {
-    /// As resources name both.
+    /// Their names in resources.
     pub(super) service: &'static str,
     pub(super) action: &'static str,
-    /// What the parameters and the answer of the start are called by the service.
+    /// The form of the start's parameters and answer.
     pub(super) form: Form,
     pub(super) start: &'static str,
     pub(super) describe: &'static str,
     pub(super) asks: &'static [Ask],
-    /// Where the job is in what `describe` answers: a JSON pointer.
+    /// The job's place in the answer of `describe`: a JSON pointer.
     pub(super) subject: &'static str,
     pub(super) shown: Shown,
-    /// Where the job's status is: a pointer from the subject.
+    /// The status's place: a pointer from the subject.
     pub(super) status: &'static str,
     pub(super) succeeded: &'static [&'static str],
     pub(super) failed: &'static [&'static str],
-    /// Whether a job that the service does not know any more has succeeded.
+    /// Whether a job that the service no longer knows has succeeded.
     pub(super) ends_gone: bool,
     pub(super) cancel: Option<(&'static str, &'static [Ask])>,
 }
 
-/// A member of a request, and where its value comes from.
+/// A member of a request, and the source of its value.
 pub(super) type Ask = (&'static str, Origin);
 
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +35,11 @@ pub(super) enum Origin {
     Answer(&'static str),
     /// The same, in an array of one.
     Listed(&'static str),
-    /// Why a job is cancelled.
+    /// The reason of the cancellation.
     Reason,
 }
 
-/// What of `describe`'s answer is the task's result.
+/// The part of `describe`'s answer that is the task's result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shown {
     /// All of it.
@@ -50,11 +50,11 @@ pub(super) enum Shown {
     Named(&'static str),
 }
 
-/// How parameters and answers of an integration differ from those of the operation it stands for.
+/// How an integration's parameters and answers differ from its operation's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Form {
     Same,
-    /// Tasks that could not be placed are told in the answer.
+    /// The answer lists tasks that could not be placed.
     EcsTask,
     EmrCluster,
     EmrStep,
@@ -79,7 +79,7 @@ const ROW: Row = Row {
     cancel: None,
 };
 
-/// A job of SageMaker: its name is given, and it is what is asked for.
+/// A job of SageMaker: its name is given, and identifies it.
 macro_rules! sagemaker {
     ($action:literal, $describe:literal, $cancel:literal, $name:literal, $status:literal) => {
         Row {
@@ -97,7 +97,7 @@ macro_rules! sagemaker {
     };
 }
 
-/// What EMR Serverless does with an application.
+/// An operation of EMR Serverless on an application.
 macro_rules! application {
     ($action:literal, $id:expr, $succeeded:expr, $failed:expr) => {
         Row {
@@ -115,7 +115,7 @@ macro_rules! application {
     };
 }
 
-/// What EKS makes or deletes.
+/// A resource that EKS creates or deletes.
 macro_rules! eks {
     ($action:literal, $describe:literal, $asks:expr, $subject:literal, $succeeded:expr, $failed:expr, $ends_gone:literal) => {
         Row {
@@ -161,7 +161,7 @@ pub(super) const JOBS: &[Row] = &[
         subject: "/Tasks/0",
         shown: Shown::Subject,
         status: "/LastStatus",
-        // Whether it has succeeded its containers say.
+        // Its containers show whether it has succeeded.
         succeeded: &["STOPPED", "DELETED"],
         cancel: Some((
             "stopTask",

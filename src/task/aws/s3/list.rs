@@ -1,4 +1,4 @@
-//! The objects of a bucket, as `ItemReader` gives them to children: a JSON object on each line.
+//! The objects of a bucket, as `ItemReader` passes them to children: one JSON object per line.
 
 use std::io;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::task::aws::http1::Reply;
 use crate::task::aws::query_protocol::Element;
 use crate::task::data::{Refused, Source};
 
-/// Pages without an object that may follow each other.
+/// Consecutive pages without an object.
 const EMPTY_PAGES_MAX: u32 = 1_000;
 
-/// A list of which a part is read.
+/// A list that is being read.
 pub(super) struct List {
     bucket: Arc<Bucket>,
     prefix: String,
     lines: Vec<u8>,
     /// How much of them was read.
     at: usize,
-    /// What the page is asked for with, which is on its way.
+    /// The token of the page that is being requested.
     token: Option<String>,
     page: Option<Asked<Page>>,
     empty_pages: u32,
@@ -46,7 +46,7 @@ impl List {
     fn ask(&mut self) {
         let mut query = Vec::new();
         query.extend(self.token.clone().map(|token| ("continuation-token", token)));
-        // Keys may have characters that XML cannot say.
+        // Keys may have characters that are invalid in XML.
         query.push(("encoding-type", "url".to_owned()));
         query.push(("list-type", "2".to_owned()));
         if !self.prefix.is_empty() {

@@ -1,7 +1,7 @@
 //! The data of distributed Maps in S3: objects, lists of objects, results (developer guide, "ItemReader", "ResultWriter").
 //!
 //! Requests are made on the shard that polls the data, over its connections. An object is read in ranges, each with the
-//! tag of the first one, so that an object which changes meanwhile is not mixed with what it was.
+//! tag of the first one, so that versions of an object are never mixed.
 
 mod list;
 mod object;
@@ -26,16 +26,16 @@ use super::sign::{self, UNRESERVED, encode_path};
 use crate::random;
 use crate::task::data::{DataStore, Sink, Source};
 
-/// How often a request is sent that S3, or the way to it, does not answer.
+/// How often a request is sent that gets no answer.
 const TRIES_MAX: u32 = 6;
 /// The longest pause before the second try; it doubles.
 const PAUSE: Duration = Duration::from_millis(50);
-/// How long one try may take until its answer is complete; after that it counts as failed.
+/// The time limit of one try, up to the end of its answer; after that it counts as failed.
 const ANSWER_TIME_MAX: Duration = Duration::from_secs(60);
-/// Bytes of an answer that is no object.
+/// Bytes of an answer other than an object.
 const ANSWER_BYTES_MAX: usize = 8 << 20;
 
-/// What S3 is asked for and has not answered yet.
+/// A pending request to S3.
 type Asked<T> = Pin<Box<dyn Future<Output = Result<T, String>>>>;
 
 /// The stores of S3, by the resources that name them.
@@ -52,7 +52,7 @@ pub(super) fn stores(settings: &Arc<Settings>) -> Vec<(String, Arc<dyn DataStore
 /// Objects that are read and written.
 struct Objects(Arc<Settings>);
 
-/// Lists of objects, a JSON object on each line.
+/// Lists of objects, one JSON object per line.
 struct Lists(Arc<Settings>);
 
 impl DataStore for Objects {
@@ -114,11 +114,11 @@ fn required<'a>(arguments: &'a Json, name: &str) -> Result<&'a str, String> {
     text.ok_or_else(|| format!("The field '{name}' is required but was missing"))
 }
 
-/// A bucket that is asked.
+/// A bucket and how to reach it.
 #[derive(Debug)]
 pub(super) struct Bucket {
     caller: Caller,
-    /// What goes before keys: the bucket's name, where the host does not say it.
+    /// The prefix of keys: the bucket's name, if it is not in the host.
     root: String,
     owner: Option<String>,
 }
@@ -134,7 +134,7 @@ pub(super) struct Ask {
     /// In lower case.
     pub(super) headers: Vec<(&'static str, String)>,
     pub(super) body: Vec<u8>,
-    /// Bytes of the answer's body; 0 for as many as an answer that is no object may have.
+    /// Bytes of the answer's body; 0 for the limit of answers other than objects.
     pub(super) bytes_max: usize,
 }
 
@@ -145,7 +145,7 @@ impl Bucket {
         if !(3..=255).contains(&name.len()) || !name.bytes().all(is_letter) || name.contains("..") {
             return Err(format!("The bucket '{name}' has no valid name"));
         }
-        // A certificate covers no name with dots in front of the host's.
+        // A certificate does not cover names with additional dots.
         let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
         let is_host = settings.endpoint("S3").is_none() && name.len() <= 63 && name.bytes().all(is_label);
         let (host, root) = if is_host {
@@ -158,7 +158,7 @@ impl Bucket {
         Ok(Arc::new(Bucket { caller, root, owner }))
     }
 
-    /// Asks until there is an answer that another try would not change: its status says whether it is a refusal.
+    /// Retries until there is a final answer: its status shows whether it is a refusal.
     async fn ask(&self, ask: Ask) -> Result<Reply, String> {
         let Ask { method, key, query, headers, body, bytes_max } = ask;
         let mut draft = Draft { body, ..Draft::default() };
@@ -189,40 +189,40 @@ impl Bucket {
             if tries == TRIES_MAX {
                 return Err(why);
             }
-            // Between half and all of it, so that those who were refused together do not come back together.
+            // Between half and all of it, so that clients that were refused together do not retry together.
             let pause = PAUSE * 2u32.pow(tries - 1);
             sleep(pause / 2 + pause.mul_f64((random::next() % 512) as f64 / 1_024.0)).await;
             tries += 1;
         }
     }
 
-    /// Asks for what cannot be refused without failing the Map Run.
+    /// A request whose refusal fails the Map Run.
     pub(super) async fn get(&self, ask: Ask) -> Result<Reply, String> {
         let reply = self.ask(ask).await?;
         if reply.status.is_success() { Ok(reply) } else { Err(refusal(&reply)) }
     }
 }
 
-/// Whether S3 may answer otherwise a little later.
+/// Whether a retry may succeed.
 fn passes(reply: &Reply) -> bool {
     let status = reply.status.as_u16();
     let has_failed = matches!(status, 429 | 500 | 502 | 503 | 504);
     let is_slow =
         |code: &str| ["SlowDown", "InternalError", "RequestTimeout", "ServiceUnavailable"].contains(&code);
-    // What took long may fail behind a head that said it did not.
+    // A long operation may fail after a head with success.
     has_failed || (matches!(status, 200 | 400) && error(reply).is_some_and(|it| is_slow(it.text_of("Code"))))
 }
 
-/// What S3 says is wrong.
+/// The error in an answer of S3.
 fn error(reply: &Reply) -> Option<Element> {
-    // Objects may hold anything, and are not read here.
+    // Objects may have any content, and are not parsed here.
     let is_xml = reply.fields.get("content-type").is_some_and(|it| it.contains("xml"));
     let is_answer = is_xml && reply.fields.get("content-range").is_none();
     let root = if is_answer { Element::parse(&reply.body)? } else { return None };
     (root.name == "Error").then_some(root)
 }
 
-/// Why S3 does not do it, in the words of the SDK that AWS asks with (recorded for `aws-sdk:s3`).
+/// The cause of a refusal by S3, in the words of AWS's SDK (recorded for `aws-sdk:s3`).
 fn refusal(reply: &Reply) -> String {
     let root = Element::parse(&reply.body).filter(|root| root.name == "Error");
     let id = answer::request_id(&reply.fields);
@@ -230,7 +230,7 @@ fn refusal(reply: &Reply) -> String {
     let status = reply.status.as_u16();
     let details =
         format!("(Service: S3, Status Code: {status}, Request ID: {id}, Extended Request ID: {extended})");
-    // Measured: where S3 says nothing, the details stand in the message's place.
+    // Measured: without a message of S3, the details are in its place.
     match root.as_ref().map_or("", |root| root.text_of("Message")) {
         "" => format!("{details} (SDK Attempt Count: 1) {details}"),
         message => format!("{message} {details}"),

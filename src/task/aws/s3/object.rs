@@ -1,4 +1,4 @@
-//! An object that is read, a range at a time; the next range is on its way while one is read.
+//! Reads an object, a range at a time; the next range is requested while one is read.
 
 use std::io;
 use std::sync::Arc;
@@ -8,17 +8,17 @@ use super::{Ask, Bucket, refusal};
 use crate::task::aws::http1::Reply;
 use crate::task::data::{Refused, Source};
 
-/// Bytes of a range: with the next one, and what an answer's buffer may grow to, some 16 MiB of one object are in memory.
+/// Bytes of a range: with the next one, and the growth of an answer's buffer, some 16 MiB of one object are in memory.
 const RANGE_BYTES: u64 = 4 << 20;
 
-/// An object of which a part is read.
+/// An object that is being read.
 pub(super) struct Object {
     bucket: Arc<Bucket>,
     key: String,
     version: Option<String>,
-    /// The tag of all ranges, and the bytes of the whole object, since the first range.
+    /// The tag of all ranges, and the bytes of the whole object, known after the first range.
     known: Option<(Option<String>, u64)>,
-    /// Where the range after the next one begins.
+    /// The beginning of the range after the next one.
     end: u64,
     range: Vec<u8>,
     /// How much of it was read.
@@ -57,7 +57,7 @@ impl Object {
         object
     }
 
-    /// Asks for the next range, if there is one.
+    /// Requests the next range, if there is one.
     fn ask(&mut self) {
         let (tag, whole) = match &self.known {
             Some((_, whole)) if self.end >= *whole => return,
@@ -81,7 +81,7 @@ impl Object {
     }
 }
 
-/// The range that begins at `from`, of an object of which it is known how many bytes it has, or not.
+/// The range that begins at `from`, of an object whose size may be known.
 fn range(mut reply: Reply, from: u64, known: Option<u64>) -> Result<Range, String> {
     let whole = match reply.status.as_u16() {
         206 => {
@@ -89,7 +89,7 @@ fn range(mut reply: Reply, from: u64, known: Option<u64>) -> Result<Range, Strin
             let misshapen = || format!("S3 answers a range that was not asked for: '{told}'");
             let (first, end, whole) = content_range(told).ok_or_else(misshapen)?;
             let bytes = reply.body.len() as u64;
-            // All that was asked for, or all that there is.
+            // The requested bytes, or all remaining ones.
             let asked = RANGE_BYTES.min(whole.saturating_sub(from));
             let is_right = first == from && end.checked_add(1) == Some(from + asked) && bytes == asked;
             if !is_right || known.is_some_and(|known| known != whole) {
@@ -97,7 +97,7 @@ fn range(mut reply: Reply, from: u64, known: Option<u64>) -> Result<Range, Strin
             }
             whole
         }
-        // It does not know of ranges, or there is nothing that could have one.
+        // Ranges are not supported, or the object is empty.
         200 if from == 0 => reply.body.len() as u64,
         416 if from == 0 => {
             reply.body.clear();

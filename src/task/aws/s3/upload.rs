@@ -1,4 +1,4 @@
-//! An object that is written: at once if it is small, in parts if it is not. It is there when it is whole.
+//! Writes an object: at once if it is small, in parts if it is not. It exists when it is complete.
 
 use std::io;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use super::{Ask, Asked, Bucket, error, refusal};
 use crate::task::aws::query_protocol::Element;
 use crate::task::data::{Refused, Sink};
 
-/// Bytes of a part; S3 takes none under 5 MiB but the last.
+/// Bytes of a part; S3 refuses parts under 5 MiB except the last.
 const PART_BYTES: usize = 5 << 20;
 /// Parts of an object (S3: 10,000).
 const PARTS_MAX: usize = 10_000;
@@ -17,7 +17,7 @@ const PARTS_MAX: usize = 10_000;
 pub(super) struct Upload {
     bucket: Arc<Bucket>,
     key: String,
-    /// What comes next.
+    /// The next part.
     part: Vec<u8>,
     parts: Parts,
     work: Option<Asked<Parts>>,
@@ -47,7 +47,7 @@ impl Upload {
         }
     }
 
-    /// Ready when nothing is on its way.
+    /// Ready when no request is pending.
     fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         if let Some(why) = &self.refused {
             return Poll::Ready(Err(Refused(why.clone()).into()));
@@ -86,7 +86,7 @@ async fn put(bucket: &Bucket, key: String, body: Vec<u8>) -> Result<Parts, Strin
     Ok(Parts::default())
 }
 
-/// Adds a part, and makes an object of all if it is the last one. What cannot be whole is taken back.
+/// Adds a part, and completes the object if it is the last one. An upload that cannot be completed is aborted.
 async fn send(
     bucket: &Bucket,
     key: &str,
@@ -107,7 +107,7 @@ async fn send(
         Err(why) => {
             let query = vec![("uploadId", parts.id)];
             let take_back = Ask { method: "DELETE", key: key.to_owned(), query, ..Ask::default() };
-            // What it was that failed is said, whether or not this fails too.
+            // The original error is reported, whether or not this fails too.
             let _ = bucket.ask(take_back).await;
             Err(why)
         }
@@ -125,7 +125,7 @@ async fn begin(bucket: &Bucket, key: &str) -> Result<String, String> {
 }
 
 async fn add(bucket: &Bucket, key: &str, body: Vec<u8>, parts: &mut Parts) -> Result<(), String> {
-    // The last part may have nothing in it, unless it is the only one.
+    // The last part may be empty, unless it is the only one.
     if body.is_empty() && !parts.tags.is_empty() {
         return Ok(());
     }
@@ -152,7 +152,7 @@ async fn end(bucket: &Bucket, key: &str, parts: &Parts) -> Result<(), String> {
     let headers = vec![("content-type", "application/xml".to_owned())];
     let ask = Ask { method: "POST", key: key.to_owned(), query, headers, body, ..Ask::default() };
     let reply = bucket.get(ask).await?;
-    // A refusal may stand behind a head that said all was well.
+    // A refusal may follow a head with success.
     match error(&reply).is_some() {
         true => Err(refusal(&reply)),
         false if Element::parse(&reply.body).is_none_or(|root| root.text_of("ETag").is_empty()) => {
@@ -164,7 +164,7 @@ async fn end(bucket: &Bucket, key: &str, parts: &Parts) -> Result<(), String> {
 
 impl Sink for Upload {
     fn poll_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        // What is on its way goes on while the next part comes together.
+        // Pending requests continue while the next part is collected.
         let work = self.poll_work(context);
         if self.part.len() == PART_BYTES {
             ready!(work)?;
