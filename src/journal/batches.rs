@@ -1,22 +1,22 @@
-//! Blocks that are being filled: the last one is open, and whoever writes takes the first.
+//! Blocks that are being filled: the last one is open, and the writer takes the first.
 
 use std::collections::VecDeque;
 
 use super::block::{Batch, HEADER_BYTES, RECORD_HEADER_BYTES, Record, padded};
 use super::{Lsn, Options, Refused};
 
-/// Batches whose memory is kept for the next.
+/// Batches whose memory is kept for reuse.
 const KEPT_BATCHES: usize = 4;
 
 /// Batches in the order of their numbers.
 pub(super) struct Batches {
     batches: VecDeque<Batch>,
     kept: Vec<Batch>,
-    /// Bytes that those take which serve again.
+    /// Bytes of batches that are reused.
     standard: usize,
-    /// The number of the next batch that is begun.
+    /// The number of the next batch.
     next: Lsn,
-    /// Bytes of blocks that are not written yet, the one on its way included.
+    /// Bytes of blocks that are not written yet, including the one being written.
     pub(super) waiting_bytes: u64,
 }
 
@@ -26,7 +26,7 @@ impl Batches {
         Batches { batches: VecDeque::new(), kept: Vec::new(), standard, next, waiting_bytes: 0 }
     }
 
-    /// The number of the next batch that is begun.
+    /// The number of the next batch.
     pub(super) fn next(&self) -> Lsn {
         self.next
     }
@@ -39,7 +39,7 @@ impl Batches {
         self.batches.back().filter(|it| it.records() < options.block_records_max && it.fits(bytes))
     }
 
-    /// Bytes that blocks grow by with one more record of so many bytes.
+    /// The growth of blocks by one more record of so many bytes.
     pub(super) fn growth(&self, bytes: usize, options: &Options) -> u64 {
         let open = self.open(bytes, options);
         let before = open.map_or(0, |it| it.block_bytes());
@@ -64,7 +64,7 @@ impl Batches {
         Lsn(self.next.0 - 1)
     }
 
-    /// The first batch; nobody adds to it any more.
+    /// The first batch; no more records are added to it.
     pub(super) fn take(&mut self) -> Option<Batch> {
         self.batches.pop_front()
     }
@@ -75,7 +75,7 @@ impl Batches {
         Batch::with_capacity(0)
     }
 
-    /// A batch was written. Its memory may serve another.
+    /// A batch was written. Its memory may be reused.
     pub(super) fn written(&mut self, mut batch: Batch, bytes: u64) {
         self.waiting_bytes -= bytes;
         if self.kept.len() < KEPT_BATCHES && batch.has_capacity(self.standard) {
@@ -85,7 +85,7 @@ impl Batches {
     }
 }
 
-/// Refuses a record that is too large, or not of this journal, which is an error of whoever appends.
+/// Refuses a record that is too large, or not of this journal, which is an error of the caller.
 pub(super) fn check(record: &Record<'_>, options: &Options) -> Result<(), Refused> {
     let (bytes, bytes_max) = (record.bytes.len(), options.record_bytes_max());
     if bytes > bytes_max {

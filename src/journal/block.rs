@@ -22,15 +22,16 @@
 //! | 70 | 2 | kind of block |
 //! | 72 | 8 | zeros |
 //!
-//! The first 24 bytes mean the same in every version, and each version's header has its CRC there: a reader knows a
-//! newer block for what it is, and stops.
+//! The first 24 bytes have the same meaning in every version, and each version's header has its CRC there: a reader
+//! recognizes a newer block, and stops.
 //!
-//! A record is its length (4), kind (2), partition (2), and bytes. Kinds of records belong to whoever writes them.
+//! A record is its length (4), kind (2), partition (2), and bytes. Kinds of records are defined by the code that writes
+//! them.
 
 use super::Lsn;
 use crate::limits::JOURNAL_PARTITIONS;
 
-/// Blocks begin at multiples of this: what a write without the page cache asks for, and a page of most disks.
+/// Blocks begin at multiples of this: required by a write without the page cache, and the page size of most disks.
 pub const ALIGNMENT: usize = 4_096;
 /// Bytes before a block's records.
 pub const HEADER_BYTES: usize = 80;
@@ -38,20 +39,20 @@ pub const HEADER_BYTES: usize = 80;
 pub const RECORD_HEADER_BYTES: usize = 8;
 /// The version that is written.
 pub const VERSION: u16 = 1;
-/// In place of a block's partition: each record tells its own.
+/// In place of a block's partition: each record has its own.
 pub const SHARED: u16 = u16::MAX;
 const MAGIC: [u8; 4] = *b"XPJB";
 
-/// What a block is for.
+/// The purpose of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BlockKind {
     /// It has records.
     Records,
-    /// An owner begins: the first block it writes.
+    /// The first block of a new owner.
     Epoch,
-    /// Nothing but what the header says: how far blocks may be gone.
+    /// Only a header: the number before which blocks may be gone.
     Mark,
-    /// An owner ended as it should.
+    /// An owner ended in order.
     Seal,
 }
 
@@ -63,16 +64,16 @@ impl BlockKind {
     }
 }
 
-/// What a block's header says.
+/// The content of a block's header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
-    /// What the block is for.
+    /// The block's purpose.
     pub kind: BlockKind,
-    /// The identity of the journal, so that no other's block is taken for one of its own.
+    /// The identity of the journal, so that another journal's block is not taken for one of its own.
     pub journal: u64,
     /// The block's sequence number.
     pub lsn: Lsn,
-    /// The use of the segment that the block was written in; each use has a higher one.
+    /// The use of the segment in which the block was written; each use has a higher one.
     pub generation: u64,
     /// The owner that wrote it.
     pub epoch: u64,
@@ -88,7 +89,7 @@ pub struct Header {
     pub partition: u16,
     /// CRC-32C of the body.
     pub body_crc: u32,
-    /// CRC-32C of the header, the body's CRC included: it stands for the whole block.
+    /// CRC-32C of the header, including the body's CRC: it identifies the whole block.
     pub crc: u32,
 }
 
@@ -158,10 +159,10 @@ impl Header {
     }
 }
 
-/// Why some bytes are no block.
+/// Why bytes are not a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoBlock {
-    /// They never were one, or were not written to the end, or have changed since.
+    /// They never were one, or were not written completely, or have changed since.
     Torn,
     /// A block, but in a format that this code does not know.
     Version {
@@ -170,14 +171,14 @@ pub enum NoBlock {
         /// The journal it belongs to.
         journal: u64,
     },
-    /// A block with the right checksums that no writer writes.
+    /// A block with correct checksums that no writer writes.
     Malformed(&'static str),
 }
 
 /// One record of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Record<'a> {
-    /// What it is, to whoever wrote it.
+    /// Its kind, defined by its writer.
     pub kind: u16,
     /// The partition it belongs to.
     pub partition: u16,
@@ -188,13 +189,13 @@ pub struct Record<'a> {
 /// A whole block, checked.
 #[derive(Clone, Copy, Debug)]
 pub struct Block<'a> {
-    /// What its header says.
+    /// Its header.
     pub header: Header,
     body: &'a [u8],
 }
 
 impl<'a> Block<'a> {
-    /// Reads the block at the beginning of some bytes: both checksums, and the form of its records.
+    /// Decodes the block at the beginning of some bytes: checks both checksums, and the form of its records.
     pub fn decode(bytes: &'a [u8]) -> Result<Block<'a>, NoBlock> {
         let header = Header::decode(bytes)?;
         let end = HEADER_BYTES + header.body_bytes as usize;
@@ -247,7 +248,7 @@ fn split_record(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
     Some((Record { kind: u16_at(head, 4), partition: u16_at(head, 6), bytes }, rest))
 }
 
-/// A block that is being filled: in memory what it will be on disk, so that a record is copied once.
+/// A block that is being filled: in memory as on disk, so that a record is copied once.
 #[derive(Debug)]
 pub struct Batch {
     /// The block begins in it at an address that is a multiple of [`ALIGNMENT`].
@@ -267,7 +268,7 @@ impl Batch {
         Batch { memory, begin, used: HEADER_BYTES, records: 0 }
     }
 
-    /// Takes out all records.
+    /// Removes all records.
     pub fn clear(&mut self) {
         (self.used, self.records) = (HEADER_BYTES, 0);
     }
@@ -282,7 +283,7 @@ impl Batch {
         self.records as usize
     }
 
-    /// Bytes that header and records have with one more record, zeros not included.
+    /// Bytes of header and records with one more record, without padding.
     pub(super) fn bytes_with(&self, bytes: usize) -> usize {
         self.used + RECORD_HEADER_BYTES + bytes
     }
@@ -323,7 +324,7 @@ impl Batch {
         memory
     }
 
-    /// Writes the header before the records and zeros behind them. Of the header given, what the records tell is
+    /// Writes the header before the records and the padding behind them. The fields that depend on the records are
     /// computed.
     pub fn seal(&mut self, header: &mut Header) -> &[u8] {
         let block = &mut self.memory[self.begin..self.begin + padded(self.used)];
@@ -336,12 +337,12 @@ impl Batch {
     }
 }
 
-/// Whether some bytes were to become the header of a block with this number, although they are none.
+/// Whether bytes that are not a block may be the damaged header of one with this number.
 pub(super) fn resembles(bytes: &[u8], lsn: Lsn) -> bool {
     u64_at(bytes, 24) == lsn.0 || (bytes[..4] == MAGIC && Header::decode(bytes) == Err(NoBlock::Torn))
 }
 
-/// A length, and what is missing to the next multiple of [`ALIGNMENT`].
+/// A length, rounded up to the next multiple of [`ALIGNMENT`].
 pub(super) fn padded(bytes: usize) -> usize {
     bytes.next_multiple_of(ALIGNMENT)
 }

@@ -1,22 +1,21 @@
-//! Bytes told by what they share with bytes that are known: the base, and what came before in themselves.
+//! Deltas: bytes encoded as copies from known bytes (the base, and the earlier output), and literals.
 //!
-//! A delta is the number of bytes it stands for, and parts, up to its end. Numbers are LEB128. A part begins with a
-//! number whose lowest bit says which: with 0, so many bytes follow as they are; with 1, so many bytes are copied from a
-//! place in the base with the bytes so far behind it, which is told as its distance, zigzag, from the end of the copy
-//! before.
+//! A delta is the length of its output, and parts, up to its end. Numbers are LEB128. A part begins with a number whose
+//! lowest bit is its kind: with 0, so many literal bytes follow; with 1, so many bytes are copied from the base
+//! followed by the output so far; the position is encoded as its distance, zigzag, from the end of the copy before.
 
-/// Bytes that are compared at once, and the shortest copy that pays.
+/// Bytes that are compared at once, and the shortest worthwhile copy.
 const SHORTEST: usize = 8;
 const TABLE_BITS: u32 = 13;
-/// Places that were looked up in vain before every second one is passed over; after twice as many, two of three.
+/// Failed lookups after which every second position is skipped; after twice as many, two of three.
 const MISSES: usize = 16;
-/// Places of a base that are looked up; of a longer one, fewer than all, so that its length costs little.
+/// Positions of a base that are indexed; of a longer one, not all, so that its length costs little.
 const PLACES_MAX: usize = 8_192;
 
 /// Writes deltas; its memory serves the next one.
 #[derive(Debug, Default)]
 pub struct Encoder {
-    /// Where eight bytes with this hash were seen last, behind `begin`; what is before it is of an earlier delta.
+    /// The last position of eight bytes with this hash, after `begin`; smaller ones are of an earlier delta.
     places: Vec<u32>,
     begin: usize,
 }
@@ -44,7 +43,7 @@ impl Encoder {
                 at += 1 + misses / MISSES;
                 continue;
             };
-            // What was passed over before may be of the copy too, as long as all of it is known by then.
+            // Skipped bytes before may belong to the copy too, as long as all of it is known by then.
             while at > done
                 && from > 0
                 && from != base.len()
@@ -64,7 +63,7 @@ impl Encoder {
         self.begin += bytes;
     }
 
-    /// Where the bytes at this place of the content were before, and how many of them; this place is known from now on.
+    /// The earlier position of the bytes at this position of the content, and how many match; adds this position.
     fn look_up(&mut self, base: &[u8], content: &[u8], at: usize) -> Option<(usize, usize)> {
         let place = &mut self.places[hash(word(&content[at..]))];
         let seen = std::mem::replace(place, (self.begin + base.len() + at) as u32) as usize;
@@ -77,8 +76,8 @@ impl Encoder {
     }
 }
 
-/// Appends what a delta stands for, which is at most so many bytes. `None` when it is no delta of this base; what was
-/// appended then means nothing.
+/// Appends the output of a delta, which is at most so many bytes. `None` when it is not a delta of this base; the
+/// appended bytes are then invalid.
 pub fn decode(base: &[u8], delta: &[u8], bytes_max: usize, out: &mut Vec<u8>) -> Option<()> {
     let rest = &mut &*delta;
     let bytes = usize::try_from(read_number(rest)?).ok().filter(|&bytes| bytes <= bytes_max)?;
@@ -113,7 +112,7 @@ pub fn decode(base: &[u8], delta: &[u8], bytes_max: usize, out: &mut Vec<u8>) ->
     (out.len() - begin == bytes).then_some(())
 }
 
-/// Appends a number, seven bits a byte.
+/// Appends a number, seven bits per byte.
 pub fn number(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -122,7 +121,7 @@ pub fn number(mut number: u64, out: &mut Vec<u8>) {
     out.push(number as u8);
 }
 
-/// Takes a number off the front.
+/// Reads a number from the front.
 pub fn read_number(bytes: &mut &[u8]) -> Option<u64> {
     let mut number = 0;
     for shift in (0..64).step_by(7) {
@@ -158,7 +157,7 @@ fn hash(word: u64) -> usize {
     (word.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> (64 - TABLE_BITS)) as usize
 }
 
-/// How many bytes at their beginnings are the same.
+/// The length of the common prefix.
 fn common(one: &[u8], other: &[u8]) -> usize {
     let (wide, _) = one.as_chunks::<32>();
     let (other_wide, _) = other.as_chunks::<32>();

@@ -1,45 +1,46 @@
-//! The only I/O of the journal: files of a folder, by name. [`Folder`] is the real one; [`Model`](super::model::Model)
-//! forgets what was not synced.
+//! The journal's I/O: files of a folder, by name. [`Folder`] is the real one; [`Model`](super::model::Model) loses what
+//! was not synced.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// How what was written becomes durable.
+/// How writes become durable.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SyncMode {
     /// Written to the page cache, then `fdatasync`.
     #[default]
     Data,
-    /// Written past the page cache, durable when the write returns (`O_DIRECT | O_DSYNC`, Linux). Not every file system
-    /// can.
+    /// Written without the page cache, durable when the write returns (`O_DIRECT | O_DSYNC`, Linux). Not every file
+    /// system supports it.
     Direct,
-    /// [`SyncMode::Direct`] where the file system can, else [`SyncMode::Data`]. Which, is tried once with a file in the folder.
+    /// [`SyncMode::Direct`] if the file system supports it, else [`SyncMode::Data`]. That is tested once with a file in
+    /// the folder.
     Fastest,
 }
 
-/// A folder's files. Names are plain, without a path.
+/// The files of a folder. Names are plain, without a path.
 pub trait Disk: Send + Sync {
     /// The names of all files.
     fn list(&self) -> io::Result<Vec<String>>;
-    /// A new file; there is none of this name.
+    /// Creates a file; it must not exist.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// A file to write to.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// A file to read from.
     fn read(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Takes a file away.
+    /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
-    /// Makes durable which files there are.
+    /// Makes the folder's entries durable.
     fn sync_folder(&self) -> io::Result<()>;
-    /// An error when these files are not there any more, or are others than they were.
+    /// An error when these files no longer exist, or were replaced.
     fn check(&self, names: &[String]) -> io::Result<()> {
         let _ = names;
         Ok(())
     }
     /// Bytes that can still be written to new files.
     fn free_bytes(&self) -> io::Result<u64>;
-    /// What is said of a file to people.
+    /// A file's description for people.
     fn describe(&self, name: &str) -> String;
 }
 
@@ -87,12 +88,12 @@ pub(super) fn read_full(file: &dyn DiskFile, buffer: &mut [u8], offset: u64) -> 
 pub struct Folder {
     path: PathBuf,
     mode: SyncMode,
-    /// Which folder it is, whatever its path leads to later.
+    /// The folder's identity, even if its path later leads elsewhere.
     identity: Option<(u64, u64)>,
 }
 
 impl Folder {
-    /// The folder at a path, which has to exist.
+    /// The folder at a path, which must exist.
     pub fn at(path: impl Into<PathBuf>, mode: SyncMode) -> Folder {
         let path = path.into();
         let identity = identity(&path).ok();
@@ -104,12 +105,12 @@ impl Folder {
         Folder { path, mode, identity }
     }
 
-    /// How it syncs: never [`SyncMode::Fastest`], but what that came to.
+    /// How it syncs: never [`SyncMode::Fastest`], but the mode it selected.
     pub fn mode(&self) -> SyncMode {
         self.mode
     }
 
-    /// Where it is.
+    /// Its path.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -123,7 +124,7 @@ impl Folder {
     }
 }
 
-/// Whether a page can be written past the page cache in a folder.
+/// Whether a page can be written without the page cache in a folder.
 fn can_direct(folder: &Path) -> bool {
     let path = folder.join("probe");
     let mut options = OpenOptions::new();
@@ -133,12 +134,12 @@ fn can_direct(folder: &Path) -> bool {
     let mut page = super::block::Batch::with_capacity(0);
     let file = RealFile { file, is_synced_by_write: true };
     let is_written = write_all(&file, page.zeros(super::block::ALIGNMENT), 0).is_ok();
-    // Should it stay, the next one uses it again.
+    // If it stays, it is reused by the next test.
     let _ = fs::remove_file(&path);
     is_written
 }
 
-/// The device and the number of what a path leads to.
+/// The device and inode number of a path.
 #[cfg(unix)]
 fn identity(path: &Path) -> io::Result<(u64, u64)> {
     use std::os::unix::fs::MetadataExt;
@@ -185,7 +186,7 @@ impl Disk for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        // Where a folder cannot be opened as a file, its entries are durable without.
+        // If a folder cannot be opened as a file, its entries are durable without a sync.
         if cfg!(unix) { File::open(&self.path)?.sync_all() } else { Ok(()) }
     }
 
@@ -219,7 +220,7 @@ fn free_bytes(path: &Path) -> io::Result<u64> {
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 fn free_bytes(_: &Path) -> io::Result<u64> {
-    // Not asked elsewhere: a segment is written whole before it is used, and refused when that fails.
+    // Not checked on other systems: a segment is written completely before it is used, and refused when that fails.
     Ok(u64::MAX)
 }
 
@@ -254,7 +255,7 @@ impl DiskFile for RealFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        // A file that grew had its size made durable by the write as well.
+        // The size of a file that grew is made durable by the write as well.
         if self.is_synced_by_write { Ok(()) } else { self.file.sync_data() }
     }
 }

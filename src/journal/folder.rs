@@ -8,10 +8,10 @@ use super::disk::Disk;
 use super::{Block, Folder, JournalError, Log, LogJournal, Options, Ownership, Report, SyncMode, Watcher};
 
 const LOCK: &str = "LOCK";
-/// What others keep in a journal's folder, without which its records are not whole.
+/// Files of other stores in a journal's folder, without which its records are incomplete.
 const BESIDE: [&str; 1] = ["cold.redb"];
 
-/// The ownership of a folder: a lock of the system on a file in it, which ends with the process whatever becomes of it.
+/// The ownership of a folder: a file lock of the system, which ends with the process in any case.
 #[derive(Debug)]
 pub struct FolderLock {
     folder: PathBuf,
@@ -19,7 +19,7 @@ pub struct FolderLock {
 }
 
 impl FolderLock {
-    /// The lock of a folder, not taken yet.
+    /// The lock of a folder, not acquired yet.
     pub fn of(folder: impl Into<PathBuf>) -> FolderLock {
         FolderLock { folder: folder.into(), file: None }
     }
@@ -41,7 +41,7 @@ impl Ownership for FolderLock {
     }
 
     fn renew(&mut self) -> Result<(), JournalError> {
-        // The system takes a lock from nobody.
+        // The system's lock cannot be lost.
         match self.file {
             Some(_) => Ok(()),
             None => Err(JournalError::Held(self.folder.display().to_string())),
@@ -53,8 +53,8 @@ impl Ownership for FolderLock {
     }
 }
 
-/// Copies the journal of a folder, which must not be in use, into another, which must be new or empty; what is not needed
-/// any more stays behind. What was copied was read back, and is durable.
+/// Copies the journal of a folder, which must not be in use, into another, which must be new or empty; records that are
+/// no longer needed are left out. The copy was read back, and is durable.
 pub fn copy(from: &Path, to: &Path) -> Result<Report, JournalError> {
     let at = |path: &Path| JournalError::io(path.display().to_string());
     let mut lock = FolderLock::of(from);
@@ -90,8 +90,8 @@ pub fn copy(from: &Path, to: &Path) -> Result<Report, JournalError> {
     Ok(copied)
 }
 
-/// Opens the journal in a folder, which is made when there is none: takes the lock, recovers, shows every block that is
-/// not given up, in order, and begins a new epoch.
+/// Opens the journal in a folder, which is created if missing: takes the lock, recovers, visits every block that is in
+/// use, in order, and begins a new epoch.
 pub fn open(
     folder: &Path,
     mode: SyncMode,
@@ -101,7 +101,7 @@ pub fn open(
 ) -> Result<(LogJournal, Report), JournalError> {
     let what = || JournalError::io(folder.display().to_string());
     let mut builder = fs::DirBuilder::new();
-    // Its owner reads it, and nobody else.
+    // Only its owner may read it.
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     builder.recursive(true).create(folder).map_err(what())?;
@@ -110,7 +110,7 @@ pub fn open(
     open_disk(Arc::new(Folder::at(folder, mode)), options, watchers, Some(Box::new(lock)), visit)
 }
 
-/// The same on any disk, whose ownership is the caller's, and is given back when the journal has ended.
+/// The same on any disk, whose ownership is the caller's, and is released when the journal has ended.
 pub fn open_disk(
     disk: Arc<dyn Disk>,
     options: Options,

@@ -1,4 +1,4 @@
-//! A log on one thread: recovers, writes one block after the other, uses segments again.
+//! A log on one thread: recovers, writes one block after the other, reuses segments.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use crate::limits::{
     JOURNAL_RECORD_BYTES_MAX, JOURNAL_SEGMENT_BYTES, JOURNAL_SEGMENT_BYTES_MAX, JOURNAL_SEGMENT_BYTES_MIN,
 };
 
-/// Blocks of one page that always have room: epochs, marks, a seal.
+/// Room that is always kept for blocks of one page: epochs, marks, a seal.
 const OWN_BYTES: u64 = 4 * ALIGNMENT as u64;
 
-/// How a journal is kept.
+/// Settings of a journal.
 #[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Bytes of a new segment: a multiple of 4,096.
     pub segment_bytes: u64,
-    /// Segments that are made before they are needed, one at least.
+    /// Spare segments that are made in advance, at least one.
     pub spare_segments: usize,
     /// Records of one block.
     pub block_records_max: usize,
@@ -30,9 +30,9 @@ pub struct Options {
     pub block_bytes_max: usize,
     /// Bytes of blocks that wait for the disk.
     pub queue_bytes_max: u64,
-    /// Bytes of the disk that stay free whatever comes: no segment is made of them.
+    /// Bytes of the disk that stay free in any case: no segment uses them.
     pub disk_free_bytes_min: u64,
-    /// The partition of all records; none when each tells its own.
+    /// The partition of all records; `None` when each has its own.
     pub partition: Option<u16>,
 }
 
@@ -57,15 +57,15 @@ impl Options {
         JOURNAL_RECORD_BYTES_MAX.min(quarter)
     }
 
-    /// Bytes of the largest block. So many may be left over at the end of a segment.
+    /// Bytes of the largest block. So many may be unused at the end of a segment.
     pub(super) fn block_bytes_limit(&self) -> u64 {
         let of_one_record = HEADER_BYTES + RECORD_HEADER_BYTES + self.record_bytes_max();
         padded(of_one_record.max(HEADER_BYTES + self.block_bytes_max)) as u64
     }
 
-    /// Bytes that only what has to finish may use.
+    /// Bytes reserved for what has to finish.
     pub(super) fn reserve_bytes(&self) -> u64 {
-        // With all spare segments there, the largest block is accepted besides: a block is a quarter of a segment at most.
+        // With all spare segments, the largest block is accepted besides: a block is at most a quarter of a segment.
         (self.segment_bytes - self.block_bytes_limit()) / 2 - OWN_BYTES
     }
 
@@ -93,7 +93,7 @@ struct Full {
     last: Lsn,
 }
 
-/// A log that is open for writing, on the thread of its owner.
+/// A log that is open for writing, on its owner's thread.
 pub struct Log {
     disk: Arc<dyn Disk>,
     options: Options,
@@ -102,7 +102,7 @@ pub struct Log {
     generation: u64,
     last: Lsn,
     last_crc: u32,
-    /// As a durable block tells it.
+    /// The mark in the last durable block.
     trimmed: Lsn,
     current: Option<Segment>,
     offset: u64,
@@ -114,8 +114,8 @@ pub struct Log {
 }
 
 impl Log {
-    /// Recovers what is on a disk, and begins a new epoch. A journal that is new gets the identity given; it should be
-    /// random. Whoever opens owns the disk.
+    /// Recovers a disk, and begins a new epoch. A new journal gets the given identity; it should be random. The caller
+    /// must own the disk.
     pub fn open(disk: Arc<dyn Disk>, options: Options, identity: u64) -> Result<(Log, Report), JournalError> {
         options.check()?;
         let report = scan(&*disk)?;
@@ -150,7 +150,7 @@ impl Log {
         Ok((log, report))
     }
 
-    /// A log that takes copies of blocks, the first of which has this header, on a disk without a journal.
+    /// A log for copies of blocks, the first of which has this header, on a disk without a journal.
     #[cfg(feature = "postgres")]
     pub(super) fn copying(
         disk: Arc<dyn Disk>,
@@ -185,8 +185,8 @@ impl Log {
         self.write(batch, header.kind, header.trimmed)
     }
 
-    /// Opens the segments that were found, and writes the last block once more: it may be in a cache only, whose sync has
-    /// failed.
+    /// Opens the segments that were found, and writes the last block once more: it may only be in a cache whose sync
+    /// has failed.
     fn take_over(&mut self, report: &Report) -> Result<(), JournalError> {
         for found in &report.segments {
             let number = segment::number(&found.name).expect("only segments are found");
@@ -230,12 +230,12 @@ impl Log {
         self.last
     }
 
-    /// The mark that durable blocks tell.
+    /// The mark in durable blocks.
     pub fn trimmed(&self) -> Lsn {
         self.trimmed
     }
 
-    /// Bytes of blocks that have room for sure, whatever their sizes.
+    /// Bytes of blocks for which there is certainly room, of any sizes.
     pub fn room_bytes(&self) -> u64 {
         let limit = self.options.block_bytes_limit();
         let rest = self.current.as_ref().map_or(0, |it| (it.bytes - self.offset).saturating_sub(limit));
@@ -243,14 +243,14 @@ impl Log {
         (rest + spares).saturating_sub(OWN_BYTES)
     }
 
-    /// Writes the records of a batch as the next block; when it returns, the block is durable. After an error, nothing is
-    /// written any more.
+    /// Writes the records of a batch as the next block; when it returns, the block is durable. After an error, nothing
+    /// more is written.
     pub fn commit(&mut self, batch: &mut Batch, trim: Lsn) -> Result<Lsn, Failure> {
         let kind = if batch.records() == 0 { BlockKind::Mark } else { BlockKind::Records };
         self.write(batch, kind, trim)
     }
 
-    /// Ends the log as it should; whether there was room for the seal. Without one, the next start finds an end as after a
+    /// Ends the log in order; whether there was room for the seal. Without one, the next start finds an end as after a
     /// crash.
     pub fn seal(mut self) -> Result<bool, Failure> {
         let trimmed = self.trimmed;
@@ -261,12 +261,12 @@ impl Log {
         Ok(has_room)
     }
 
-    /// Whether one more block of so many bytes has a place.
+    /// Whether there is room for one more block of so many bytes.
     pub fn has_room(&self, bytes: u64) -> bool {
         !self.spares.is_empty() || self.current.as_ref().is_some_and(|it| it.bytes - self.offset >= bytes)
     }
 
-    /// Whether giving up blocks before a number would make a segment free.
+    /// Whether trimming blocks before a number would free a segment.
     pub fn would_free(&self, before: Lsn) -> bool {
         self.full.front().is_some_and(|it| it.last < before)
     }
@@ -337,7 +337,7 @@ impl Log {
         Ok(())
     }
 
-    /// Takes segments back that a durable block has given up.
+    /// Frees segments that a durable block has trimmed.
     fn give_up(&mut self, trimmed: Lsn) {
         self.trimmed = trimmed;
         while self.would_free(trimmed) {
@@ -367,12 +367,12 @@ impl Log {
         }
     }
 
-    /// Takes a segment that was made.
+    /// Adds a segment that was made.
     pub fn add_spare(&mut self, segment: Segment) {
         self.spares.push_back(segment);
     }
 
-    /// Takes away files that are not needed; they are not waited for.
+    /// Removes files that are not needed, without waiting for it.
     pub fn clean(&mut self) -> Result<(), JournalError> {
         for name in std::mem::take(&mut self.surplus) {
             self.disk.remove(&name).map_err(JournalError::io(self.disk.describe(&name)))?;
@@ -380,7 +380,7 @@ impl Log {
         Ok(())
     }
 
-    /// Files that are not needed any more, to be taken away by any thread.
+    /// Files that are no longer needed, to be removed by any thread.
     pub(super) fn take_surplus(&mut self) -> Vec<String> {
         std::mem::take(&mut self.surplus)
     }

@@ -1,35 +1,36 @@
-//! The journal: a log of blocks that are durable before anyone is told so. It knows bytes and sequence numbers; what the
-//! records mean belongs to whoever appends them. Nothing above it knows files.
+//! The journal: a log of blocks that are durable before their records take effect. It only handles bytes and sequence
+//! numbers; the meaning of records is defined by the code that appends them. Files are only known here.
 //!
 //! The runtime keeps durable executions in it, see its `durable` module.
 //!
 //! # How it works
 //!
-//! 1. **A block is one group commit** ([`block`]): records that came while the block before was on its way to the disk,
-//!    at most 1,024 or 1 MiB. No timer gathers them. [`Journal::append`] tells at once which block a record is in, by its
-//!    sequence number ([`Lsn`]); effects of the record are held until that number is durable.
+//! 1. **A block is one group commit** ([`block`]): records that were appended while the block before was being written,
+//!    at most 1,024 or 1 MiB. No timer collects them. [`Journal::append`] returns at once the number ([`Lsn`]) of the
+//!    record's block; effects of the record are held until that number is durable.
 //! 2. **One block at a time.** Block n + 1 is written when n is durable, so that a crash can tear the last one only.
 //! 3. **Blocks stand in segments**: files that were filled with zeros and synced before their first use, because a file
-//!    that grows costs twice the time for each sync (measured: 64 KiB in 0.41 ms growing, 0.21 ms zeroed). A block begins
-//!    at a multiple of 4,096 bytes, and never stands in two segments.
-//! 4. **Segments are used again** once all their blocks are behind the mark that [`Journal::trim`] moves, and once a durable
-//!    block tells the mark. Each use has a higher generation, which each of its blocks tells, so that what is left of an
-//!    earlier use is known for what it is.
-//! 5. **The chain**: a block tells its own number, and the checksum of the block before. Names and order of files mean
-//!    nothing.
-//! 6. **Recovery** ([`scan()`]) takes the longest chain that ends with the highest number. A block that is not whole, with
-//!    nothing behind it, was torn: nothing of it was released, so it is dropped, and the report says so. Anything else is
-//!    refused with file and offset: a hole in the chain, or a block two numbers or more behind its end, which proves that
-//!    one before it was durable.
-//! 7. **An owner begins with an epoch block**, one epoch above the last. From then on all that was recovered has a
-//!    block behind it, and damage to it is seen. An owner that ends as it should leaves a seal, for the same reason. (After a crash
-//!    the very last block cannot be told from a torn one if it was damaged before the next start.) Before the epoch block, the
-//!    last block is written once more: it may have been read from a cache whose sync failed.
-//! 8. **A failed write or sync ends the journal for good** ([`Failure`]); it is never tried again, because the system may
-//!    have forgotten what it could not write. The process ends, and recovers when it starts.
-//! 9. **Room is made before it is needed**: spare segments are there beforehand, and no record is accepted that those
-//!    would not hold. [`Room::Ordinary`] stops before a reserve, which [`Room::Reserve`] may use, for what has to finish.
-//!    When the disk has room again, or segments are trimmed, it goes on.
+//!    that grows costs twice the time for each sync (measured: 64 KiB in 0.41 ms growing, 0.21 ms zeroed). A block
+//!    begins at a multiple of 4,096 bytes, and is never split between segments.
+//! 4. **Segments are reused** once all their blocks are behind the mark that [`Journal::trim`] moves, and once a
+//!    durable block has the mark. Each use has a higher generation, which is in each of its blocks, so that remains of
+//!    an earlier use are recognized.
+//! 5. **The chain**: a block has its own number, and the checksum of the block before. Names and order of files have no
+//!    meaning.
+//! 6. **Recovery** ([`scan()`]) takes the longest chain that ends with the highest number. An incomplete block, with
+//!    nothing behind it, was torn: none of its effects were released, so it is dropped, and the report notes it.
+//!    Anything else is refused with file and offset: a hole in the chain, or a block two numbers or more behind its
+//!    end, which proves that one before it was durable.
+//! 7. **An owner begins with an epoch block**, one epoch above the last. From then on all recovered blocks have a block
+//!    behind them, and damage to them is detected. An owner that ends in order leaves a seal, for the same reason.
+//!    (After a crash the very last block cannot be told from a torn one if it was damaged before the next start.)
+//!    Before the epoch block, the last block is written once more: it may have been read from a cache whose sync
+//!    failed.
+//! 8. **A failed write or sync ends the journal for good** ([`Failure`]); it is never retried, because the system may
+//!    have dropped what it could not write. The process ends, and recovers when it starts.
+//! 9. **Room is made before it is needed**: spare segments are made in advance, and records that would not fit into
+//!    them are refused. [`Room::Ordinary`] stops before a reserve, which [`Room::Reserve`] may use, for what has to
+//!    finish. When the disk has room again, or segments are trimmed, it continues.
 //!
 //! All I/O goes through [`Disk`], so that [`model`] can lose what was not synced. A folder belongs to one process
 //! ([`Ownership`]). The same blocks in a table of PostgreSQL are a second implementation of [`Journal`]: `postgres`.
@@ -59,12 +60,12 @@ pub use scan::{Report, scan};
 pub use spill::{SpillFile, Spilled};
 pub use writer::{LogJournal, Stats, Watcher};
 
-/// The sequence number of a block: 1, 2, 3 and so on. 0 stands before all.
+/// The sequence number of a block: 1, 2, 3 and so on. 0 is before all blocks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Lsn(pub u64);
 
 impl Lsn {
-    /// The number that follows.
+    /// The next number.
     pub fn next(self) -> Lsn {
         Lsn(self.0 + 1)
     }
@@ -78,70 +79,69 @@ impl fmt::Display for Lsn {
 
 /// A log of blocks.
 pub trait Journal: Send + Sync {
-    /// Appends a record; the number of the block it is in. It is not durable yet.
+    /// Appends a record; returns the number of its block. It is not durable yet.
     fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused>;
-    /// The same, by someone who [announces](Journal::announce) it: it need not be written before that.
+    /// The same, for a caller that [announces](Journal::announce) it: it need not be written before that.
     fn append_quietly(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused>;
-    /// Has written what was appended quietly.
+    /// Wakes the writer for what was appended quietly.
     fn announce(&self);
-    /// The number up to which all is durable.
+    /// The number up to which all blocks are durable.
     fn durable(&self) -> Result<Lsn, Failure>;
     /// Blocks the thread until a number is durable.
     fn wait(&self, lsn: Lsn) -> Result<(), Failure>;
-    /// Blocks before this one are not needed any more.
+    /// Blocks before this one are no longer needed.
     fn trim(&self, before: Lsn);
     /// Bytes that a record may have.
     fn record_bytes_max(&self) -> usize;
-    /// How it does.
+    /// Its statistics.
     fn stats(&self) -> Stats;
-    /// Ends the journal if it is not where it was: what is written then is seen by nobody who starts later.
+    /// Ends the journal if its files were moved: later starts would not see what is written to them.
     fn check(&self);
-    /// Writes what was appended, ends, and lets others have it, where that should not wait for the end of the process. Nothing
-    /// is appended any more.
+    /// Writes what was appended, ends, and releases the ownership, if that should not wait for the end of the process.
+    /// No more is appended.
     fn finish(&self) {}
-    /// Reads durable blocks, in order, from a number on; those that are trimmed may be missing.
+    /// Reads durable blocks, in order, from a number on; trimmed ones may be missing.
     fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError>;
 }
 
-/// Who may write. What makes it safe is in the append (the lock of a folder, the owner's row, the expected sequence), not
-/// in the time of a lease.
+/// Write ownership. It is enforced when appending (by the lock of a folder, the owner's row, the expected sequence),
+/// not by the time of a lease.
 pub trait Ownership: Send + Sync {
-    /// Takes a log, or says who has it.
+    /// Claims a log, or reports its owner.
     fn claim(&mut self) -> Result<(), JournalError>;
-    /// Tells that the owner lives; an error when the log is another's by now.
+    /// Renews the ownership; an error when another owner has the log by now.
     fn renew(&mut self) -> Result<(), JournalError>;
-    /// Gives it back.
+    /// Releases it.
     fn release(&mut self);
 }
 
-/// What a record may use when room is short.
+/// Which room a record may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
-    /// All but the reserve: what begins something.
+    /// All but the reserve: for what begins something.
     Ordinary,
-    /// The reserve too: what ends something.
+    /// Also the reserve: for what ends something.
     Reserve,
 }
 
-/// Why a record was not appended. Nothing of it will be in the journal.
+/// Why a record was not appended. It will not be in the journal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// No new segment can be made.
     #[error("the journal is full: {0}")]
     Full(String),
-    /// The database that the journal is in does not answer, or refuses. What was appended before waits, and is written when
-    /// it does.
+    /// The journal's database does not answer, or refuses. Earlier records wait, and are written when it works again.
     #[error("the journal's database is away: {0}")]
     Away(String),
-    /// The disk is behind; soon it will do.
+    /// The disk is behind: retry soon.
     #[error("the journal's disk is behind with what was appended before")]
     Busy,
-    /// A record is larger than it may be.
+    /// A record is too large.
     #[error("a record of {bytes} bytes is larger than the {bytes_max} that one may have")]
     TooLarge {
-        /// What it has.
+        /// Its size.
         bytes: usize,
-        /// What it may have.
+        /// The limit.
         bytes_max: usize,
     },
     /// The journal has ended.
@@ -162,7 +162,7 @@ pub struct Failure {
     pub file: String,
     /// Writing or syncing.
     pub doing: &'static str,
-    /// What the system said.
+    /// The system's error.
     pub error: String,
 }
 
@@ -170,15 +170,15 @@ pub struct Failure {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
-    /// The system refused.
+    /// An error of the system.
     #[error("{what}: {source}")]
     Io {
         /// What was attempted.
         what: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
-    /// What is there is not what was written. It is not mended, because that would lose what was durable.
+    /// The content is not what was written. It is not repaired, because that would lose durable records.
     #[error("the journal is damaged: {file}, offset {offset}: {what}")]
     Damaged {
         /// The file.
@@ -201,7 +201,7 @@ pub enum JournalError {
         /// The version found.
         version: u16,
     },
-    /// Another process has it.
+    /// Another process owns it.
     #[error("{0} is in use by another process: one journal belongs to one process")]
     Held(String),
     /// An option is out of its range.

@@ -1,8 +1,8 @@
-//! A disk in memory that forgets what was not synced, and fails when told to: for tests and simulations.
+//! A model of a disk in memory that loses what was not synced, and fails on request: for tests and simulations.
 //!
-//! At a loss of power, of each unsynced write to a sector of 512 bytes, in any order, all, nothing or a beginning
-//! stays; of each file that was made or removed since the folder was synced, either; a file's growth stays or not. A failed sync
-//! leaves in the cache what the disk will never have. All is decided by a seed.
+//! After a power loss, of each unsynced write to a sector of 512 bytes, in any order, all, nothing or a beginning
+//! remains; of each file that was created or removed since the folder was synced, either state; a file's growth remains
+//! or not. A failed sync leaves data in the cache that will never be on the disk. Everything is decided by a seed.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -12,18 +12,18 @@ use super::disk::{Disk, DiskFile};
 
 const SECTOR_BYTES: usize = 512;
 
-/// What the disk does wrong, by the count of its operations since it was told.
+/// A fault of the disk, by the count of its operations since it was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// A write fails, and part of it may have been done.
     Write,
     /// A write finds no room, and part of it may have been done.
     Full,
-    /// A sync fails, and what was to be synced is forgotten as soon as nobody looks.
+    /// A sync fails, and its data is lost when it leaves the cache.
     Sync,
-    /// The power goes: this operation and all that follow fail, until [`Model::restart`].
+    /// A power loss: this operation and all later ones fail, until [`Model::restart`].
     Power,
-    /// It takes until [`Model::let_go`].
+    /// It blocks until [`Model::let_go`].
     Slow,
 }
 
@@ -41,25 +41,25 @@ impl Fault {
 #[derive(Clone)]
 pub struct Model {
     inner: Arc<Mutex<Inner>>,
-    /// An operation that takes long has begun, or is over.
+    /// Notified when a slow operation has begun, or is over.
     turned: Arc<Condvar>,
 }
 
 struct Inner {
     random: u64,
     files: BTreeMap<String, Arc<Mutex<Content>>>,
-    /// Files as the folder has them after a loss of power.
+    /// The folder's files after a power loss.
     durable: BTreeMap<String, Arc<Mutex<Content>>>,
     capacity_bytes: u64,
     has_short_writes: bool,
     fault: Option<(u64, Fault)>,
     is_off: bool,
-    /// An operation takes long.
+    /// Whether an operation is slow.
     is_slow: bool,
     operations: u64,
 }
 
-/// Files that were copied, by where the originals are.
+/// Copied files, by the address of the originals.
 type Copies = BTreeMap<usize, Arc<Mutex<Content>>>;
 
 /// A file: what programs see, and what is on the disk.
@@ -69,7 +69,7 @@ struct Content {
     disk: Vec<u8>,
     /// Unsynced writes, by sector.
     pending: Vec<(usize, Vec<u8>)>,
-    /// A write or a sync failed: the process that saw it uses the file no more.
+    /// Whether a write or a sync failed: the process that saw it no longer uses the file.
     has_failed: bool,
 }
 
@@ -94,17 +94,17 @@ impl Model {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A number below a bound, from the disk's seed.
+    /// A random number below a bound, from the disk's seed.
     pub fn random(&self, below: u64) -> u64 {
         self.lock().random(below)
     }
 
-    /// Reads and writes are short now and then, and interrupted.
+    /// Makes some reads and writes short, and interrupted.
     pub fn short_writes(&self, are_short: bool) {
         self.lock().has_short_writes = are_short;
     }
 
-    /// The fault that happens after so many further writes and syncs.
+    /// Sets the fault that happens after so many further writes and syncs.
     pub fn fail_after(&self, operations: u64, fault: Fault) {
         let mut inner = self.lock();
         inner.fault = Some((inner.operations + operations, fault));
@@ -115,19 +115,19 @@ impl Model {
         self.lock().operations
     }
 
-    /// Waits until an operation that takes long has begun.
+    /// Waits until a slow operation has begun.
     pub fn wait_slow(&self) {
         let is_fast = |inner: &mut Inner| !inner.is_slow;
         drop(self.turned.wait_while(self.lock(), is_fast).unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// The operation that takes long is over.
+    /// Ends the slow operation.
     pub fn let_go(&self) {
         self.lock().is_slow = false;
         self.turned.notify_all();
     }
 
-    /// Counts a write or sync, and the time it takes; what goes wrong with it.
+    /// Counts a write or sync, and waits if it is slow; returns its fault.
     fn step<'a>(&self, mut inner: MutexGuard<'a, Inner>) -> (MutexGuard<'a, Inner>, Option<Fault>) {
         let mut fault = inner.step();
         if fault == Some(Fault::Slow) {
@@ -139,12 +139,12 @@ impl Model {
         (inner, fault)
     }
 
-    /// More room, or less.
+    /// Sets the capacity.
     pub fn set_capacity(&self, bytes: u64) {
         self.lock().capacity_bytes = bytes;
     }
 
-    /// The process ends, and the system goes on: nothing that was written is lost, faults are over.
+    /// The process ends, and the system continues: no writes are lost, faults are over.
     pub fn kill(&self) {
         let mut inner = self.lock();
         (inner.fault, inner.is_off) = (None, false);
@@ -153,7 +153,7 @@ impl Model {
         }
     }
 
-    /// The power goes and comes: what was not synced is lost as the seed will have it.
+    /// A power cycle: what was not synced is lost as decided by the seed.
     pub fn restart(&self) {
         let mut inner = self.lock();
         (inner.fault, inner.is_off) = (None, false);
@@ -174,7 +174,7 @@ impl Model {
         }
     }
 
-    /// Changes a file as a failing disk does, behind everybody's back.
+    /// Changes a file silently, like a failing disk.
     pub fn damage(&self, name: &str, change: impl FnOnce(&mut Vec<u8>)) {
         let inner = self.lock();
         let mut content = inner.files[name].lock().unwrap_or_else(PoisonError::into_inner);
@@ -183,7 +183,7 @@ impl Model {
         content.cache = content.disk.clone();
     }
 
-    /// The disk as a loss of power now would leave it; this one goes on.
+    /// The disk as after a power loss now; this one continues.
     pub fn after_power_loss(&self) -> Model {
         let inner = self.lock();
         let copy = Model::new(0, inner.capacity_bytes);
@@ -224,7 +224,7 @@ impl Model {
     }
 }
 
-/// What a loss of power leaves of a file.
+/// Applies a power loss to a file.
 fn lose(seed: &mut u64, content: &mut Content) {
     let mut pending = std::mem::take(&mut content.pending);
     let mercy = random(seed, 5);
@@ -434,7 +434,7 @@ impl DiskFile for ModelFile {
             }
             Some(Fault::Power) => Err(Fault::Power.error()),
             Some(fault) => {
-                // As Linux does: clean in the cache, and never written.
+                // As on Linux: clean in the cache, and never written.
                 let cache = content.cache.clone();
                 lose(&mut inner.random, content);
                 (content.cache, content.has_failed) = (cache, true);

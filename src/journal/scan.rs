@@ -1,4 +1,4 @@
-//! Reading a journal: which blocks there are, where the chain ends, and whether anything is damaged.
+//! Reading a journal: finds its blocks, the end of the chain, and damage.
 
 use std::io;
 
@@ -9,12 +9,12 @@ use super::{JournalError, Lsn, block, segment};
 /// Bytes that are read at once.
 const WINDOW_BYTES: usize = 1 << 20;
 
-/// What a journal is.
+/// The result of scanning a journal.
 #[derive(Clone, Debug, Default)]
 pub struct Report {
-    /// Its identity; none before the first block.
+    /// Its identity; `None` before the first block.
     pub journal: Option<u64>,
-    /// The first block that is there.
+    /// The first existing block.
     pub first: Lsn,
     /// The last block of the chain; 0 when there is none.
     pub last: Lsn,
@@ -24,15 +24,15 @@ pub struct Report {
     pub epoch: u64,
     /// The highest generation.
     pub generation: u64,
-    /// Whether the last owner ended as it should.
+    /// Whether the last owner ended in order.
     pub is_sealed: bool,
-    /// Blocks of the chain, and their records and bytes, zeros included.
+    /// Blocks of the chain, and their records and bytes, including padding.
     pub blocks: u64,
     /// See `blocks`.
     pub records: u64,
     /// See `blocks`.
     pub bytes: u64,
-    /// A block that was not written to its end, and was dropped: the file, the offset.
+    /// A block that was not written completely, and was dropped: the file, the offset.
     pub torn: Option<(String, u64)>,
     /// All segments, those of the chain first and in its order.
     pub segments: Vec<Found>,
@@ -59,9 +59,9 @@ pub struct Run {
     pub first: Header,
     /// The header of the last.
     pub last: Header,
-    /// Where the last stands.
+    /// The offset of the last.
     pub last_offset: u64,
-    /// Where the next one would stand.
+    /// The offset of the next one.
     pub end: u64,
     /// How many blocks.
     pub blocks: u64,
@@ -69,15 +69,15 @@ pub struct Run {
     pub records: u64,
 }
 
-/// What stands behind a run: the highest number of a block that begins there, whole or not.
+/// A remainder behind a run: the highest number of a block that begins there, complete or not.
 struct Stray {
     name: String,
     offset: u64,
     lsn: Lsn,
 }
 
-/// Reads all of a journal, and nothing else: it may be in use, and then its end may be about to be written. A block that
-/// damage hides is an error.
+/// Reads all of a journal, and nothing else: it may be in use, and then its end may be about to be written. A block
+/// that is hidden by damage is an error.
 pub fn scan(disk: &dyn Disk) -> Result<Report, JournalError> {
     let (mut segments, mut strays, mut window) = (Vec::new(), Vec::new(), Window::default());
     let mut names = disk.list().map_err(JournalError::io("listing the journal's files"))?;
@@ -168,7 +168,7 @@ fn check_ends(disk: &dyn Disk, report: &mut Report, strays: &[Stray]) -> Result<
     }
     let torn = strays.iter().find(|it| it.lsn == report.last.next());
     report.torn = torn.map(|it| (disk.describe(&it.name), it.offset));
-    // Its header may be what is not whole: where the next block would stand, behind the last or in another segment.
+    // Its header may be the incomplete part: at the next block's place, behind the last or in another segment.
     let blank = report.segments.iter().filter(|it| it.run.is_none()).map(|it| (it.name.clone(), 0));
     for (name, offset) in end.into_iter().chain(blank) {
         let file = disk.read(&name).map_err(JournalError::io(disk.describe(&name)))?;
@@ -221,7 +221,7 @@ pub(super) fn read(
 }
 
 impl Report {
-    /// The blocks of the chain that are not given up, in order.
+    /// The blocks of the chain that are in use, in order.
     pub fn read(&self, disk: &dyn Disk, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError> {
         let live: Vec<String> =
             self.segments.iter().filter(|it| it.is_live).map(|it| it.name.clone()).collect();
@@ -282,7 +282,7 @@ impl<'a> Reader<'a> {
         Ok(&self.window.memory[at.min(end)..end])
     }
 
-    /// The block at an offset, if a whole one is there.
+    /// The block at an offset, if a complete one is there.
     fn block(&mut self, offset: u64) -> Result<Option<Block<'_>>, JournalError> {
         let bytes = match Header::decode(self.get(offset, HEADER_BYTES)?) {
             Ok(header) => header.block_bytes(),

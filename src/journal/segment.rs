@@ -10,34 +10,34 @@ const ZEROS_BYTES: usize = 1 << 20;
 const PREFIX: &str = "segment-";
 const SUFFIX: &str = ".wal";
 
-/// A file that blocks are written to.
+/// A file for blocks.
 pub struct Segment {
     pub(super) name: String,
     pub(super) file: Box<dyn DiskFile>,
     pub(super) bytes: u64,
 }
 
-/// The file of a number. The number means nothing but that it was not used before.
+/// The file of a number. The number is only required to be new.
 pub(super) fn name(number: u64) -> String {
     format!("{PREFIX}{number:010}{SUFFIX}")
 }
 
-/// The number in a file's name, when it is a segment's.
+/// The number in a segment's file name.
 pub(super) fn number(name: &str) -> Option<u64> {
     name.strip_prefix(PREFIX)?.strip_suffix(SUFFIX)?.parse().ok()
 }
 
-/// A new segment that is to be made, by whichever thread has the time.
+/// A new segment that is to be made, by any thread.
 pub struct Plan {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) name: String,
     pub(super) bytes: u64,
-    /// Bytes that have to be free beside it.
+    /// Bytes that must stay free beside it.
     pub(super) free_bytes_min: u64,
 }
 
 impl Plan {
-    /// Makes it; when that fails, nothing of it is left.
+    /// Makes it; when that fails, nothing of it remains.
     pub fn carry_out(self) -> io::Result<Segment> {
         let free = self.disk.free_bytes()?;
         if free < self.bytes.saturating_add(self.free_bytes_min) {
@@ -63,7 +63,7 @@ impl Plan {
             write_all(&*file, zeros.zeros(step as usize), at)?;
             at += step;
             if at < self.bytes {
-                // What blocks wait for is behind so much at most.
+                // Blocks wait behind at most so much data.
                 file.sync()?;
             }
         }

@@ -1,8 +1,8 @@
-//! A spill file: bytes that are not to take memory for the time being. It belongs to one process and outlives none;
-//! what is in it can be had from the journal too, so nothing of it is ever synced.
+//! A spill file: bytes that are moved out of memory for a while. It belongs to one process and does not outlive it; its
+//! content is in the journal too, so it is never synced.
 //!
-//! The file consists of slots whose sizes are a few to each power of two. A slot that is given up serves the next bytes of
-//! its size, so the file is as large as what was in it at one time.
+//! The file consists of slots with a few sizes per power of two. A freed slot is reused for the next bytes of its size,
+//! so the file is as large as its greatest content.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::disk::{Disk, DiskFile, read_full, write_all};
 
-/// The file's name. No segment is called so.
+/// The file's name. No segment has this name.
 const NAME: &str = "spill";
-/// Whether there is room on the disk is asked once for so many bytes.
+/// Free disk space is checked once per so many bytes.
 const GROWTH_BYTES: u64 = 16 << 20;
 const SLOT_BYTES_MIN: u64 = 64;
 
@@ -20,22 +20,22 @@ const SLOT_BYTES_MIN: u64 = 64;
 pub struct SpillFile {
     disk: Arc<dyn Disk>,
     file: Box<dyn DiskFile>,
-    /// Bytes of the disk that are left to others.
+    /// Bytes of the disk that stay free.
     disk_free_bytes_min: u64,
     slots: Mutex<Slots>,
 }
 
 #[derive(Default)]
 struct Slots {
-    /// Where those that are not used begin, by their sizes.
+    /// Offsets of the unused ones, by their sizes.
     free: BTreeMap<u64, Vec<u64>>,
-    /// Where the file ends, and up to where there is room for sure.
+    /// The end of the file, and the offset up to which there is certainly room.
     end: u64,
     room: u64,
     used: u64,
 }
 
-/// Bytes that are in a spill file. Their slot is given up when this is dropped.
+/// Bytes in a spill file. Their slot is freed when this is dropped.
 pub struct Spilled {
     file: Arc<SpillFile>,
     offset: u64,
@@ -47,28 +47,28 @@ impl SpillFile {
     /// Creates the file on a disk, which the caller has locked. A file that an earlier process left is removed.
     ///
     /// # Errors
-    /// As the disk says.
+    /// An error of the disk.
     pub fn create(disk: Arc<dyn Disk>, disk_free_bytes_min: u64) -> io::Result<Arc<SpillFile>> {
         if disk.list()?.iter().any(|name| name == NAME) {
             disk.remove(NAME)?;
         }
         let file = disk.create(NAME)?;
         if cfg!(unix) {
-            // It has no name from now on, and is gone when the process is.
+            // It is unlinked from now on, and vanishes with the process.
             disk.remove(NAME)?;
         }
         Ok(Arc::new(SpillFile { disk, file, disk_free_bytes_min, slots: Mutex::default() }))
     }
 
     fn slots(&self) -> MutexGuard<'_, Slots> {
-        // They are whole between any two statements.
+        // They are consistent between any two statements.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes bytes.
     ///
     /// # Errors
-    /// As the disk says, or when it has no room; nothing is in the file then.
+    /// An error of the disk, or when it has no room; nothing is stored then.
     pub fn spill(self: &Arc<Self>, bytes: &[u8]) -> io::Result<Spilled> {
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
         let offset = self.slots().take(slot_bytes(length), || self.grow())?;
@@ -122,7 +122,7 @@ impl Spilled {
     /// The bytes.
     ///
     /// # Errors
-    /// When the file cannot be read, or is not as it was written.
+    /// When the file cannot be read, or its content is not what was written.
     pub fn read(&self) -> io::Result<Vec<u8>> {
         let mut bytes = vec![0; self.bytes as usize];
         let found = read_full(&*self.file.file, &mut bytes, self.offset)?;

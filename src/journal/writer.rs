@@ -1,13 +1,13 @@
-//! A log and its threads: one writes blocks, one makes segments and takes them away; anyone appends.
+//! A log and its threads: one writes blocks, one makes and removes segments; any thread appends.
 //!
-//! What protects what:
+//! Synchronization:
 //!
-//! 1. Everybody meets at [`Queue`], behind one lock that is held for a copy of a record at most, never for I/O.
-//! 2. The last batch of the queue is open: records go there, and its number is known. The writer takes the first, which
-//!    closes it when it is the only one. So batches grow while the disk works, and nothing waits for a clock. A thread that
-//!    appends several records wakes a sleeping writer once, after the last of them.
-//! 3. A batch counts against the room from its first record until the log's room is read anew, after it was written: what
-//!    is accepted has a place.
+//! 1. All threads share [`Queue`], behind one lock that is held at most for copying a record, never for I/O.
+//! 2. The last batch of the queue is open: records are added there, and its number is known. The writer takes the
+//!    first, which closes it when it is the only one. So batches grow while the disk works, without timers. A thread
+//!    that appends several records wakes a sleeping writer once, after the last of them.
+//! 3. A batch counts against the room from its first record until the log's room is updated, after it was written:
+//!    accepted records always have room.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,28 +21,28 @@ use super::log::{Log, Options};
 use super::segment::{Plan, Segment};
 use super::{Block, Failure, Journal, JournalError, Lsn, Ownership, Refused, Room, scan};
 
-/// Told of each number that becomes durable, and of the end, on the writer's thread: it must not block.
+/// Called with each number that becomes durable, and at the end, on the writer's thread: it must not block.
 pub type Watcher = Box<dyn FnMut(Result<Lsn, &Failure>) + Send>;
 
-/// A [`Journal`] on a [`Disk`]. Dropping it writes what was appended, and a seal.
+/// A [`Journal`] on a [`Disk`]. Dropping it writes appended records, and a seal.
 pub struct LogJournal {
     shared: Arc<Shared>,
     disk: Arc<dyn Disk>,
     options: Options,
     threads: Vec<JoinHandle<()>>,
-    /// Given back when the threads have ended.
+    /// Released when the threads have ended.
     ownership: Option<Box<dyn Ownership>>,
 }
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// For the writer: something to write, a segment, or the end.
+    /// For the writer: records to write, a segment, or the end.
     work: Condvar,
-    /// For those who wait for a number.
+    /// For callers that wait for a number.
     done: Condvar,
     /// For the thread that makes segments.
     chores: Condvar,
-    /// The durable number, for those who only look.
+    /// The durable number, for lock-free reads.
     durable: AtomicU64,
     written: Written,
 }
@@ -80,14 +80,14 @@ impl Written {
     }
 }
 
-/// How a journal does.
+/// Statistics of a journal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Blocks that were written and synced since it was opened.
     pub blocks: u64,
     /// Records in them.
     pub records: u64,
-    /// Their bytes, zeros included.
+    /// Their bytes, including padding.
     pub bytes: u64,
     /// How long writing and syncing them took, in microseconds.
     pub sync_us: u64,
@@ -95,11 +95,11 @@ pub struct Stats {
     pub sync_us_max: u64,
     /// Bytes of blocks that wait for the disk.
     pub waiting_bytes: u64,
-    /// Segments with blocks that are not given up, in a folder.
+    /// Segments with blocks that are in use, in a folder.
     pub segments: usize,
-    /// Bytes that the journal takes where it is.
+    /// Bytes that the journal takes in storage.
     pub kept_bytes: u64,
-    /// Its database does not answer, or refuses.
+    /// Whether its database does not answer, or refuses.
     pub is_away: bool,
 }
 
@@ -108,28 +108,28 @@ struct Queue {
     durable: Lsn,
     /// The log's room after its last block.
     room_bytes: u64,
-    /// The mark that the next block tells.
+    /// The mark for the next block.
     trim: Lsn,
     trimmed: Lsn,
     /// Segments with blocks, for readers.
     live: Vec<String>,
     watchers: Vec<Watcher>,
     failure: Option<Failure>,
-    /// The files are not where they were; the writer ends.
+    /// The files were moved; the writer ends.
     lost: Option<Failure>,
     is_closing: bool,
-    /// The writer sleeps, and is to be woken for records.
+    /// Whether the writer sleeps, and must be woken for records.
     is_idle: bool,
-    // What the thread for chores is to do, and did.
+    // The requests and results of the thread for chores.
     plan: Option<Plan>,
     is_making: bool,
     made: Option<Segment>,
     surplus: Vec<String>,
     /// Why the last segment could not be made.
     no_room: Option<String>,
-    /// Someone asked for room, so it is to be tried again.
+    /// Whether a caller asked for room, so that it is retried.
     is_retry: bool,
-    /// Nothing is missing.
+    /// Whether no spare segment is missing.
     has_spares: bool,
     /// How often it was tried.
     tries: u64,

@@ -1,4 +1,4 @@
-//! Moving a journal between a folder and a cluster: the same blocks under the same numbers.
+//! Copying a journal between a folder and a cluster: the same blocks with the same numbers.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ fn wrong(what: &'static str) -> JournalError {
     JournalError::Options(what)
 }
 
-/// Copies the journal of a folder, which must not be in use, into a cluster that has none; what is not needed any more
-/// stays behind. What was copied was read back.
+/// Copies the journal of a folder, which must not be in use, into a cluster that has none; blocks that are no longer
+/// needed are left out. The copy was read back.
 ///
 /// # Errors
 /// When one of them is in use, cannot be read or written, or there is something in the cluster.
@@ -60,7 +60,7 @@ pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalErro
         })?;
         return Err(trouble.into());
     }
-    // What this node has taken is another number by now.
+    // This node's number is a different one by now.
     cluster.shared.epoch.store(epoch, Ordering::Release);
     lease.release();
     // As another process finds it.
@@ -104,7 +104,7 @@ pub fn copy_to(cluster: &Cluster, folder: &Path) -> Result<Report, JournalError>
     Ok(copied)
 }
 
-/// Writes a block as it is to the end of a log, which begins with it.
+/// Writes a block unchanged to the end of a log, which begins with it.
 fn put(log: &mut Option<Log>, disk: &Arc<Folder>, block: &Block<'_>) -> Result<(), JournalError> {
     let log = match log {
         Some(log) => log,
@@ -120,7 +120,7 @@ fn put(log: &mut Option<Log>, disk: &Arc<Folder>, block: &Block<'_>) -> Result<(
     Ok(())
 }
 
-/// Whether a copy has what was read, with so many records.
+/// Whether a copy equals what was read, with so many records.
 fn same(read: (&Report, u64), copied: (&Report, u64), place: &str) -> Result<(), JournalError> {
     let identity = |(report, records): (&Report, u64)| (report.journal, report.last, report.epoch, records);
     if identity(read) == identity(copied) {
@@ -130,7 +130,7 @@ fn same(read: (&Report, u64), copied: (&Report, u64), place: &str) -> Result<(),
     Err(JournalError::Damaged { file: place.to_owned(), offset: 0, what })
 }
 
-/// A block as it was read, without the zeros at its end.
+/// A block as it was read, without padding.
 fn bytes(block: &Block<'_>) -> Vec<u8> {
     let mut batch = Batch::with_capacity(block.header.body_bytes as usize);
     block.records().for_each(|record| batch.push(record));

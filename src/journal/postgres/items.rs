@@ -1,11 +1,11 @@
-//! What the service keeps beside the journal: records by kind, ARN and number.
+//! The service's records beside the journal: by kind, ARN and number.
 
 use super::super::JournalError;
 use super::Cluster;
 use super::rows::{self, PARTITION};
 use super::session::{Asked, Session, Trouble};
 
-/// The records of a cluster, on a connection of their own. Changes are made between [`begin`](Items::begin) and
+/// The records of a cluster, on a separate connection. Changes are made between [`begin`](Items::begin) and
 /// [`commit`](Items::commit), by one thread at a time.
 #[derive(Debug)]
 pub struct Items {
@@ -33,7 +33,7 @@ impl Items {
     /// Begins a transaction of this node as the owner of the cluster.
     ///
     /// # Errors
-    /// When it is not, or the database does not answer; as with all that follow.
+    /// When it is not the owner, or the database does not answer; as with all following methods.
     pub fn begin(&self) -> Result<(), JournalError> {
         let (id, epoch) = (self.id, self.cluster.epoch());
         let begun = self.asked.ask(move |session| {
@@ -53,15 +53,15 @@ impl Items {
         }
     }
 
-    /// Makes durable what was changed.
+    /// Makes the changes durable.
     ///
     /// # Errors
-    /// See [`begin`](Items::begin). Nobody knows then whether it was made.
+    /// See [`begin`](Items::begin). Whether the changes were made is unknown then.
     pub fn commit(&self) -> Result<(), JournalError> {
         Ok(self.asked.ask(Session::commit)?)
     }
 
-    /// Leaves all as it was.
+    /// Discards the changes.
     pub fn roll_back(&self) {
         let rolled_back = self.asked.ask(|session| {
             session.roll_back();
@@ -130,7 +130,7 @@ impl Items {
         })?)
     }
 
-    /// Some records of a kind whose ARNs come after one, in order.
+    /// Some records of a kind with ARNs after the given one, in order.
     ///
     /// # Errors
     /// See [`begin`](Items::begin).

@@ -1,4 +1,4 @@
-//! Who owns a cluster: taking it, telling that one lives, giving it back, and standing by.
+//! Ownership of a cluster: claiming, renewing and releasing it, and standing by.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -10,22 +10,22 @@ use super::Cluster;
 use super::rows::{self, Owner};
 use super::session::{Session, Trouble};
 
-/// Called once when another has the cluster.
+/// Called once when another node has taken the cluster.
 type OnLost = Box<dyn FnOnce(String) + Send>;
 
-/// The ownership of a cluster. While it is claimed, a thread tells the database that this node lives.
+/// The ownership of a cluster. While it is claimed, a thread renews this node's lease.
 pub struct ClusterLease {
     cluster: Cluster,
     keeper: Option<Keeper>,
 }
 
 impl ClusterLease {
-    /// The ownership of a cluster, not taken yet.
+    /// The ownership of a cluster, not claimed yet.
     pub fn of(cluster: &Cluster) -> ClusterLease {
         ClusterLease { cluster: cluster.clone(), keeper: None }
     }
 
-    /// What is done when another has taken the cluster.
+    /// Sets what is done when another node has taken the cluster.
     pub(super) fn when_lost(&self, then: OnLost) {
         if let Some(keeper) = &self.keeper {
             keeper.when_lost(then);
@@ -67,7 +67,7 @@ impl Ownership for ClusterLease {
     }
 
     fn release(&mut self) {
-        // First, so that it tells nothing behind this.
+        // First, so that it renews nothing afterwards.
         self.keeper = None;
         let epoch = self.cluster.shared.epoch.swap(0, Ordering::AcqRel);
         if let Some(known) = self.cluster.shared.known.get().cloned().filter(|_| epoch > 0) {
@@ -99,7 +99,7 @@ fn lease_ms(cluster: &Cluster) -> i64 {
     i64::try_from(cluster.lease.as_millis()).unwrap_or(i64::MAX)
 }
 
-/// The thread that tells that this node lives.
+/// The thread that renews this node's lease.
 struct Keeper {
     stop: Option<mpsc::Sender<()>>,
     thread: Option<JoinHandle<()>>,
@@ -140,7 +140,7 @@ impl Drop for Keeper {
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
         {
-            // It panics with nobody's lock held; the lease is over then, which is what it would be told.
+            // It panics without holding locks; the lease is over then, as intended.
             let _ = thread.join();
         }
     }
@@ -179,7 +179,7 @@ fn keep(
     }
 }
 
-/// Why an owner with this epoch is none any more.
+/// Why a node with this epoch is no longer the owner.
 pub(super) fn replaced(epoch: u64, owner: &Owner) -> String {
     let by = match &owner.node {
         Some(node) => format!("node {node} {}", owner.address),
@@ -192,18 +192,18 @@ pub(super) fn replaced(epoch: u64, owner: &Owner) -> String {
     )
 }
 
-/// What a node that stands by sees.
+/// What a standby node finds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standby {
-    /// Another one owns the cluster, and is reached at this address.
+    /// Another node owns the cluster, and is reached at this address.
     Owned {
         /// Its name.
         node: String,
         /// Its address, empty if it has none.
         address: String,
     },
-    /// The owner is not heard of any more, and this node waits until it may take over.
+    /// The owner shows no sign of life, and this node waits until it may take over.
     Waiting,
     /// The database does not answer.
     Away(String),
@@ -212,13 +212,13 @@ pub enum Standby {
 }
 
 impl Cluster {
-    /// Tells the database that this node lives, and takes the cluster if nobody does who lives. To be called several times in
-    /// a lease by one that stands by, which must not own the cluster.
+    /// Renews this node's lease, and takes the cluster if it has no living owner. To be called several times per lease
+    /// by a standby node, which must not own the cluster.
     ///
-    /// After the database was away, an owner has a whole lease to be heard of again.
+    /// After the database was unreachable, an owner has a whole lease to show a sign of life.
     ///
     /// # Errors
-    /// When the cluster is none that this release can read.
+    /// When this release cannot read the cluster's format.
     pub fn look(&self, seen: &mut Option<std::time::Instant>) -> Result<Standby, JournalError> {
         let away = |trouble: Trouble| Standby::Away(trouble.text);
         let known = match self.known() {
@@ -255,7 +255,7 @@ impl Cluster {
         }
     }
 
-    /// Takes the cluster, and waits for an owner that died: for as long as it is to be believed, and no longer.
+    /// Takes the cluster, and waits for the lease of an owner that died to expire, and no longer.
     pub(super) fn claim_within_lease(&self, lease: &mut ClusterLease) -> Result<(), JournalError> {
         let mut first = None;
         loop {
@@ -267,7 +267,7 @@ impl Cluster {
             let owner = self.ask(move |session| rows::owner(session, known.id))?;
             let begun = std::time::Instant::now();
             let (until, left_ms) = *first.get_or_insert((begun + millis(owner.left_ms), owner.left_ms));
-            // One that lives has renewed its lease.
+            // A living owner has renewed its lease.
             if begun > until + Duration::from_millis(500) || owner.left_ms > left_ms {
                 return Err(held);
             }

@@ -1,17 +1,17 @@
-//! The journal in PostgreSQL: one row a block, for a cluster of processes of which one owns the journal at a time.
+//! The journal in PostgreSQL: one row per block, for a cluster of processes of which one owns the journal at a time.
 //!
-//! 1. **An owner is a number.** Whoever takes the cluster makes the number of its owner's row (the epoch) one higher. Every
-//!    append is one transaction that locks that row, and appends only if the number is still the same: an owner that
-//!    was replaced, whatever it believes, writes nothing any more. The lease says only when another may try, by the clock
-//!    of the database.
-//! 2. **One block at a time**, each behind the one before: the key of a block is its number, and the transaction looks
-//!    whether the block before is there. So a block is there once, and a database that has lost some is noticed.
-//! 3. **An append whose answer is lost is in doubt.** Before anything else is decided, the row is read: if the block is there, it
-//!    is durable; if not, the same block is appended again, under the same number, so that the first attempt cannot come
-//!    in behind it.
-//! 4. **A database that does not answer, or refuses** (it starts anew, its disk is full, a standby is being promoted), is tried
-//!    again without end. Meanwhile nothing new is accepted, what was appended waits, and nothing is told to anybody.
-//! 5. **Room is given back**: blocks before the mark are deleted, some at a time, after a durable block tells the mark.
+//! 1. **An owner is a number.** A node that takes the cluster increments the number in the owner's row (the epoch).
+//!    Every append is one transaction that locks that row, and appends only if the number is still the same: an owner
+//!    that was replaced cannot write any more, even if it does not know. The lease only determines when another node
+//!    may try, by the clock of the database.
+//! 2. **One block at a time**, each behind the one before: the key of a block is its number, and the transaction checks
+//!    that the block before exists. So a block exists once, and a database that has lost some is detected.
+//! 3. **An append whose answer is lost is in doubt.** Before anything else is decided, the row is read: if the block
+//!    exists, it is durable; if not, the same block is appended again, with the same number, so that the first attempt
+//!    cannot be added later.
+//! 4. **A database that does not answer, or refuses** (it restarts, its disk is full, a standby is being promoted), is
+//!    retried without end. Meanwhile no new work is accepted, appended records wait, and no results are reported.
+//! 5. **Room is freed**: blocks before the mark are deleted, some at a time, after a durable block has the mark.
 //!
 //! Every wait for the database has a limit, see `session`.
 
@@ -42,7 +42,7 @@ use session::{Asked, Session, Trouble};
 use tls::Tls;
 pub use writer::{PostgresJournal, open};
 
-/// Where a database is, and how it is reached.
+/// The address of a database, and how to connect.
 #[derive(Clone, Debug)]
 struct Address {
     config: tokio_postgres::Config,
@@ -67,40 +67,40 @@ pub struct Cluster {
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// This node's name; nobody had it before.
+    /// This node's name, unique to it.
     node: String,
     /// The epoch of this node, while it owns the cluster; else 0.
     epoch: AtomicU64,
     known: OnceLock<Known>,
-    /// For what is asked now and then.
+    /// The connection for occasional queries.
     asked: Mutex<Option<Asked>>,
 }
 
-/// What a cluster is at present.
+/// The present state of a cluster.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// Its nodes, those that were here within the last hour, in the order in which they began.
+    /// Its nodes, those with a sign of life within the last hour, in the order in which they began.
     pub nodes: Vec<Node>,
     /// The number of the owner.
     pub epoch: u64,
-    /// The owner's name; none when it ended as it should.
+    /// The owner's name; `None` when it ended in order.
     pub owner: Option<String>,
-    /// Whether the owner is to be believed still.
+    /// Whether the owner's lease is valid.
     pub owner_lives: bool,
     /// The numbers of the first block that is needed, and the last.
     pub blocks: (u64, u64),
-    /// Bytes that the blocks of all clusters in this database take, the index included.
+    /// Bytes of the blocks of all clusters in this database, including the index.
     pub bytes: u64,
 }
 
 impl Cluster {
-    /// A cluster by its name, in the database of a URL: `postgres://user:password@host:port/database`, as `libpq` has it.
+    /// A cluster by its name, in the database of a URL: `postgres://user:password@host:port/database`, as in `libpq`.
     /// Without `sslmode`, connections to other machines are encrypted and the server's certificate is verified;
     /// `sslrootcert` names a file with the roots.
     ///
     /// # Errors
-    /// When the URL or the name is not one.
+    /// When the URL or the name is invalid.
     pub fn new(url: &str, name: &str) -> Result<Cluster, JournalError> {
         let is_name = (1..=64).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
@@ -132,27 +132,27 @@ impl Cluster {
         text.starts_with("postgres://") || text.starts_with("postgresql://")
     }
 
-    /// How long an owner that is not heard of is believed to live, 3 seconds unless this is set: 500 milliseconds to 5
-    /// minutes. It renews that three times as often.
+    /// How long an owner is assumed to live without a sign of life, 3 seconds by default: 500 milliseconds to 5
+    /// minutes. It renews its lease three times as often.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Cluster {
         self.lease = lease.clamp(Duration::from_millis(500), Duration::from_secs(300));
         self
     }
 
-    /// Where other nodes reach this one, such as `http://10.0.0.7:8083`.
+    /// The address at which other nodes reach this one, such as `http://10.0.0.7:8083`.
     #[must_use]
     pub fn published(mut self, address: impl Into<String>) -> Cluster {
         self.published = address.into();
         self
     }
 
-    /// The address of this machine by which it reaches the database: others may reach it there.
+    /// The local address of this machine's connection to the database: others may reach it there.
     pub fn local_ip(&self) -> IpAddr {
         let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let reach = |host: &Host, port: u16| match host {
             Host::Tcp(host) => {
-                // Nothing is sent: the system only says which way it would go.
+                // Nothing is sent: the system only selects the route.
                 let to = (host.as_str(), port).to_socket_addrs().ok()?.next()?;
                 let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
                 let socket = UdpSocket::bind(from).ok()?;
@@ -177,7 +177,7 @@ impl Cluster {
         &self.shared.node
     }
 
-    /// The secret of the cluster, which its nodes know each other by. It is in the database.
+    /// The secret by which the cluster's nodes recognize each other. It is in the database.
     ///
     /// # Errors
     /// When the database does not answer.
@@ -185,7 +185,7 @@ impl Cluster {
         Ok(self.known()?.secret)
     }
 
-    /// What it is at present.
+    /// Its present state.
     ///
     /// # Errors
     /// When there is none of this name, or the database does not answer.
@@ -207,17 +207,17 @@ impl Cluster {
         })
     }
 
-    /// The same cluster, as another process sees it.
+    /// The same cluster, as for another process.
     fn afresh(&self) -> Cluster {
         Cluster { shared: Arc::default(), ..self.clone() }
     }
 
-    /// What is said of it to people.
+    /// Its description for people.
     fn describe(&self) -> String {
         format!("the cluster {} in PostgreSQL", self.name)
     }
 
-    /// Asks on the thread that this node has for that.
+    /// Runs a query on this node's thread for that.
     fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut Session) -> Result<T, Trouble> + Send + 'static,
@@ -236,7 +236,7 @@ impl Cluster {
         self.shared.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The cluster's row, which is made with all tables if need be.
+    /// The cluster's row, which is created with all tables if missing.
     fn known(&self) -> Result<Known, JournalError> {
         if let Some(known) = self.shared.known.get() {
             return Ok(known.clone());
@@ -256,7 +256,7 @@ impl Cluster {
         self.remember(known)
     }
 
-    /// The cluster's row, if it is there.
+    /// The cluster's row, if it exists.
     fn find(&self) -> Result<Known, JournalError> {
         let name = self.name.clone();
         let found =

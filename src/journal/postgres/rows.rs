@@ -1,15 +1,15 @@
-//! What a cluster is in the database: its tables, and every statement that touches them.
+//! The tables of a cluster in the database, and every statement on them.
 //!
 //! | table | a row is |
 //! |---|---|
 //! | `expressway_cluster` | a cluster: its name, the identity of its journal, its secret |
-//! | `expressway_node` | a process that lives, until when it is to be believed, and where it answers |
-//! | `expressway_owner` | who may append to a partition, by the number of the owner (epoch) |
-//! | `expressway_block` | a block, the bytes that a folder's segment has as well, without the zeros at the end |
+//! | `expressway_node` | a living process, until when its lease is valid, and its address |
+//! | `expressway_owner` | the owner of a partition, by its number (epoch) |
+//! | `expressway_block` | a block, with the same bytes as in a folder's segment, without padding |
 //! | `expressway_item` | a state machine, a revision or an activity, for the service |
 //!
-//! The owner's row is written when the owner changes and locked by each append; who lives is in another one, so that a long
-//! backup leaves no chain of old versions behind what every append reads.
+//! The owner's row is written when the owner changes and locked by each append; leases are in another one, so that a
+//! long backup leaves no chain of old versions behind the row that every append reads.
 
 use tokio_postgres::Row;
 
@@ -18,10 +18,10 @@ use crate::limits::POSTGRES_READ_BLOCKS;
 
 /// The format of the tables.
 const FORMAT: i32 = 1;
-/// Partitions are for later: there is one.
+/// Reserved for later: there is one partition.
 pub(super) const PARTITION: i32 = 0;
 
-/// The number under which one session at a time makes tables.
+/// The advisory lock for creating the tables.
 const MAKING: i64 = 0x5850_4a42;
 
 const TABLES: &str = "
@@ -47,13 +47,13 @@ CREATE TABLE IF NOT EXISTS expressway_item (
     number bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (cluster, kind, arn, number));
 ";
 
-/// Whether the tables are there.
+/// Whether the tables exist.
 pub(super) fn are_there(session: &mut Session) -> Result<bool, Trouble> {
     let found = session.query("SELECT to_regclass('expressway_item') IS NOT NULL", &[])?;
     first(&found)?.try_get(0).map_err(unexpected)
 }
 
-/// Makes the tables, unless they are there.
+/// Creates the tables, unless they exist.
 pub(super) fn make(session: &mut Session) -> Result<(), Trouble> {
     if are_there(session)? {
         return Ok(());
@@ -61,18 +61,18 @@ pub(super) fn make(session: &mut Session) -> Result<(), Trouble> {
     session.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {TABLES} COMMIT"))
 }
 
-/// Whether the database makes durable what it says it has.
+/// Whether the database's commits are durable.
 pub(super) fn is_durable(session: &mut Session) -> Result<bool, Trouble> {
     let found = session.query("SELECT current_setting('fsync') = 'on'", &[])?;
     first(&found)?.try_get(0).map_err(unexpected)
 }
 
-/// A cluster that is there.
+/// A cluster that exists.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) id: i32,
     pub(super) format: i32,
-    /// The identity that all blocks tell.
+    /// The identity in all blocks.
     pub(super) journal: u64,
     pub(super) secret: Vec<u8>,
 }
@@ -98,7 +98,7 @@ pub(super) fn find(session: &mut Session, name: &str) -> Result<Option<Known>, T
     found.first().map(known).transpose().map_err(unexpected)
 }
 
-/// A cluster's row, made if need be with this identity and secret.
+/// A cluster's row, created if missing with this identity and secret.
 pub(super) fn find_or_make(
     session: &mut Session,
     name: &str,
@@ -120,7 +120,7 @@ pub(super) fn find_or_make(
     Ok(known)
 }
 
-/// Tells that a node lives, and is to be believed for so long.
+/// Renews a node's lease for so long.
 pub(super) fn tell(
     session: &mut Session,
     cluster: i32,
@@ -139,7 +139,7 @@ pub(super) fn tell(
         .map(drop)
 }
 
-/// Forgets nodes that have been silent for an hour, and this one when it is given.
+/// Removes nodes without a sign of life for an hour, and this one when it is given.
 pub(super) fn forget_nodes(session: &mut Session, cluster: i32, node: &str) -> Result<(), Trouble> {
     session
         .query(
@@ -150,7 +150,7 @@ pub(super) fn forget_nodes(session: &mut Session, cluster: i32, node: &str) -> R
         .map(drop)
 }
 
-/// Takes the partition, if nobody who lives has it; the epoch.
+/// Takes the partition, if it has no living owner; returns the epoch.
 pub(super) fn claim(session: &mut Session, cluster: i32, node: &str) -> Result<Option<u64>, Trouble> {
     let found = session.query(
         "UPDATE expressway_owner o SET epoch = o.epoch + 1, node = $3, since = clock_timestamp() \
@@ -163,7 +163,7 @@ pub(super) fn claim(session: &mut Session, cluster: i32, node: &str) -> Result<O
     found.first().map(|row| number(row, 0)).transpose()
 }
 
-/// Gives the partition back, if it is still this one's.
+/// Releases the partition, if it still has this epoch.
 pub(super) fn release(session: &mut Session, cluster: i32, node: &str, epoch: u64) -> Result<(), Trouble> {
     session
         .query(
@@ -173,14 +173,14 @@ pub(super) fn release(session: &mut Session, cluster: i32, node: &str, epoch: u6
         .map(drop)
 }
 
-/// Who has the partition.
+/// The owner of the partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) epoch: u64,
-    /// None when it was given back.
+    /// `None` when it was released.
     pub(super) node: Option<String>,
     pub(super) address: String,
-    /// Until when it is to be believed, in milliseconds from now; negative when that is over.
+    /// Until when its lease is valid, in milliseconds from now; negative when that is over.
     pub(super) left_ms: i64,
 }
 
@@ -201,20 +201,20 @@ pub(super) fn owner(session: &mut Session, cluster: i32) -> Result<Owner, Troubl
     })
 }
 
-/// A node, as `cluster status` shows it.
+/// A node, as in `cluster status`.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// Its name, made when it began.
     pub node: String,
-    /// Where it answers.
+    /// Its address.
     pub address: String,
     /// Its release.
     pub release: String,
-    /// How long ago it began, and told that it lives, in milliseconds.
+    /// How long ago it began, and last renewed its lease, in milliseconds.
     pub began_ms: i64,
     /// See `began_ms`.
     pub seen_ms: i64,
-    /// Whether it is to be believed still.
+    /// Whether its lease is valid.
     pub lives: bool,
 }
 
@@ -238,10 +238,11 @@ pub(super) fn nodes(session: &mut Session, cluster: i32) -> Result<Vec<Node>, Tr
     found.iter().map(node).collect::<Result<_, _>>().map_err(unexpected)
 }
 
-/// Appends a block: once only, behind the one before, and by the owner whose epoch this is. Whether that was so.
+/// Appends a block: once only, behind the one before, and only by the owner with this epoch. Whether that was so.
 ///
-/// The owner's row is locked until the block is durable, so a new owner, which changes it, comes before or after. That the block
-/// before is there proves that the database has not lost it, as a standby that was promoted too early would have.
+/// The owner's row is locked until the block is durable, so a new owner, which changes it, comes before or after. The
+/// existence of the block before proves that the database has not lost it, as a standby that was promoted too early
+/// would have.
 pub(super) fn append(
     session: &mut Session,
     cluster: i32,
@@ -259,7 +260,7 @@ pub(super) fn append(
     Ok(!appended.is_empty())
 }
 
-/// Puts a block in that another journal has; for copying, while nobody owns the cluster.
+/// Inserts a block of another journal; for copying, while the cluster has no owner.
 pub(super) fn put(
     session: &mut Session,
     cluster: i32,
@@ -274,7 +275,7 @@ pub(super) fn put(
         .map(drop)
 }
 
-/// A cluster goes on with what was copied into it: the journal's identity, and the number of its last owner.
+/// Sets the state of the copied journal: its identity, and the number of its last owner.
 pub(super) fn adopt(
     session: &mut Session,
     cluster: i32,
@@ -340,7 +341,7 @@ pub(super) fn kept_bytes(session: &mut Session, cluster: i32) -> Result<u64, Tro
     number(first(&found)?, 0)
 }
 
-/// Bytes that the table of blocks takes, with its index.
+/// Bytes of the table of blocks, with its index.
 pub(super) fn bytes(session: &mut Session) -> Result<u64, Trouble> {
     let found = session.query("SELECT pg_total_relation_size('expressway_block')", &[])?;
     number(first(&found)?, 0)

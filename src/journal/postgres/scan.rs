@@ -1,11 +1,11 @@
-//! Reading the blocks of a cluster: all that is needed, each checked, and each behind the one before.
+//! Reading the blocks of a cluster: all that are needed, each checked, and each behind the one before.
 
 use super::super::block::{Block, BlockKind, Header, NoBlock};
 use super::super::{JournalError, Lsn, Report};
 use super::{Cluster, rows};
 
 impl Cluster {
-    /// Reads all blocks that are not given up, in order, and writes nothing; the journal may be in use.
+    /// Reads all blocks that are in use, in order, and writes nothing; the journal may be in use.
     ///
     /// # Errors
     /// When there is no such cluster, the database does not answer, or a block is not what was written.
@@ -48,7 +48,7 @@ impl Cluster {
         Ok(report)
     }
 
-    /// Shows the blocks of a range, which have to be there.
+    /// Visits the blocks of a range, which must exist.
     pub(super) fn read_range(
         &self,
         from: Lsn,
@@ -58,7 +58,7 @@ impl Cluster {
         let known = self.known()?;
         let mut next = from;
         while next <= to {
-            // What is only read can be read again.
+            // Reads can be repeated.
             let page = self.ask(move |session| {
                 rows::page(session, known.id, next.0).or_else(|_| rows::page(session, known.id, next.0))
             })?;
@@ -83,7 +83,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// What a block's header says.
+    /// A block's header.
     pub(super) fn header(&self, bytes: &[u8]) -> Result<Header, JournalError> {
         match Block::decode(bytes) {
             Ok(block) => Ok(block.header),

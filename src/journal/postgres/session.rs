@@ -1,5 +1,5 @@
-//! A connection to PostgreSQL with a runtime of its own, for threads that wait. Every wait ends: connecting, asking, and
-//! what the server does for it have times, and a connection that kept one waiting too long is given up.
+//! A connection to PostgreSQL with its own runtime, for threads that block. Every wait is bounded: connecting,
+//! querying, and the server's work have time limits, and a connection that exceeds them is dropped.
 
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
@@ -13,10 +13,10 @@ use tokio_postgres::{Client, Row, Statement};
 use super::Address;
 use crate::limits::{POSTGRES_ANSWER_MS, POSTGRES_CONNECT_MS};
 
-/// Why the database did not do what it was asked.
+/// Why a database operation failed.
 #[derive(Clone, Debug)]
 pub(super) struct Trouble {
-    /// The code of PostgreSQL, when it answered.
+    /// PostgreSQL's error code, when it answered.
     pub(super) code: Option<String>,
     pub(super) text: String,
 }
@@ -60,7 +60,7 @@ impl Trouble {
 
 pub(super) type Parameters<'a> = &'a [&'a (dyn ToSql + Sync)];
 
-/// A connection, made anew when it is needed. It belongs to one thread, which runs nothing asynchronous.
+/// A connection, opened when it is needed. It belongs to one thread, which runs nothing asynchronous.
 pub(super) struct Session {
     address: Arc<Address>,
     runtime: Runtime,
@@ -82,7 +82,7 @@ impl Session {
         Ok(Session { address: Arc::clone(address), runtime, open: None, is_in_transaction: false })
     }
 
-    /// What a statement comes to. After an error nobody knows whether it was done, unless the database says so.
+    /// The result of a statement. After an error it is unknown whether it was done, unless the database answered.
     pub(super) fn query(&mut self, sql: &'static str, with: Parameters<'_>) -> Result<Vec<Row>, Trouble> {
         self.connect()?;
         let Some(open) = &mut self.open else { return Err(Trouble::said("there is no connection")) };
@@ -97,7 +97,7 @@ impl Session {
         self.keep(asked)
     }
 
-    /// Does several statements that have no parameters.
+    /// Runs several statements without parameters.
     pub(super) fn batch(&mut self, sql: &str) -> Result<(), Trouble> {
         self.connect()?;
         let Some(open) = &mut self.open else { return Err(Trouble::said("there is no connection")) };
@@ -145,7 +145,7 @@ impl Session {
         let Address { config, tls } = &*self.address;
         let connecting = async {
             let (client, connection) = config.connect(tls.clone()).await?;
-            // It goes on whenever something is asked; how it ended is told to whoever asks.
+            // It is polled during each query, which also returns its error.
             tokio::spawn(connection);
             client
                 .batch_execute(&format!(
@@ -164,7 +164,7 @@ impl Session {
     }
 }
 
-/// Waits for something, but not for ever.
+/// Waits for a future, with a time limit.
 fn within<T>(
     runtime: &Runtime,
     ms: u64,
@@ -179,7 +179,7 @@ fn within<T>(
 
 type Job = Box<dyn FnOnce(&mut Session) + Send>;
 
-/// A session on a thread of its own, which others ask from wherever they are, also from within a runtime.
+/// A session on a separate thread, for callers on any thread, also inside of a runtime.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     jobs: mpsc::Sender<Job>,
@@ -207,11 +207,11 @@ impl Asked {
         let (answer, answered) = mpsc::sync_channel(1);
         let gone = || Trouble::said("the thread of the connection has ended");
         let job: Job = Box::new(move |session| {
-            // Who asked waits, unless the thread is being ended.
+            // The caller waits, unless the thread is being ended.
             let _ = answer.send(job(session));
         });
         self.jobs.send(job).map_err(|_| gone())?;
-        // Everything a session does ends by itself; should it end in a panic, the sender is gone.
+        // Everything a session does is bounded; after a panic, the sender is gone.
         answered.recv().map_err(|_| gone())?
     }
 }

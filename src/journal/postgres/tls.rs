@@ -1,4 +1,4 @@
-//! TLS to PostgreSQL, by rustls: the certificate is verified unless the URL says otherwise, and SCRAM is bound to it.
+//! TLS to PostgreSQL, by rustls: the certificate is verified unless the URL disables it, and SCRAM is bound to it.
 
 use std::fs;
 use std::future::Future;
@@ -18,7 +18,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{self, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
-/// How a URL wants its connections secured.
+/// The security of a URL's connections.
 #[derive(Clone)]
 pub(super) struct Tls {
     config: Option<Arc<ClientConfig>>,
@@ -31,8 +31,8 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// Reads `sslmode` and `sslrootcert` of a URL, which the client does not know all of. What is left of the URL, and what
-    /// it says. Without `sslmode`, the certificate is verified, unless all hosts are this machine.
+    /// Parses `sslmode` and `sslrootcert` of a URL, not all of which the client supports. Returns the rest of the URL,
+    /// and the settings. Without `sslmode`, the certificate is verified, unless all hosts are this machine.
     pub(super) fn of(url: &str) -> Result<(Config, Tls), String> {
         let (rest, options) = url.split_once('?').unwrap_or((url, ""));
         let (mut mode, mut root, mut others) = (None, None, Vec::new());
@@ -97,7 +97,7 @@ fn client_config(is_verified: bool, root: Option<&str>) -> Result<Arc<ClientConf
     Ok(Arc::new(builder.with_root_certificates(roots).with_no_client_auth()))
 }
 
-/// Takes any certificate: what `sslmode=require` and `prefer` mean to every client of PostgreSQL.
+/// Accepts any certificate: the meaning of `sslmode=require` and `prefer` in every client of PostgreSQL.
 #[derive(Debug)]
 struct Unverified(Arc<CryptoProvider>);
 
@@ -192,8 +192,8 @@ impl TlsStream for Secured {
     }
 }
 
-/// RFC 5929, `tls-server-end-point`: the certificate's hash by the function that it is signed with, SHA-256 where that is
-/// a weaker one. None for what names no function.
+/// RFC 5929, `tls-server-end-point`: the certificate's hash by the function of its signature, or SHA-256 if that is
+/// weaker. `None` for signatures without a hash function.
 fn end_point(certificate: &[u8]) -> Option<Vec<u8>> {
     use sha2::Digest;
     /// `1.2.840.113549.1.1.n`, RSA; `1.2.840.10045.4.3.n`, ECDSA.

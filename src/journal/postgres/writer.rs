@@ -1,6 +1,7 @@
-//! The threads of a journal in PostgreSQL: one appends blocks, one deletes those that are given up; anyone appends records.
+//! The threads of a journal in PostgreSQL: one appends blocks, one deletes trimmed ones; any thread appends records.
 //!
-//! As in a folder, the last batch is open while the one before is on its way, so batches grow while the database works.
+//! As in a folder, the last batch is open while the one before is being written, so batches grow while the database
+//! works.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use super::rows;
 use super::session::{Session, Trouble};
 use crate::limits::{POSTGRES_CLOSE_MS, POSTGRES_RETRY_MS_MAX, POSTGRES_RETRY_MS_MIN, POSTGRES_TRIM_BLOCKS};
 
-/// A [`Journal`] in PostgreSQL. Dropping it appends what waits, and a seal, and gives the cluster back.
+/// A [`Journal`] in PostgreSQL. Dropping it appends waiting records, and a seal, and releases the cluster.
 pub struct PostgresJournal {
     shared: Arc<Shared>,
     cluster: Cluster,
@@ -29,7 +30,7 @@ pub struct PostgresJournal {
     running: Mutex<Option<Running>>,
 }
 
-/// What ends with the journal.
+/// The parts that end with the journal.
 struct Running {
     threads: Vec<JoinHandle<()>>,
     lease: ClusterLease,
@@ -37,13 +38,13 @@ struct Running {
 
 struct Shared {
     queue: Mutex<Queue>,
-    /// For the writer: something to write, or the end.
+    /// For the writer: records to write, or the end.
     work: Condvar,
-    /// For those who wait for a number.
+    /// For callers that wait for a number.
     done: Condvar,
     /// For the thread that deletes blocks.
     chores: Condvar,
-    /// The durable number, for those who only look; the highest one after a failure.
+    /// The durable number, for lock-free reads; the highest one after a failure.
     durable: AtomicU64,
     written: Written,
 }
@@ -51,7 +52,7 @@ struct Shared {
 struct Queue {
     batches: Batches,
     durable: Lsn,
-    /// The mark that the next block tells, and the one that a durable block has told.
+    /// The mark for the next block, and the one in a durable block.
     trim: Lsn,
     trimmed: Lsn,
     /// Blocks before this one are deleted.
@@ -59,12 +60,12 @@ struct Queue {
     kept_bytes: u64,
     watchers: Vec<Watcher>,
     failure: Option<Failure>,
-    /// Another has the cluster.
+    /// Another node has the cluster.
     lost: Option<String>,
-    /// Why the database does not take blocks at present.
+    /// Why the database does not accept blocks at present.
     away: Option<String>,
     is_closing: bool,
-    /// The writer sleeps, and is to be woken for records.
+    /// Whether the writer sleeps, and must be woken for records.
     is_idle: bool,
     are_chores_over: bool,
 }
@@ -79,8 +80,8 @@ fn wait<'a>(on: &Condvar, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue>
     on.wait(queue).unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Opens the journal of a cluster, which is made when there is none: takes it, unless another node lives that has it, shows
-/// every block that is not given up, in order, and begins a new epoch.
+/// Opens the journal of a cluster, which is created if missing: claims it, unless a living node owns it, visits every
+/// block that is in use, in order, and begins a new epoch.
 ///
 /// # Errors
 /// When the database does not answer, another node has the cluster, or the journal is damaged.
@@ -154,11 +155,11 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 impl PostgresJournal {
-    /// Appends what waits and a seal, and ends; the failure, if there was one. Of a database that does not answer, the end
-    /// is not waited for.
+    /// Appends waiting records and a seal, and ends; returns the failure, if there was one. It does not wait for a
+    /// database that does not answer.
     ///
     /// # Errors
-    /// When something that was appended may not be durable.
+    /// When an appended record may not be durable.
     pub fn close(self) -> Result<(), Failure> {
         self.end();
         match &self.shared.lock().failure {
@@ -173,7 +174,7 @@ impl PostgresJournal {
             self.shared.lock().is_closing = true;
             self.shared.work.notify_all();
             for thread in threads {
-                // One that panicked has told so by then.
+                // A panic was reported by then.
                 let _ = thread.join();
             }
             lease.release();
@@ -276,7 +277,7 @@ impl Journal for PostgresJournal {
     }
 
     fn check(&self) {
-        // Each append looks whether its place is still there.
+        // Each append checks its place itself.
     }
 
     fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError> {
@@ -291,14 +292,14 @@ impl Journal for PostgresJournal {
             Ok(())
         };
         match self.cluster.read_range(from.max(trimmed).max(Lsn(1)), last, &mut seen) {
-            // Blocks may have been given up meanwhile.
+            // Blocks may have been trimmed meanwhile.
             Err(JournalError::Damaged { .. }) if self.shared.lock().trimmed > next => self.read(next, visit),
             read => read,
         }
     }
 }
 
-/// What the writer's thread has.
+/// The state of the writer's thread.
 struct Appender {
     shared: Arc<Shared>,
     cluster: Cluster,
@@ -312,8 +313,8 @@ struct Appender {
 }
 
 impl Appender {
-    /// Appends a block; when this returns its number, it is durable. None when the journal is to end and the database does
-    /// not answer: the block is in doubt then, and nobody was told of it.
+    /// Appends a block; when this returns its number, it is durable. `None` when the journal is to end and the database
+    /// does not answer: the block is in doubt then, and was not reported as durable.
     fn commit(&mut self, batch: &mut Batch, kind: BlockKind, trim: Lsn) -> Option<Result<Lsn, Failure>> {
         let lsn = self.last.next();
         let mut header = Header {
@@ -350,7 +351,8 @@ impl Appender {
         Some(Ok(lsn))
     }
 
-    /// Appends a block once. When it is in doubt, what is there is read first. Why it can never be appended, if so.
+    /// Tries to append a block once. When it is in doubt, the present row is read first. Returns why it can never be
+    /// appended, if so.
     fn append(&mut self, lsn: Lsn, bytes: &[u8], is_in_doubt: bool) -> Result<Option<String>, Trouble> {
         let session = &mut self.session;
         if is_in_doubt && let Some(found) = rows::block(session, self.id, lsn.0)? {
@@ -374,7 +376,7 @@ impl Appender {
         )))
     }
 
-    /// The database does not take a block. Whether that is not waited for any more.
+    /// The database does not accept a block. Whether to stop waiting.
     fn cannot_append(&self, trouble: &Trouble, closing_since: &mut Option<Instant>) -> bool {
         let mut queue = self.shared.lock();
         if queue.away.is_none() {
@@ -431,7 +433,7 @@ fn write(mut appender: Appender) {
     end_chores(&shared);
 }
 
-/// The next block to append, and the mark it is to tell; nothing at the end. An empty batch only tells the mark.
+/// The next block to append, and its mark; `None` at the end. An empty batch only carries the mark.
 fn next_batch(shared: &Shared) -> Option<(Batch, Lsn)> {
     let mut queue = shared.lock();
     loop {
@@ -490,7 +492,7 @@ fn fail(shared: &Shared, failure: Failure) {
     end_chores(shared);
 }
 
-/// A panic on the writer's thread must not leave anybody waiting.
+/// A panic on the writer's thread must not leave callers waiting.
 struct Fuse<'a>(&'a Shared);
 
 impl Drop for Fuse<'_> {
@@ -508,7 +510,7 @@ fn end_chores(shared: &Shared) {
     shared.chores.notify_all();
 }
 
-/// The thread that deletes blocks which are given up, a few at a time.
+/// The thread that deletes trimmed blocks, a few at a time.
 fn make_room(shared: &Shared, mut session: Session, id: i32) {
     let mut queue = shared.lock();
     while !queue.are_chores_over {
@@ -526,7 +528,7 @@ fn make_room(shared: &Shared, mut session: Session, id: i32) {
         if is_over {
             queue.removed = trimmed;
         } else if removed.is_err() && !queue.are_chores_over {
-            // The next attempt, when the database may be back.
+            // The next attempt, when the database may work again.
             let pause = Duration::from_millis(POSTGRES_RETRY_MS_MAX);
             let waited = shared.chores.wait_timeout(queue, pause);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
