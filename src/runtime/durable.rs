@@ -1,21 +1,22 @@
-//! Executions that outlive the process: what happens to them is in a [journal](crate::journal), and nobody is told of
-//! anything that is not there yet.
+//! Executions that outlive the process: their events are in a [journal](crate::journal), and nothing is reported that
+//! is not there yet.
 //!
-//! 1. A start is a record, written where it is asked for. It is acknowledged when the record is durable.
-//! 2. Each turn that changes something is one record: the history it made, and the state after it, told by what they
-//!    share with the state before. Tasks that it
-//!    wants done are started when the record is durable, timers at once, for they only lead to further turns.
-//! 3. The end is a record too; whoever waits for the outcome learns of it when that is durable.
-//! 4. An answer to a task by its token is a record, written where it is given, and acknowledged when it is durable.
-//! 5. When an engine begins, it reads the journal. An execution that was not over goes on from its last state: timers
-//!    are armed anew, tasks whose results are not known are done once more, answers that came too late are given.
+//! 1. A start is a record, written by the caller's thread. It is acknowledged when the record is durable.
+//! 2. Each turn that changes the execution is one record: its history, and the state after it, as a delta to the state
+//!    before. Its tasks are started when the record is durable, timers at once, because they only lead to further
+//!    turns.
+//! 3. The end is a record too; the outcome is reported to waiters when that is durable.
+//! 4. An answer to a task by its token is a record, written by the caller's thread, and acknowledged when it is
+//!    durable.
+//! 5. When an engine begins, it reads the journal. An execution that was not over continues from its last state: timers
+//!    are armed again, tasks without known results are repeated, answers that were not handled are applied.
 //!
-//! While the disk is behind or full, what is to be recorded waits on its shard, and durable executions have no turns; new
-//! ones are refused. All others go on.
+//! While the disk is behind or full, unwritten records wait on their shard, and durable executions have no turns; new
+//! ones are refused. All others continue.
 //!
-//! [Relaxed](relaxed), all this is done as well, but nothing waits for the disk while that is not far behind.
+//! When it is [relaxed](relaxed), all this is done as well, but nothing waits for the disk unless it is far behind.
 //!
-//! A write that fails ends the process: it cannot be known what the disk has, and the next start will see.
+//! A failed write ends the process: the content of the disk is unknown, and the next start finds it out.
 
 mod chain;
 #[cfg_attr(not(feature = "service"), allow(dead_code))]
@@ -57,7 +58,7 @@ pub(super) use recovery::not_durable;
 pub use relaxed::DurabilityMode;
 use relaxed::Lag;
 
-/// Where executions are kept that outlive the process.
+/// The settings of durable executions.
 ///
 /// ```no_run
 /// use expressway::runtime::{Durable, Engine};
@@ -68,32 +69,32 @@ use relaxed::Lag;
 pub struct Durable {
     place: Place,
     segment_bytes: u64,
-    /// Resources whose tasks are not done once more.
+    /// Resources whose tasks are not repeated.
     fail_in_doubt: Vec<Box<str>>,
     resident_max: usize,
-    /// How long an execution is parked before it may leave memory, and how long it is to be parked still.
+    /// How long an execution is parked before it may leave memory, and how long its wait must still be.
     resident_ms: (u64, u64),
     loss_ms_max: u64,
     cold: Option<Arc<dyn ColdStore>>,
 }
 
 impl Durable {
-    /// In a journal in this folder, which is made if need be, and belongs to one process at a time.
+    /// In a journal in this folder, which is created if missing, and belongs to one process at a time.
     pub fn folder(folder: impl Into<PathBuf>) -> Durable {
         Durable::at(Place::Folder(folder.into()))
     }
 
-    /// In a journal on a disk of whatever kind, such as [the one that forgets](crate::journal::model::Model). It belongs to
-    /// this engine alone: nothing keeps others out.
+    /// In a journal on a disk of any kind, such as [the one that loses unsynced data](crate::journal::model::Model). It
+    /// must belong to this engine alone: nothing enforces that.
     pub fn disk(disk: Arc<dyn Disk>) -> Durable {
         Durable::at(Place::Disk(disk))
     }
 
-    /// In a database of PostgreSQL, in the cluster of this name, which is made if need be, and belongs to one process at a
-    /// time; see [`Cluster`].
+    /// In a database of PostgreSQL, in the cluster of this name, which is created if missing, and belongs to one
+    /// process at a time; see [`Cluster`].
     ///
     /// # Errors
-    /// When the URL or the name is not one.
+    /// When the URL or the name is invalid.
     #[cfg(feature = "postgres")]
     pub fn postgres(url: &str, cluster: &str) -> Result<Durable, DurableError> {
         Ok(Durable::cluster(Cluster::new(url, cluster)?))
@@ -117,27 +118,27 @@ impl Durable {
         }
     }
 
-    /// Nothing waits for the disk, neither acknowledgements nor tasks, unless it is behind by more than this: a crash may
-    /// lose what was recorded in so long a time, to the millisecond. What is left is what had happened up to some moment: of
-    /// what is lost, nothing that came before something else outlives it.
+    /// Nothing waits for the disk, neither acknowledgements nor tasks, unless it is behind by more than this: a crash
+    /// may lose the records of so long a time, to the millisecond. What remains is the state at some moment: if a
+    /// record is lost, all later ones are.
     #[must_use]
     pub fn relaxed(mut self, loss_max: Duration) -> Durable {
         self.loss_ms_max = u64::try_from(loss_max.as_millis()).unwrap_or(u64::MAX);
         self
     }
 
-    /// How many executions that wait stay in memory as they are; 10,000 unless this is set. When there are more, the
-    /// states and histories of those that have waited for a second or two go to a file in the folder, from which they come
-    /// back when something happens to them. The file has no name where the system allows that, is never synced, and ends
-    /// with the process: what is durable does not depend on it.
+    /// How many waiting executions stay in memory; 10,000 by default. When there are more, the states and histories of
+    /// those that have waited for a second or two are moved to a file in the folder, from which they come back with the
+    /// next event. The file is unlinked if the system allows that, is never synced, and ends with the process:
+    /// durability does not depend on it.
     #[must_use]
     pub fn resident_max(mut self, executions: usize) -> Durable {
         self.resident_max = executions;
         self
     }
 
-    /// How many milliseconds an execution has been parked at least before it leaves memory, a second unless this is set; and
-    /// how long it is to be parked still when it leaves altogether.
+    /// How many milliseconds an execution is parked at least before it leaves memory, a second by default; and how long
+    /// its wait must still be when it leaves completely.
     #[cfg(feature = "service")]
     #[must_use]
     pub(crate) fn resident_ms(mut self, parked_ms: u64, left_ms: u64) -> Durable {
@@ -145,7 +146,7 @@ impl Durable {
         self
     }
 
-    /// Where executions go that are parked and not to be in memory at all.
+    /// The store of executions that are parked and completely out of memory.
     #[cfg(feature = "service")]
     #[must_use]
     pub(crate) fn cold(mut self, store: Arc<dyn ColdStore>) -> Durable {
@@ -153,19 +154,19 @@ impl Durable {
         self
     }
 
-    /// Tasks with this resource are not done once more when the process ended before their result was known, but fail with
-    /// `States.TaskFailed`, which their `Retry` and `Catch` may name: for what must not be done twice. A `*` at the end stands
-    /// for anything.
+    /// Tasks with this resource are not repeated when the process ended before their result was known, but fail with
+    /// `States.TaskFailed`, which their `Retry` and `Catch` may name: for what must not be done twice. A `*` at the end
+    /// stands for anything.
     ///
-    /// The definition has no place for it that AWS would accept, and what a task calls is known by its resource.
+    /// The definition has no member for it that AWS would accept, and a task's call is identified by its resource.
     #[must_use]
     pub fn fail_in_doubt(mut self, resource: impl Into<Box<str>>) -> Durable {
         self.fail_in_doubt.push(resource.into());
         self
     }
 
-    /// The executions that are in the journal, in the order in which they were started, and nothing else: no lock
-    /// is taken, and nothing is written. Of a journal that is in use, the last of what happened may be missing.
+    /// The executions in the journal, in the order in which they were started. Only reads: no lock is taken, and
+    /// nothing is written. Of a journal that is in use, the last events may be missing.
     ///
     /// # Errors
     /// When the journal cannot be read.
@@ -189,31 +190,31 @@ impl Durable {
     }
 }
 
-/// What ties an execution to the journal.
+/// An execution's place in the journal.
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) id: u64,
     /// The block of its start.
     pub(super) started: Lsn,
-    /// The number of the last turn that was recorded, and of the last history event then.
+    /// The number of the last recorded turn, and of the last history event then.
     pub(super) turn: AtomicU64,
     pub(super) events: AtomicU64,
     /// The process is about to end, and the execution has left it: nothing more is recorded.
     pub(super) left: AtomicBool,
 }
 
-/// Who waits for blocks.
+/// Wakers of those that wait for blocks.
 #[derive(Default)]
 struct Waiters {
     wakers: Mutex<Vec<(Lsn, Waker)>>,
-    /// Each block that becomes durable may let all go on.
+    /// Whether each durable block may release all of them.
     are_relaxed: bool,
     remotes: OnceLock<Box<[Arc<Remote>]>>,
 }
 
 impl Waiters {
     fn lock(&self) -> MutexGuard<'_, Vec<(Lsn, Waker)>> {
-        // It is whole between any two statements.
+        // It is consistent between any two statements.
         self.wakers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -237,25 +238,25 @@ impl Waiters {
 /// The journal of an engine.
 pub(super) struct Durability {
     journal: Box<dyn Journal>,
-    /// Executions that somebody may ask for still.
+    /// Executions that may still be asked for.
     live: Live,
     waiters: Arc<Waiters>,
     lag: Lag,
-    /// Bytes of the records that were appended, copies left out.
+    /// Bytes of the appended records, without copies.
     pub(super) recorded_bytes: AtomicU64,
     pub(super) secret: u128,
-    /// The latest time that is in the journal: it does not go back.
+    /// The latest time in the journal: the clock does not go back behind it.
     pub(super) floor_ms: u64,
-    /// How many owners the journal had.
+    /// The number of the journal's owners so far.
     pub(super) epoch: u64,
     next_id: AtomicU64,
     found: Mutex<Found>,
     /// How many executions are on their way to their shards.
     resuming: Mutex<usize>,
     resumed: Condvar,
-    /// The process is about to end: what is durable stays as it is.
+    /// The process is about to end: durable executions stay as they are.
     pub(super) leaves: AtomicBool,
-    /// Executions of earlier processes that went on, and their tasks that were done once more.
+    /// Executions of earlier processes that continued, and their tasks that were repeated.
     pub(super) recovered: AtomicU64,
     pub(super) in_doubt: AtomicU64,
     /// Those that left memory and came back.
@@ -263,18 +264,18 @@ pub(super) struct Durability {
     /// Those that were counted when they began, and are not in memory.
     pub(super) absent: AtomicU64,
     fail_in_doubt: Vec<Box<str>>,
-    /// Whether Map Runs go on after a restart.
+    /// Whether Map Runs continue after a restart.
     pub(super) keeps_map_runs: bool,
-    /// Where Map Runs keep what their children came to, if there is a folder.
+    /// Where Map Runs keep results of their children, if there is a folder.
     pub(super) map_runs: Option<PathBuf>,
     away: spill::Away,
     pub(super) cold: Option<Arc<dyn ColdStore>>,
-    /// Shards have threads of their own, which go on while somebody waits for them.
+    /// Shards have their own threads, which continue while a caller waits for them.
     pub(super) has_threads: AtomicBool,
     /// The block of the last record.
     last_appended: AtomicU64,
     behind: Mutex<Behind>,
-    /// Executions that nobody asks for any more, and whose records do not say so yet.
+    /// Executions that are no longer asked for, which is not recorded yet.
     forgotten: Mutex<VecDeque<u64>>,
 }
 
@@ -285,7 +286,7 @@ struct Behind {
     why: Option<Refused>,
 }
 
-/// What a turn of an execution, or its end, came to: a record that is to be appended.
+/// The result of an execution's turn, or of its end: a record to be appended.
 #[derive(Debug)]
 pub(super) struct TurnRecord {
     kind: u16,
@@ -306,7 +307,7 @@ impl Durability {
             Ok(durable) => told.tell(durable),
             Err(failure) => {
                 eprintln!("error: {failure}");
-                // Nothing may be told any more, not even by what runs when a process ends as it should.
+                // Nothing more may be reported, not even by exit handlers.
                 std::process::abort();
             }
         });
@@ -371,13 +372,13 @@ impl Durability {
         self.resuming.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One more execution is on its shard.
+    /// One more execution has arrived on its shard.
     pub(super) fn has_resumed(&self) {
         *self.resuming() -= 1;
         self.resumed.notify_all();
     }
 
-    /// Whose shards are told of durable blocks.
+    /// Sets the shards that are notified of durable blocks.
     pub(super) fn belongs_to(&self, remotes: &[Arc<Remote>]) {
         assert!(self.waiters.remotes.set(remotes.into()).is_ok(), "a journal belongs to one engine");
     }
@@ -395,7 +396,8 @@ impl Durability {
         self.recorded_bytes.fetch_add(writer.0.len() as u64, Ordering::Relaxed);
     }
 
-    /// Appends what has to be appended sooner or later, and is announced; why not now, when the disk is behind or full.
+    /// Appends a record that has to be appended sooner or later, and is announced; returns why not now, when the disk
+    /// is behind or full.
     fn try_append(&self, kind: u16, writer: &Writer) -> Result<Lsn, Refused> {
         let record = Record { kind, partition: 0, bytes: &writer.0 };
         match self.journal.append_quietly(record, Room::Reserve).inspect(|lsn| self.count(writer, *lsn)) {
@@ -408,7 +410,7 @@ impl Durability {
         }
     }
 
-    /// Has the records of turns, ends, and what was forgotten, written.
+    /// Wakes the journal for records of turns, ends, and forgotten executions.
     pub(super) fn announce(&self) {
         self.journal.announce();
     }
@@ -421,7 +423,7 @@ impl Durability {
         Ok(lsn)
     }
 
-    /// A shard has a record that the journal does not take: nothing durable begins until it has.
+    /// A shard has a record that the journal does not take: nothing durable begins until it does.
     pub(super) fn shard_is_behind(&self, why: Refused) {
         let mut behind = self.behind();
         if behind.shards == 0 {
@@ -431,7 +433,7 @@ impl Durability {
         behind.why = Some(why);
     }
 
-    /// All that a shard had to write is in the journal.
+    /// All records of a shard are in the journal.
     pub(super) fn shard_caught_up(&self) {
         let mut behind = self.behind();
         behind.shards -= 1;
@@ -450,7 +452,7 @@ impl Durability {
         self.journal.record_bytes_max()
     }
 
-    /// Whether tasks with this resource fail when nobody knows whether they were done.
+    /// Whether tasks with this resource fail when it is unknown whether they were done.
     pub(super) fn fails_in_doubt(&self, resource: &str) -> bool {
         self.fail_in_doubt.iter().any(|pattern| match pattern.strip_suffix('*') {
             Some(prefix) => resource.starts_with(prefix),
@@ -458,7 +460,7 @@ impl Durability {
         })
     }
 
-    /// How the journal does.
+    /// The journal's statistics.
     pub(super) fn stats(&self) -> journal::Stats {
         self.journal.stats()
     }
@@ -467,12 +469,12 @@ impl Durability {
         self.journal.finish();
     }
 
-    /// Whether what depends on a block may be told and done: the block is durable, or the disk may be behind so far.
+    /// Whether effects of a block may take place: the block is durable, or the disk may be behind so far.
     pub(super) fn is_safe(&self, lsn: Lsn) -> bool {
         self.journal.durable().is_ok_and(|durable| lsn <= durable || self.lag.is_allowed(durable))
     }
 
-    /// Comes when a block is safe.
+    /// Completes when a block is safe.
     pub(super) async fn safe(&self, lsn: Lsn) {
         poll_fn(|context| {
             if self.is_safe(lsn) {
@@ -512,7 +514,7 @@ impl Durability {
         }
     }
 
-    // ---- what is written ----
+    // ---- writing records ----
 
     pub(super) fn note(&self, key: &[u8], bytes: &[u8]) -> Result<Lsn, Refused> {
         let mut writer = Writer::default();
@@ -560,7 +562,7 @@ impl Durability {
         self.append(ANSWER, &writer, Room::Reserve)
     }
 
-    /// What a turn came to. `None` when what it changed is larger than a record may be.
+    /// The record of a turn. `None` when its changes exceed the limit of a record.
     pub(super) fn turn(
         &self,
         recorder: &mut Recorder,
@@ -577,7 +579,7 @@ impl Durability {
         Some(TurnRecord { kind: TURN_DELTA, id, turn, writer })
     }
 
-    /// How an execution ended.
+    /// The record of an execution's end.
     pub(super) fn end(
         &self,
         recorder: &mut Recorder,
@@ -590,8 +592,8 @@ impl Durability {
         ended.outcome(outcome);
         stopped.outcome(outcome).stopped(outcome);
         let fits = |writer: &Writer| writer.0.len() <= self.record_bytes_max();
-        // A history that does not fit is left out, which its numbers tell, and so is where it stood, without which it is not
-        // redriven: how it ended is what has to be known.
+        // A history that does not fit is left out, which shows in its numbers, and so is the state for a redrive,
+        // without which it cannot be redriven: the outcome must be recorded.
         let attempts = [(told.history, &stopped), (told.history, &ended), (&[], &ended)];
         let mut written = attempts.into_iter().map(|(history, tail)| {
             recorder.write((id, turn), Told { history, ..told }, &tail.0).filter(fits)
@@ -600,7 +602,7 @@ impl Durability {
         TurnRecord { kind: END_DELTA, id, turn, writer }
     }
 
-    /// An execution that was over goes on from this state. Its last turn is the one that this is.
+    /// An ended execution continues from this state, which becomes its last turn.
     pub(super) fn redrive(
         &self,
         id: u64,
@@ -618,7 +620,7 @@ impl Durability {
         Ok(Ledger { id, started, turn, events, left })
     }
 
-    /// What is known of an execution that leaves memory, of what ties it to the journal.
+    /// The journal's data of an execution that leaves memory.
     pub(super) fn leaving(&self, ledger: &Ledger) -> RecoveredExecution {
         let turn = ledger.turn.load(Ordering::Relaxed);
         RecoveredExecution { id: ledger.id, turn, epoch: self.epoch, ..RecoveredExecution::default() }
@@ -628,7 +630,7 @@ impl Durability {
         self.cold.as_deref()
     }
 
-    /// Blocks this thread until all that was resumed is on its shard.
+    /// Blocks this thread until all resumed executions are on their shards.
     pub(super) fn wait_resumed(&self) {
         let mut resuming = self.resuming();
         while *resuming > 0 {
@@ -636,20 +638,20 @@ impl Durability {
         }
     }
 
-    /// Nobody asks for this execution any more.
+    /// This execution is no longer asked for.
     pub(super) fn forget(&self, id: u64) {
-        // Before the journal says so: what it says is dropped when the store has done it.
+        // Before the journal records it: the record is dropped when the store has done it.
         if let Some(cold) = &self.cold {
             cold.forget(id);
         }
-        // First, so that nothing of it is copied behind this.
+        // First, so that no copy of it is written after this.
         self.live.remove(id);
         self.forgotten().push_back(id);
         self.write_forgotten();
     }
 
-    /// Records what was forgotten, as far as the journal takes it; the rest is tried again with the next, and now and
-    /// then.
+    /// Records forgotten executions, as far as the journal takes it; the rest is retried with the next, and at
+    /// intervals.
     fn write_forgotten(&self) {
         let mut forgotten = self.forgotten();
         while let Some(id) = forgotten.front() {

@@ -1,9 +1,9 @@
-//! The turns of one execution in the journal: each is told by what its history and its state share with the state before.
+//! The turns of one execution in the journal, each as a delta of its history and state to the state before.
 //!
-//! A record of a turn, or of the end, is the execution's number, the turn's, and the time in milliseconds; whether there
-//! is a base; how many bytes of history it has; the CRC-32C of all that the delta stands for; and the
-//! [delta](crate::journal::delta), of the history and what follows. The first turn's base is the execution's ARN and its
-//! input.
+//! A record of a turn, or of the end, is the execution's number, the turn's, and the time in milliseconds; whether
+//! there is a base; how many bytes of history it has; the CRC-32C of the delta's output; and the
+//! [delta](crate::journal::delta), of the history and what follows. The first turn's base is the execution's ARN and
+//! its input.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ use super::records::{DurableError, Reader, RecoveredExecution, Writer};
 use crate::journal::delta::{self, Encoder, number, read_number};
 use crate::limits;
 
-/// What is recorded of a turn beside what it came to.
+/// The data of a recorded turn beside its state.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::runtime) struct Told<'t> {
     pub(in crate::runtime) history: &'t [u8],
@@ -29,7 +29,7 @@ pub(in crate::runtime) struct Recorder {
 }
 
 impl Recorder {
-    /// The record of a turn with this history and what follows; `None` when it would stand for too much.
+    /// The record of a turn with this history and what follows; `None` when its output would be too large.
     pub(super) fn write(&mut self, (id, turn): (u64, u64), told: Told<'_>, tail: &[u8]) -> Option<Writer> {
         let Recorder { encoder, content } = self;
         if (told.history.len() + tail.len()).max(told.base.len()) > limits::DURABLE_TURN_BYTES_MAX {
@@ -38,7 +38,7 @@ impl Recorder {
         content.clear();
         content.extend_from_slice(told.history);
         content.extend_from_slice(tail);
-        // About what a turn takes.
+        // The usual size of a turn.
         let mut record = Vec::with_capacity(1_024);
         [id, turn, told.now_ms].into_iter().for_each(|it| number(it, &mut record));
         record.push(u8::from(!told.base.is_empty()));
@@ -49,27 +49,28 @@ impl Recorder {
     }
 }
 
-/// What the first turn is told by.
+/// The base of the first turn.
 pub(in crate::runtime) fn start_base(base: &mut Vec<u8>, arn: &str, input: &[u8]) {
     base.clear();
     base.extend_from_slice(arn.as_bytes());
     base.extend_from_slice(input);
 }
 
-/// A turn as it was found.
+/// A recorded turn.
 #[derive(Clone, Debug)]
 pub(in crate::runtime) enum FoundTurn {
-    /// As releases up to version 1 of these records wrote it. The state of a turn that was not the last may be left out.
+    /// In the form of releases up to version 1 of these records. The state of a turn that was not the last may be left
+    /// out.
     Whole {
         history: Box<[u8]>,
         state: Box<[u8]>,
     },
-    /// The same, of the end.
+    /// The same, for the end.
     End {
         history: Box<[u8]>,
         outcome: Box<Outcome>,
     },
-    /// It had ended, and goes on from this state.
+    /// It had ended, and continues from this state.
     Redriven {
         redrives: (u32, u64),
         state: Box<[u8]>,
@@ -83,7 +84,8 @@ pub(in crate::runtime) enum FoundTurn {
     },
 }
 
-/// Reads a record behind its kind: the execution, the turn, the time, and what is to be [read](read_turns) when all are there.
+/// Parses a record behind its kind: the execution, the turn, the time, and the part to be [decoded](read_turns) when
+/// all are found.
 pub(super) fn found(mut record: &[u8], is_end: bool) -> Option<(u64, u64, u64, FoundTurn)> {
     let rest = &mut record;
     let (id, turn, now_ms) = (read_number(rest)?, read_number(rest)?, read_number(rest)?);
@@ -95,12 +97,12 @@ pub(super) fn found(mut record: &[u8], is_end: bool) -> Option<(u64, u64, u64, F
     Some((id, turn, now_ms, FoundTurn::Delta { is_end, is_based, history_bytes, crc, delta: delta.into() }))
 }
 
-/// Reads the turns that were found of an execution, from the first to the last.
+/// Decodes the turns that were found of an execution, from the first to the last.
 pub(super) fn read_turns(execution: &mut RecoveredExecution) -> Result<(), DurableError> {
     let found: BTreeMap<u64, FoundTurn> = std::mem::take(&mut execution.found);
     let mut state = Vec::new();
     start_base(&mut state, &execution.arn, execution.input.as_bytes());
-    // The turn whose state this is.
+    // The turn that this state is of.
     let mut known = 0;
     if let Some(turn) = execution.row_turn {
         (state, known) = (std::mem::take(&mut execution.state).into_vec(), turn);

@@ -1,14 +1,14 @@
-//! Durable executions that are parked and not in memory at all: what there is of each is a row in a store of the keeper's,
-//! and nothing of it is in the engine.
+//! Durable executions that are parked and completely out of memory: each is a row in a store of the keeper, and the
+//! engine has nothing of it.
 //!
-//! 1. An execution leaves when it has been parked for a while, nothing is under way for it, and what it waits for can be
+//! 1. An execution leaves when it has been parked for a while, nothing is under way for it, and its wake-up can be
 //!    found in the store: a timer that is due late enough, or tokens.
-//! 2. When its row is durable, the journal needs its records no more ([`Engine::has_left`]), and compaction drops them.
-//!    A row is never newer than what the journal has made durable ([`Engine::sync_recorded`]).
-//! 3. Whatever happens to it brings it back: the keeper [resumes](Engine::resume) it from its row. The row stays, and is
-//!    what the records behind it are told by, until the execution leaves once more, or is forgotten.
-//! 4. After a restart, executions of which the journal has more than their rows are recovered; the others stay where they
-//!    are. A row that is forgotten is gone before the journal drops the record that says so.
+//! 2. When its row is durable, the journal no longer needs its records ([`Engine::has_left`]), and compaction drops
+//!    them. A row is never newer than what the journal has made durable ([`Engine::sync_recorded`]).
+//! 3. Any event brings it back: the keeper [resumes](Engine::resume) it from its row. The row stays, as the base of the
+//!    records behind it, until the execution leaves once more, or is forgotten.
+//! 4. After a restart, executions of which the journal has more than their rows are recovered; the others stay in the
+//!    store. A forgotten row is removed before the journal drops the record of it.
 
 use std::sync::atomic::Ordering;
 
@@ -21,13 +21,14 @@ use crate::runtime::start::StartError;
 /// Keeps executions that are not in memory. A call may come from any thread, also from one that runs executions: it must not
 /// wait for executions.
 pub(crate) trait ColdStore: Send + Sync {
-    /// Opens it; nobody else has the journal from now on.
+    /// Opens it; the journal has no other user from now on.
     ///
     /// # Errors
     /// Why it cannot be used.
     fn open(&self) -> Result<(), String>;
 
-    /// Compares its identity to that which the journal has [noted](Engine::note_cold). The number of the last execution in it, and the latest time.
+    /// Checks its identity against the one which the journal has [noted](Engine::note_cold). Returns the number of the
+    /// last execution in it, and the latest time.
     ///
     /// # Errors
     /// Why it cannot be used.
@@ -48,8 +49,8 @@ pub(crate) trait ColdStore: Send + Sync {
     /// Whether it takes one more at present.
     fn has_room(&self) -> bool;
 
-    /// Takes an execution, if nobody holds on to it. `go` is called while nobody can look for it: it says whether the
-    /// execution really goes. Whether it went.
+    /// Takes an execution, if it is not in use. `go` is called while lookups are blocked, and returns whether the
+    /// execution really leaves. Whether it left.
     fn take(&self, leaving: Leaving, go: &mut dyn FnMut() -> bool) -> bool;
 
     /// Brings the execution back that waits for this token, if there is one.
@@ -61,10 +62,10 @@ pub(crate) trait ColdStore: Send + Sync {
     /// Whether an execution in it waits for this token.
     fn knows_token(&self, token: u128) -> bool;
 
-    /// Nobody asks for an execution any more.
+    /// An execution is no longer asked for.
     fn forget(&self, id: u64);
 
-    /// Comes back when all that was taken and forgotten before is durable.
+    /// Returns when everything that was taken and forgotten before is durable.
     ///
     /// # Errors
     /// When that fails.
@@ -74,7 +75,7 @@ pub(crate) trait ColdStore: Send + Sync {
 /// An execution that is about to leave memory. What only its keeper knows (label, input, history, redrives) is empty.
 #[derive(Debug)]
 pub(crate) struct Leaving {
-    /// What it is to go on from.
+    /// The state from which it continues.
     pub(crate) execution: RecoveredExecution,
     /// When its first timer is due, in milliseconds since 1970 by the monotonic clock.
     pub(crate) due_ms: u64,
@@ -84,7 +85,7 @@ pub(crate) struct Leaving {
     pub(crate) fingerprint: u64,
 }
 
-/// What the store's identity is noted under. Other notes are under ARNs.
+/// The key of the note with the store's identity. Other notes are under ARNs.
 const NOTE_KEY: &[u8] = b"cold store";
 
 /// The version of the form in which rows are written.
@@ -149,8 +150,8 @@ impl RecoveredExecution {
 }
 
 impl Durability {
-    /// Brings the execution back that waits for a token out of memory. `None` when there is none; else whether its tokens
-    /// are good now, or will be soon.
+    /// Brings the execution back that waits for a token out of memory. `None` when there is none; else whether its
+    /// tokens are valid now, or will be soon.
     pub(in crate::runtime) fn wake_cold(&self, token: u128) -> Result<Option<bool>, String> {
         let Some(cold) = &self.cold else { return Ok(None) };
         if !cold.wake(token)? {
@@ -163,8 +164,8 @@ impl Durability {
         Ok(Some(may_wait))
     }
 
-    /// Takes over what the store has of executions that the journal tells of: those of which it tells no more than their
-    /// rows stay where they are.
+    /// Merges the store's rows with executions in the journal: those of which the journal has no more than their rows
+    /// stay in the store.
     pub(super) fn merge_rows(cold: &dyn ColdStore, found: &mut super::Found) -> Result<(), DurableError> {
         let identity = found.notes.get(NOTE_KEY).and_then(|note| note.as_ref().try_into().ok());
         let opened = cold.belongs_to(identity.map(u64::from_le_bytes));
@@ -186,10 +187,10 @@ impl Durability {
 }
 
 impl Engine {
-    /// The journal is to know which store has what it drops.
+    /// Notes in the journal which store has what it drops.
     ///
     /// # Errors
-    /// When it does not take that at present.
+    /// When the journal does not take it at present.
     pub(crate) fn note_cold(&self, identity: u64) -> Result<(), StartError> {
         self.note(NOTE_KEY, || identity.to_le_bytes().to_vec())
     }
@@ -201,7 +202,7 @@ impl Engine {
         }
     }
 
-    /// Blocks this thread until all that was recorded by now is durable.
+    /// Blocks this thread until all records so far are durable.
     pub(crate) fn sync_recorded(&self) {
         if let Some(durability) = &self.shared().durability {
             let last = Lsn(durability.last_appended.load(Ordering::Acquire));
@@ -211,19 +212,19 @@ impl Engine {
         }
     }
 
-    /// Milliseconds since 1970 by the monotonic clock, by which timers are due, and how far the clock on the wall is ahead.
+    /// Milliseconds since 1970 by the monotonic clock, by which timers are due, and how far the wall clock is ahead.
     pub(crate) fn steady_ms(&self) -> (u64, i64) {
         let shared = self.shared();
         let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms);
         (shared.time.steady_ms().max(floor_ms), shared.look_at_wall())
     }
 
-    /// What tells a program from others, as rows have it.
+    /// The fingerprint of a program, for rows.
     pub(crate) fn fingerprint<'t>(&self, machine: impl Into<Target<'t>>) -> Result<u64, StartError> {
         self.own_version(machine.into()).map(|version| version.fingerprint)
     }
 
-    /// How many milliseconds an execution has been parked when it leaves, and is to be parked still.
+    /// How many milliseconds an execution is parked before it leaves, and how long its wait must still be.
     pub(crate) fn resident_bounds(&self) -> (u64, u64) {
         let durability = self.shared().durability.as_ref();
         durability.map_or((0, 0), |durability| (durability.away.after_ms, durability.away.horizon_ms))

@@ -1,7 +1,7 @@
-//! Keeping the journal short: records that are still needed are copied to its end, the blocks before are given up.
+//! Compaction of the journal: records that are still needed are copied to its end, the blocks before are trimmed.
 //!
-//! A copy changes nothing where it is read a second time, see [`records`](super::records), so executions go on meanwhile,
-//! and a crash leaves both.
+//! Reading a copy a second time changes nothing, see [`records`](super::records), so executions continue meanwhile, and
+//! after a crash both may exist.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -16,14 +16,14 @@ use super::{Durability, DurableError};
 use crate::journal::{Lsn, Record, Refused, Room, delta};
 use crate::limits;
 
-/// Executions that somebody may ask for, with their last recorded turns, and how long the journal is.
+/// Executions that may be asked for, with their last recorded turns, and the length of the journal.
 #[derive(Debug)]
 pub(super) struct Live {
     turns: DashMap<u64, u64>,
-    /// Bytes appended since the last compaction began, and what that left.
+    /// Bytes appended since the last compaction began, and the size it left.
     appended: AtomicU64,
     left: AtomicU64,
-    /// Executions that there were then.
+    /// The number of executions then.
     left_of: AtomicU64,
 }
 
@@ -42,12 +42,12 @@ impl Live {
         self.turns.entry(id).or_insert(turn);
     }
 
-    /// Its records are not needed any more. Comes back when none of them is being copied.
+    /// Its records are no longer needed. Returns when none of them is being copied.
     pub(super) fn remove(&self, id: u64) {
         self.turns.remove(&id);
     }
 
-    /// The last turn that was recorded.
+    /// The last recorded turn.
     pub(super) fn turn(&self, id: u64) -> u64 {
         self.turns.get(&id).map_or(0, |turn| *turn)
     }
@@ -62,12 +62,12 @@ impl Live {
         self.appended.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Whether the journal has grown so much that compacting it pays: what has to be copied is at most as much as is
-    /// given up, on average.
+    /// Whether the journal has grown so much that compacting it pays off: on average, at most as much is copied as is
+    /// freed.
     fn is_long(&self, bytes_min: u64) -> bool {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (left, executions) = (load(&self.left), load(&self.left_of).max(1));
-        // Those that left memory meanwhile are not needed any more: about so much is.
+        // Executions that left memory meanwhile are not needed: an estimate of the rest.
         let needed =
             u128::from(left) * u128::from(executions.min(self.turns.len() as u64)) / u128::from(executions);
         let needed = u64::try_from(needed).unwrap_or(left);
@@ -76,21 +76,21 @@ impl Live {
 }
 
 impl Durability {
-    /// Begins a thread that compacts the journal whenever that pays, until the engine is gone.
+    /// Starts a thread that compacts the journal whenever that pays off, until the engine is dropped.
     pub(in crate::runtime) fn keep_short(self: &Arc<Self>, bytes_min: u64) -> std::io::Result<()> {
         let durability = Arc::downgrade(self);
         let thread = std::thread::Builder::new().name("expressway-compact".to_owned());
         thread.spawn(move || keep_short(&durability, bytes_min)).map(drop)
     }
 
-    /// Copies what is needed of the blocks that are durable now, and gives them up. How many bytes were copied.
+    /// Copies what is needed of the durable blocks, and trims them. How many bytes were copied.
     pub(in crate::runtime) fn compact(&self) -> Result<u64, DurableError> {
         let cut = match self.journal.durable() {
             Ok(durable) => durable.next(),
             Err(failure) => return Err(Refused::Failed(failure).into()),
         };
         self.live.appended.store(0, Ordering::Relaxed);
-        // Before the records are given up that said what it is to do.
+        // First, so that the store is durable before the records behind it are trimmed.
         self.cold.as_ref().map_or(Ok(()), |cold| cold.flush()).map_err(DurableError::Cold)?;
         let (mut copied, mut ahead, mut last, mut refused) = (0, 0, Lsn(0), None);
         self.journal.read(Lsn(1), &mut |block| {
@@ -109,7 +109,7 @@ impl Durability {
                     Ok(None) => {}
                     Err(why) => refused = Some(why),
                 }
-                // What is recorded meanwhile waits for one block of copies at most.
+                // New records wait at most for one block of copies.
                 if ahead >= limits::JOURNAL_BLOCK_BYTES_MAX {
                     self.wait(last);
                     ahead = 0;
@@ -130,7 +130,7 @@ impl Durability {
     fn copy_when_free(&self, record: &Record<'_>) -> Result<Option<Lsn>, Refused> {
         loop {
             match self.copy(record) {
-                // Not while it holds the execution's entry, which shards write to.
+                // Without holding the execution's entry, which shards write to.
                 Err(Refused::Busy) => std::thread::sleep(Duration::from_millis(1)),
                 copied => return copied,
             }
@@ -146,7 +146,7 @@ impl Durability {
             TURN_DELTA | END_DELTA => delta::read_number(&mut &*record.bytes),
             kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
         };
-        // Held until it is copied: nobody forgets it meanwhile.
+        // Held until it is copied, so that it is not forgotten meanwhile.
         let needed = id.map(|id| self.live.turns.get(&id));
         if needed.as_ref().is_some_and(Option::is_none) {
             return Ok(None);

@@ -1,4 +1,4 @@
-//! Where a journal is.
+//! Where a journal is stored.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,16 +17,16 @@ pub(super) enum Place {
     Postgres(Cluster),
 }
 
-/// A journal that is open.
+/// An open journal.
 pub(super) struct Opened {
     pub(super) journal: Box<dyn Journal>,
     pub(super) report: Report,
-    /// Where files of this process may be put that nobody needs after it.
+    /// The disk for temporary files of this process.
     pub(super) temporary: Arc<dyn Disk>,
 }
 
 impl Place {
-    /// Whether what children of Map Runs came to is kept beside it.
+    /// Whether results of Map Runs' children are kept beside it.
     pub(super) fn keeps_map_runs(&self) -> bool {
         match self {
             Place::Folder(_) | Place::Disk(_) => true,
@@ -45,7 +45,7 @@ impl Place {
         }
     }
 
-    /// Opens the journal, and shows all that is in it.
+    /// Opens the journal, and visits all its records.
     pub(super) fn open(
         &self,
         options: Options,
@@ -74,7 +74,7 @@ impl Place {
         }
     }
 
-    /// Shows all that is in the journal, which may be in use.
+    /// Visits all records of the journal, which may be in use.
     pub(super) fn read(&self, found: &mut Found) -> Result<(), DurableError> {
         let disk: Arc<dyn Disk> = match self {
             Place::Folder(folder) => Arc::new(journal::Folder::at(folder.join("journal"), SyncMode::Data)),

@@ -1,7 +1,7 @@
-//! The records of durable executions, and what they come to when they are read.
+//! The records of durable executions, and how they are read back.
 //!
-//! Records of one execution are told apart by its turns, so that one that is found twice, or behind a later one, changes
-//! nothing: [compaction](super::compact) copies those that are still needed to the end of the journal.
+//! Records of one execution are distinguished by its turns, so that one that is found twice, or behind a later one,
+//! changes nothing: [compaction](super::compact) copies those that are still needed to the end of the journal.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::engine::Token;
 use crate::fault::Fault;
 use crate::journal::{Block, JournalError, Lsn, Record, Refused};
 
-/// What a record is; the numbers are in files.
+/// Kinds of records; the numbers are in files.
 pub(super) const IDENTITY: u16 = 1;
 pub(super) const NOTE: u16 = 2;
 pub(super) const START: u16 = 3;
@@ -22,7 +22,7 @@ pub(super) const TURN: u16 = 5;
 pub(super) const END: u16 = 6;
 pub(super) const FORGET: u16 = 7;
 pub(super) const REDRIVE: u16 = 8;
-/// As [`TURN`] and [`END`], which are only read: those say all of a state, and these what it shares with the one before.
+/// Like [`TURN`] and [`END`], which are only read: those have the whole state, and these a delta to the one before.
 pub(super) const TURN_DELTA: u16 = 9;
 pub(super) const END_DELTA: u16 = 10;
 
@@ -44,10 +44,10 @@ pub enum DurableError {
         /// The block.
         lsn: Lsn,
     },
-    /// Those executions that are not in memory cannot be found.
+    /// The executions that are not in memory cannot be found.
     #[error("the store of executions that are not in memory cannot be used: {0}")]
     Cold(String),
-    /// A turn cannot be told from the one before.
+    /// A turn cannot be decoded from the one before.
     #[error("turn {turn} of the execution '{arn}' does not follow from what the journal has of it")]
     Turn {
         /// The execution.
@@ -57,7 +57,7 @@ pub enum DurableError {
     },
 }
 
-/// What an execution of the journal is to be, beside what the engine knows of it.
+/// An execution of the journal, with what the engine does not know.
 #[derive(Clone, Debug, Default)]
 pub struct RecoveredExecution {
     /// Its number in the journal.
@@ -72,50 +72,50 @@ pub struct RecoveredExecution {
     pub label: Box<[u8]>,
     /// Its input, JSON text.
     pub input: Box<str>,
-    /// What its watcher had [to be kept](crate::observe::Watcher::unrecorded), by the numbers of its turns.
+    /// The parts that its watcher had [recorded](crate::observe::Watcher::unrecorded), by the numbers of its turns.
     pub history: BTreeMap<u64, Box<[u8]>>,
-    /// What it came to; `None` when it is to go on.
+    /// Its outcome; `None` when it continues.
     pub outcome: Option<Outcome>,
     /// How often it was [redriven](crate::runtime::Engine::redrive), and when last, in milliseconds since 1970.
     pub redrives: (u32, u64),
-    /// Whether it is to be aborted before it enters one more state, as that of a deleted state machine is. No record says
-    /// so: whoever resumes it does.
+    /// Whether it is to be aborted before it enters one more state, as for a deleted state machine. Not recorded: set
+    /// by the caller that resumes it.
     pub is_last_state: bool,
-    /// The owner of the journal under which it left memory; 0, when it comes from the journal.
+    /// The journal's owner under which it left memory; 0, when it is from the journal.
     pub(in crate::runtime) epoch: u64,
-    /// Its last turn when it left memory, if its row is what is known of it.
+    /// Its last turn when it left memory, if it is from a row.
     pub(in crate::runtime) row_turn: Option<u64>,
     pub(in crate::runtime) seed: u64,
     pub(in crate::runtime) turn: u64,
     /// As of its last turn; empty before the first.
     pub(in crate::runtime) state: Box<[u8]>,
     pub(in crate::runtime) answers: Vec<(Token, Result<Vec<u8>, Fault>)>,
-    /// Its turns by their numbers, until all are there.
+    /// Its turns by their numbers, until all are found.
     pub(super) found: BTreeMap<u64, FoundTurn>,
 }
 
-/// What the journal had when it was opened.
+/// The content of the journal when it was opened.
 #[derive(Default)]
 pub(in crate::runtime) struct Found {
     /// By number, which is the order in which they were started.
     pub(super) executions: BTreeMap<u64, RecoveredExecution>,
-    /// What was written beside executions, by its key.
+    /// Notes beside executions, by their keys.
     pub(super) notes: BTreeMap<Box<[u8]>, Box<[u8]>>,
     pub(super) secret: Option<u128>,
     pub(super) floor_ms: u64,
     pub(super) last_id: u64,
-    /// Those of which nobody asks for the rows any more.
+    /// Those whose rows are no longer asked for.
     pub(super) forgotten: Vec<u64>,
     cold: Option<Arc<dyn ColdStore>>,
     is_cold_open: bool,
-    /// The last turns in rows, of executions that were seen.
+    /// The last turns in rows, of executions that were found.
     rows: HashMap<u64, Option<u64>>,
-    /// The first record that this release cannot read: nothing is read after it.
+    /// The first record that this release cannot read: reading stops there.
     unreadable: Option<DurableError>,
 }
 
 impl Found {
-    /// What is in rows of this store is not taken from the journal.
+    /// Executions in rows of this store are not taken from the journal.
     pub(super) fn beside(cold: Option<&Arc<dyn ColdStore>>) -> Found {
         Found { cold: cold.map(Arc::clone), ..Found::default() }
     }
@@ -151,7 +151,7 @@ impl Found {
             .or_insert_with(|| RecoveredExecution { id, ..RecoveredExecution::default() })
     }
 
-    /// Opens the store. Nobody else has the journal when its blocks are shown.
+    /// Opens the store. Called when the journal is owned and its blocks are visited.
     fn open_cold(&mut self) {
         if let Some(cold) = self.cold.as_ref().filter(|_| !std::mem::replace(&mut self.is_cold_open, true))
             && let Err(error) = cold.open()
@@ -166,7 +166,7 @@ impl Found {
         self.unreadable.take().map_or(Ok(()), Err)
     }
 
-    /// All is read: what has no start was forgotten, in blocks that are given up only in part.
+    /// After all was read: executions without a start were forgotten, in blocks that are trimmed only in part.
     pub(super) fn end(&mut self) -> Result<(), DurableError> {
         (self.cold, self.rows) = (None, HashMap::new());
         self.executions.retain(|_, execution| !execution.arn.is_empty());
@@ -180,7 +180,7 @@ impl Found {
         }
         let turns = &mut self.execution(id).found;
         match (turns.get(&turn), &found) {
-            // A copy that is to be read only as long as it is not known whole.
+            // A copy that only counts as long as the turn is not known completely.
             (Some(FoundTurn::Whole { .. }), FoundTurn::Whole { state, .. }) if state.is_empty() => {}
             _ => drop(turns.insert(turn, found)),
         }
@@ -201,7 +201,7 @@ impl Found {
                 let id = reader.number()?;
                 self.last_id = self.last_id.max(id);
                 if self.row_turn(id).is_some() {
-                    // All of it is there.
+                    // All of it is known.
                     return Some(());
                 }
                 let execution = self.execution(id);
@@ -300,13 +300,13 @@ impl<'a> Reader<'a> {
             }),
         };
         let output = self.bytes()?.to_vec();
-        // Earlier releases did not keep it.
+        // Earlier releases did not record it.
         let stopped = if self.0.is_empty() { None } else { Some(self.bytes()?.into()) };
         Some(Outcome::recovered(status, fault, (started_ms, stopped_ms), output, stopped))
     }
 }
 
-/// Writes numbers and texts behind each other.
+/// Writes numbers and texts one after the other.
 #[derive(Debug, Default)]
 pub(in crate::runtime) struct Writer(pub(in crate::runtime) Vec<u8>);
 
@@ -344,7 +344,7 @@ impl Writer {
         self.bytes(outcome.json())
     }
 
-    /// Where an execution stood that may be redriven, behind its [outcome](Writer::outcome).
+    /// The state for a redrive, behind its [outcome](Writer::outcome).
     pub(super) fn stopped(&mut self, outcome: &Outcome) -> &mut Writer {
         match outcome.stopped() {
             None => self,

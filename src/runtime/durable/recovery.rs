@@ -1,4 +1,4 @@
-//! What an engine does with its journal: starts are written, and executions of earlier processes go on.
+//! An engine's use of its journal: starts are written, and executions of earlier processes continue.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::journal::{Lsn, Refused};
 use crate::json;
 use crate::observe::{Watch, Watcher};
 
-/// Why what was to be durable is not.
+/// The error of a record that was refused.
 pub(in crate::runtime) fn not_durable(why: Refused) -> StartError {
     match why {
         Refused::Away(_) => StartError::Away(why.to_string()),
@@ -78,7 +78,8 @@ impl Engine {
         self.shared().durability.as_ref().map_or(DurabilityMode::Memory, |durability| durability.mode())
     }
 
-    /// Ends the journal, when nothing durable is to happen any more in this process, so that another one may go on at once.
+    /// Ends the journal, when nothing durable happens any more in this process, so that another one may continue at
+    /// once.
     pub fn finish_journal(&self) {
         if let Some(durability) = &self.shared().durability {
             durability.finish();
@@ -98,13 +99,13 @@ impl Engine {
     }
 
     /// The executions of earlier processes that are in the journal, in the order in which they were started. They are
-    /// given once: whoever takes them [resumes](Engine::resume) those that are not over, and
-    /// [forgets](Engine::forget_recorded) what nobody needs any more.
+    /// returned once: the caller [resumes](Engine::resume) those that are not over, and
+    /// [forgets](Engine::forget_recorded) those that are no longer needed.
     pub fn recovered(&self) -> Vec<RecoveredExecution> {
         let Some(durability) = &self.shared().durability else { return Vec::new() };
         let recovered: Vec<RecoveredExecution> =
             std::mem::take(&mut durability.found().executions).into_values().collect();
-        // Files of Map Runs whose executions are gone are of no use.
+        // Files of Map Runs whose executions are gone are useless.
         let known: HashSet<&str> = recovered.iter().map(|execution| &*execution.arn).collect();
         if let Some(folder) = &durability.map_runs {
             map_run::found(folder, |execution| known.contains(execution));
@@ -119,7 +120,7 @@ impl Engine {
         folder.map_or_else(Vec::new, |folder| map_run::found(folder, |_| true))
     }
 
-    /// Nobody asks for a Map Run any more.
+    /// A Map Run is no longer asked for.
     #[cfg(feature = "service")]
     pub(crate) fn forget_map_run(&self, arn: &str) {
         let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
@@ -128,12 +129,12 @@ impl Engine {
         }
     }
 
-    /// What was [noted](Engine::note) under a key, in this process or an earlier one.
+    /// The [note](Engine::note) under a key, of this process or an earlier one.
     pub fn noted(&self, key: &[u8]) -> Option<Box<[u8]>> {
         self.shared().durability.as_ref()?.found().notes.get(key).cloned()
     }
 
-    /// Keeps something in the journal, unless the key is known: records that come later may refer to it.
+    /// Keeps a note in the journal, unless the key is known: later records may refer to it.
     ///
     /// # Errors
     /// When the journal does not take it.
@@ -150,35 +151,36 @@ impl Engine {
         Ok(())
     }
 
-    /// Nobody asks for an execution that is over any more: the journal need not keep it.
+    /// An ended execution is no longer asked for: the journal need not keep it.
     pub fn forget_recorded(&self, id: u64) {
         if let Some(durability) = &self.shared().durability {
             durability.forget(id);
         }
     }
 
-    /// Copies what is still needed to the journal's end, and gives up the rest. An engine with threads does that by itself,
-    /// whenever the journal has grown enough. How many bytes were copied.
+    /// Copies what is still needed to the journal's end, and drops the rest. An engine with threads does that
+    /// automatically, whenever the journal has grown enough. How many bytes were copied.
     ///
     /// # Errors
-    /// When the journal cannot be read, or does not take the copies; it is as it was then.
+    /// When the journal cannot be read, or does not take the copies; it stays as it was.
     pub fn compact_journal(&self) -> Result<u64, DurableError> {
         self.shared().durability.as_ref().map_or(Ok(0), |durability| durability.compact())
     }
 
-    /// Blocks this thread until all that was [resumed](Engine::resume) is on its shard: its tokens are good then. Without
-    /// threads, as under [`simulate`](crate::runtime::Builder::simulate), that takes the shards' next turns.
+    /// Blocks this thread until all [resumed](Engine::resume) executions are on their shards: their tokens are valid
+    /// then. Without threads, as under [`simulate`](crate::runtime::Builder::simulate), that takes the shards' next
+    /// turns.
     pub fn wait_resumed(&self) {
         if let Some(durability) = &self.shared().durability {
             durability.wait_resumed();
         }
     }
 
-    /// Lets an execution of an earlier process go on, from the turn that was recorded last. Tasks whose results are not
-    /// known are started once more.
+    /// Continues an execution of an earlier process, from the last recorded turn. Tasks without known results are
+    /// started once more.
     ///
     /// # Errors
-    /// When it was an execution of another program, or its input is of no use.
+    /// When it is an execution of another program, or its input is invalid.
     pub fn resume<'t>(
         &self,
         machine: impl Into<Target<'t>>,
@@ -190,7 +192,7 @@ impl Engine {
             recovered;
         let is_last_state = recovered.is_last_state;
         let shared = self.shared();
-        // Its row is all that is known of it, and it left memory rather than a process.
+        // Only its row is known, and it left memory while the process continued.
         let from_row = recovered.row_turn == Some(turn) && answers.is_empty();
         if let Some(durability) = &shared.durability {
             durability.live.is_back(id, turn);
@@ -198,7 +200,7 @@ impl Engine {
         let is_counted = from_row && shared.durability.as_ref().is_some_and(|it| it.epoch == recovered.epoch);
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let watch = watch.map(|mut watch| {
-            // It was counted what it did when it left.
+            // Its effects were counted when it left.
             if is_counted && shared.observability.as_ref().is_some_and(|it| it.counts) {
                 watch.count();
             }
@@ -247,7 +249,7 @@ impl Engine {
         Ok(self.place_on_shard(version, completion, buffer, (arn, from, charged), answers))
     }
 
-    /// Gives an execution that was admitted a place on a shard, where it goes on. It has an ARN of its own.
+    /// Gives an admitted execution a place on a shard, where it continues. It has its own ARN.
     pub(in crate::runtime) fn place_on_shard(
         &self,
         version: Arc<Version>,
@@ -289,7 +291,7 @@ impl Engine {
 }
 
 impl Handle {
-    /// Comes when the execution's start is durable; at once, if it is not to be.
+    /// Completes when the execution's start is durable; at once, if it is not durable.
     pub fn recorded(&self) -> impl Future<Output = ()> + Send + use<> {
         let shared = Arc::clone(&self.shared);
         let started = self.completion.start_identity.ledger().map(|ledger| ledger.started);
@@ -306,25 +308,25 @@ impl Handle {
     }
 }
 
-/// How an execution comes to its place on a shard.
+/// The circumstances in which an execution gets its place on a shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::runtime) struct Seat {
     /// Its state is in the journal, or in its row.
     pub(in crate::runtime) is_recorded: bool,
-    /// It comes back into memory: nothing that it waits for was lost meanwhile.
+    /// Whether it comes back into memory: nothing that it waits for was lost meanwhile.
     pub(in crate::runtime) from_row: bool,
     /// It was counted when it began, in this process.
     pub(in crate::runtime) is_counted: bool,
 }
 
-/// Why an execution of an earlier process does not go on.
+/// Why an execution of an earlier process cannot continue.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ResumeError {
     /// Its state is not one of the machine's program.
     #[error(transparent)]
     State(#[from] SnapshotError),
-    /// As a start would be refused.
+    /// For the reasons of a refused start.
     #[error(transparent)]
     Start(StartError),
 }

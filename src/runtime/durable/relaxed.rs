@@ -1,6 +1,5 @@
-//! Durability that is relaxed: what is recorded counts as safe at once, as long as nothing has waited for the disk longer
-//! than was allowed. Records are written and synced as ever, in their order, so a crash loses the last of what happened
-//! and nothing from the midst of it.
+//! Relaxed durability: a record counts as safe at once, as long as none has waited for the disk longer than allowed.
+//! Records are still written and synced in their order, so a crash loses the latest ones and none in between.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -12,14 +11,14 @@ use super::super::clock::Time;
 use crate::journal::Lsn;
 use crate::limits;
 
-/// What a crash may lose of executions that are to outlive the process.
+/// What a crash may lose of durable executions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DurabilityMode {
-    /// Nothing: whatever is acknowledged, and whatever is done outside, is recorded on the disk before.
+    /// Nothing: acknowledgements and outside effects wait until their records are on the disk.
     #[default]
     Strict,
-    /// What happened in so long a time at most, to the millisecond: nothing waits for the disk unless it is behind by more.
+    /// What happened within so long a time, to the millisecond: nothing waits for the disk unless it is behind by more.
     Relaxed(Duration),
     /// Everything: executions are in memory.
     Memory,
@@ -57,7 +56,7 @@ impl FromStr for DurabilityMode {
     }
 }
 
-/// How far the disk is behind what was appended.
+/// How far the disk is behind the appended records.
 pub(super) struct Lag {
     pub(super) loss_ms_max: u64,
     time: Arc<dyn Time>,
@@ -81,7 +80,7 @@ impl Lag {
         }
     }
 
-    /// Whether what is not durable yet, behind this block, may be told nevertheless.
+    /// Whether effects beyond this durable block may take place.
     pub(super) fn is_allowed(&self, durable: Lsn) -> bool {
         if self.loss_ms_max == 0 {
             return false;

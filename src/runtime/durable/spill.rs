@@ -1,5 +1,5 @@
-//! Executions that are parked, out of memory: their states and histories are in a [spill file](crate::journal::spill).
-//! What the journal has of them does not change, so a crash at any time finds what it would have found without.
+//! Parked executions out of memory: their states and histories are in a [spill file](crate::journal::spill). Their
+//! records in the journal do not change, so a crash at any time finds the same as without it.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::journal::{Disk, JournalError, SpillFile, Spilled};
 use crate::limits;
 use crate::observe;
 
-/// Where states and histories of parked executions are put.
+/// The store of parked executions' states and histories.
 pub(super) struct Away {
     pub(super) file: Arc<SpillFile>,
     pub(super) resident_max: usize,
@@ -38,7 +38,7 @@ struct Out(Spilled);
 impl observe::Spilled for Out {
     fn read(&self) -> Vec<u8> {
         self.0.read().unwrap_or_else(|error| {
-            // The journal has it: the next process goes on from there.
+            // The journal has it: the next process continues from there.
             eprintln!("error: the state of an execution that waits cannot be read: {error}");
             std::process::abort();
         })
@@ -61,7 +61,7 @@ impl observe::Spill for Durability {
 }
 
 impl Durability {
-    /// Executions that are parked and stay in memory, of all shards.
+    /// Parked executions that stay in memory, of all shards.
     pub(in crate::runtime) fn resident_max(&self) -> usize {
         self.away.resident_max
     }
@@ -71,7 +71,7 @@ impl Durability {
         self.away.after_ms
     }
 
-    /// Milliseconds that it is to be parked still, when it leaves altogether.
+    /// Milliseconds that its wait must still be, when it leaves completely.
     pub(in crate::runtime) fn horizon_ms(&self) -> u64 {
         self.away.horizon_ms
     }

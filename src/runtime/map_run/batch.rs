@@ -2,7 +2,7 @@
 
 use crate::limits;
 
-/// Puts items together: `{"BatchInput": …, "Items": […]}`.
+/// Groups items: `{"BatchInput": …, "Items": […]}`.
 #[derive(Debug)]
 pub(crate) struct Batcher {
     before: Vec<u8>,
@@ -26,7 +26,7 @@ impl Batcher {
         Batcher { before, items_max, bytes_max, batch: Vec::new(), items: 0 }
     }
 
-    /// Adds an item, JSON text. The batch before, as JSON text, if the item has no place in it.
+    /// Adds an item, JSON text. Returns the batch before, as JSON text, if the item does not fit into it.
     pub(crate) fn add(&mut self, item: &[u8]) -> Option<Vec<u8>> {
         let is_full =
             u64::from(self.items) >= self.items_max || self.batch.len() + 1 + item.len() + 2 > self.bytes_max;
@@ -35,7 +35,7 @@ impl Batcher {
         batch
     }
 
-    /// Adds an item, however much is in the batch already.
+    /// Adds an item, regardless of limits.
     pub(crate) fn push(&mut self, item: &[u8]) {
         match self.items {
             0 => self.batch.extend_from_slice(&self.before),

@@ -1,4 +1,4 @@
-//! The child executions of a Map Run that are under way.
+//! The running child executions of a Map Run.
 
 use std::collections::HashMap;
 use std::future::poll_fn;
@@ -22,7 +22,7 @@ use crate::json;
 use crate::program::Program;
 use crate::task::{Answer, Tasks};
 
-/// What a child came to.
+/// The outcome of a child.
 #[derive(Debug)]
 pub(super) struct End {
     pub(super) share: Share,
@@ -30,11 +30,11 @@ pub(super) struct End {
     /// JSON text, when it succeeded.
     pub(super) output: Vec<u8>,
     pub(super) fault: Option<Fault>,
-    /// What else is known of it, where that is wanted.
+    /// Details, if they are wanted.
     pub(super) child: Option<Box<Child>>,
 }
 
-/// What is known of a child beside what it came to.
+/// Details of a child beside its outcome.
 #[derive(Debug)]
 pub(super) struct Child {
     pub(super) arn: String,
@@ -45,7 +45,7 @@ pub(super) struct Child {
     pub(super) stopped_ms: u64,
 }
 
-/// Where children and their Map Run meet.
+/// Shared by children and their Map Run.
 #[derive(Debug, Default)]
 pub(super) struct Ends {
     state: Mutex<EndsState>,
@@ -61,11 +61,11 @@ struct EndsState {
 
 impl Ends {
     fn lock(&self) -> MutexGuard<'_, EndsState> {
-        // It is whole between any two statements.
+        // It is consistent between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets the Map Run look again.
+    /// Wakes the Map Run.
     pub(super) fn wake(&self) {
         let waker = self.lock().waker.take();
         waker.into_iter().for_each(Waker::wake);
@@ -91,7 +91,7 @@ impl Wake for ChildWaker {
     }
 }
 
-/// A child that stops when it is dropped.
+/// A child that is stopped when this is dropped.
 struct Held {
     future: ChildFuture,
     waker: Waker,
@@ -105,12 +105,12 @@ pub(super) struct Children {
     ends: Arc<Ends>,
     held: HashMap<u64, Held>,
     running: u64,
-    /// Bytes of a child's input and output, as they were lately.
+    /// Recent averages of the bytes of a child's input and output.
     input_bytes: u64,
     output_bytes: u64,
 }
 
-/// What became of inputs that were to be started.
+/// The result of starting inputs.
 pub(super) struct Started {
     /// Those for which there was no room.
     pub(super) rest: Vec<Input>,
@@ -129,15 +129,15 @@ impl Children {
         self.running
     }
 
-    /// How many children may begin, of which so many may be there at the same time. Those that are over at once give their
-    /// outputs all together, so they are as many as take little memory.
+    /// How many children may begin, with a limit of concurrent ones. Children that end at once deliver their outputs
+    /// together, so their number is limited by memory.
     pub(super) fn room(&self, engine: &Engine, setup: &Setup, at_once: u64) -> u64 {
         let fits = TOGETHER_BYTES_MAX / (self.input_bytes + self.output_bytes).max(1);
         let at_once = if are_over_at_once(engine, setup) { at_once.min(fits.max(1)) } else { at_once };
         at_once.saturating_sub(self.running)
     }
 
-    /// Comes when a child has ended, or at once after others had their turn.
+    /// Completes when a child has ended, or at once after others had their turn.
     pub(super) async fn changed(&self, at_once: bool) {
         let mut is_second = false;
         poll_fn(|context| {
@@ -147,7 +147,7 @@ impl Children {
             }
             state.waker = Some(context.waker().clone());
             drop(state);
-            // Any wake-up is worth a look: the settings may have changed.
+            // Any wake-up is worth a check: the settings may have changed.
             is_second = true;
             if at_once {
                 context.waker().wake_by_ref();
@@ -157,7 +157,7 @@ impl Children {
         .await;
     }
 
-    /// What children came to since the last time.
+    /// The outcomes of children since the last call.
     pub(super) fn take_ended(&mut self) -> Vec<End> {
         let mut state = self.ends.lock();
         let (mut ended, woken) = (std::mem::take(&mut state.ended), std::mem::take(&mut state.woken));
@@ -173,7 +173,7 @@ impl Children {
     }
 
     fn poll(&mut self, index: u64) -> Option<End> {
-        // Woken twice, it is gone the second time.
+        // If it is woken twice, it is gone the second time.
         let mut held = self.held.remove(&index)?;
         let polled = held.future.as_mut().poll(&mut Context::from_waker(&held.waker));
         let outcome = match polled {
@@ -192,7 +192,7 @@ impl Children {
         })
     }
 
-    /// Whether somebody keeps the children of this Map Run.
+    /// Whether the children of this Map Run are kept.
     pub(super) fn are_kept(engine: &Engine, setup: &Setup) -> bool {
         keeper(&Published::of(engine.inner.number, Arc::clone(&setup.child)), setup).is_some()
     }
@@ -248,7 +248,7 @@ impl Children {
         self.ends.lock().woken.push(index);
     }
 
-    /// Children that neither wait nor call: they are over at once.
+    /// Children that neither wait nor call: they end at once.
     fn start_together(
         &mut self,
         engine: &Engine,
@@ -276,15 +276,15 @@ impl Children {
 
 /// Bytes of inputs and outputs of children that are started together.
 pub(super) const TOGETHER_BYTES_MAX: u64 = 4 << 20;
-/// What is taken for an input, or an output, before the first one is there.
+/// Assumed for an input, or an output, before the first one.
 const BYTES_ASSUMED: u64 = 64 << 10;
 
-/// An average in which the last one counts a sixteenth.
+/// A moving average in which the last one counts a sixteenth.
 fn lately(average: u64, bytes: usize) -> u64 {
     (average * 15 + bytes as u64) / 16
 }
 
-/// Whether children neither wait nor call, and nobody keeps them.
+/// Whether children neither wait nor call, and are not kept.
 fn are_over_at_once(engine: &Engine, setup: &Setup) -> bool {
     setup.child.is_pure && setup.tasks.is_none() && !Children::are_kept(engine, setup)
 }
@@ -326,7 +326,7 @@ fn child_that_ended(ended: EndedExecution<'_>, stopped_ms: u64) -> Child {
 
 fn child_of(arn: String, input: Vec<u8>, outcome: &Outcome) -> Child {
     let parsed = Arn::parse(&arn);
-    // Behind the name of an Express execution stands a UUID.
+    // The name of an Express execution is followed by a UUID.
     let name = parsed
         .and_then(|arn| arn.qualifier())
         .map_or("", |rest| rest.split_once(':').map_or(rest, |it| it.0));
@@ -336,7 +336,7 @@ fn child_of(arn: String, input: Vec<u8>, outcome: &Outcome) -> Child {
     Child { arn, name, machine_arn, input, started_ms: outcome.started_ms, stopped_ms: outcome.stopped_ms }
 }
 
-/// Starts a child that nobody keeps.
+/// Starts a child that is not kept.
 fn start_alone(
     engine: &Engine,
     child: &Published,
@@ -351,7 +351,7 @@ fn start_alone(
             Ok(Some((
                 arn,
                 Box::pin(async move {
-                    // As a whole: it stops the execution when it is dropped.
+                    // Moved as a whole: it stops the execution when it is dropped.
                     let mut running = running;
                     let outcome: Outcome = poll_fn(|context| running.0.completion.poll(context)).await;
                     running.1 = true;
@@ -364,7 +364,7 @@ fn start_alone(
     }
 }
 
-/// The tasks of children are done by who does those of the execution that has the Map.
+/// The tasks of children are done by the handlers of their parent's tasks.
 struct OfParent(SharedTasks);
 
 impl Tasks for OfParent {

@@ -1,4 +1,4 @@
-//! What an `ItemReader` reads: one object, the objects of a list (`LOAD_AND_FLATTEN`), or those that a manifest names, one
+//! The data of an `ItemReader`: one object, the objects of a list (`LOAD_AND_FLATTEN`), or those in a manifest, one
 //! after the other (developer guide, "ItemReader").
 
 use std::collections::VecDeque;
@@ -31,7 +31,7 @@ pub(super) struct Reader {
 }
 
 enum Stage {
-    /// Opened when the first item is wanted.
+    /// Opened with the first item.
     Closed,
     One(Items),
     Several(Box<Several>),
@@ -40,20 +40,20 @@ enum Stage {
 /// Several objects.
 struct Several {
     names: Names,
-    /// How the data in them is written.
+    /// The format of their data.
     format: Format,
     resource: String,
-    /// The object that is being read, and what it is called.
+    /// The object that is being read, and its name.
     now: Option<(Items, String)>,
     /// How many items may still be read.
     left: u64,
 }
 
-/// Where the names of objects come from.
+/// The source of objects' names.
 enum Names {
     /// Objects of a list, and the text of one.
     Listed(Items, Vec<u8>),
-    /// The members of a manifest of S3 Inventory, as far as they are read.
+    /// The members of a manifest of S3 Inventory that were read.
     Inventory(Items, Vec<u8>, Vec<Json>),
     /// Lines of a manifest of Athena.
     Lines(Items, Vec<u8>),
@@ -83,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// Puts the next item, JSON text that may not be valid, in place of what `item` holds. False when there is none.
+    /// Replaces `item` by the next item, JSON text that may be invalid. False when there is none.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -99,7 +99,7 @@ impl Reader {
         }
     }
 
-    /// What the data is known by, when some of it was read.
+    /// The version of the data, when some of it was read.
     pub(super) fn version(&self) -> Option<String> {
         match &self.stage {
             Stage::Closed => None,
@@ -108,13 +108,13 @@ impl Reader {
                 Names::Listed(items, _) | Names::Inventory(items, ..) | Names::Lines(items, _) => {
                     items.version()
                 }
-                // What they name is known by the items in it.
+                // The version of the objects is known by their items.
                 Names::Known(_) => None,
             },
         }
     }
 
-    /// The object of the item that was read last, where it is another than the arguments name.
+    /// The object of the last item, if it is not the one in the arguments.
     pub(super) fn place(&self) -> Option<&str> {
         match &self.stage {
             Stage::Several(several) if self.dataset == Dataset::Flattened => {
@@ -156,7 +156,7 @@ impl Reader {
         })))
     }
 
-    /// Items of what these arguments name.
+    /// The items of the data in these arguments.
     fn items(
         &self,
         resource: &str,
@@ -197,13 +197,13 @@ impl Reader {
     }
 }
 
-/// Says which of several objects it is about.
+/// Adds the object to a fault.
 fn within(place: &str, fault: Fault) -> Fault {
     let cause = format!("{place}: {}", fault.cause.as_deref().unwrap_or(""));
     Fault { cause: Some(cause), ..fault }
 }
 
-/// An object by its name, as `Map.Item.Source` has it.
+/// An object's name, as in `Map.Item.Source`.
 fn place_of(name: &Json) -> String {
     let text = |member: &str| name.get(member).and_then(Json::as_str).unwrap_or("");
     match name.get("Path") {
@@ -213,7 +213,7 @@ fn place_of(name: &Json) -> String {
 }
 
 impl Several {
-    /// The arguments that read the next object.
+    /// The arguments for reading the next object.
     fn poll_name(&mut self, context: &mut Context<'_>, of: &Json) -> Poll<Result<Option<Json>, Fault>> {
         loop {
             match &mut self.names {
@@ -224,7 +224,7 @@ impl Several {
                     }
                     let listed: Json = serde_json::from_slice(text)
                         .map_err(|error| failed(format!("The list cannot be read: {error}")))?;
-                    // What stands for a folder has no items.
+                    // An entry for a folder has no items.
                     match listed.get("Key").and_then(Json::as_str) {
                         Some(key) if !key.ends_with('/') => {
                             return Poll::Ready(Ok(Some(named(of, None, key))));
@@ -254,7 +254,7 @@ impl Several {
     }
 }
 
-/// What reads an object of a bucket, which is that of these arguments if it is not named; or a file.
+/// The arguments for an object of a bucket, by default that of these arguments; or for a file.
 fn named(of: &Json, bucket: Option<&str>, key: &str) -> Json {
     if of.get("Path").is_some() {
         return json!({"Path": key});
@@ -284,7 +284,7 @@ fn not_inventory(why: impl std::fmt::Display) -> Fault {
     failed(format!("The data is no manifest of S3 Inventory: {why}"))
 }
 
-/// The files that a manifest of S3 Inventory names, and how rows lie in them (S3 user guide, "Inventory manifest").
+/// The files in a manifest of S3 Inventory, and the format of rows in them (S3 user guide, "Inventory manifest").
 fn inventory(members: &[Json], of: &Json) -> Result<(VecDeque<Json>, Format), Fault> {
     let member =
         |name: &str| members.iter().find(|member| member["Key"] == name).map(|member| &member["Value"]);

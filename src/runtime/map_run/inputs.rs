@@ -1,4 +1,4 @@
-//! The inputs of a Map Run's children: from the state's own items, or from what its `ItemReader` reads.
+//! The inputs of a Map Run's children: from the state's own items, or from its `ItemReader`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,27 +24,27 @@ pub(super) struct Input {
     pub(super) share: Share,
 }
 
-/// Which items a child has.
+/// The items of a child.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Share {
-    /// Which of the children it is.
+    /// The index of the child.
     pub(super) index: u64,
     /// How many there are.
     pub(super) items: u32,
-    /// The checksum of those that were read, by which it is known whether they are the same after a restart.
+    /// The checksum of those that were read, by which they are recognized after a restart.
     pub(super) mark: u32,
 }
 
-/// What an earlier process knew of a child.
+/// What an earlier process recorded of a child.
 #[derive(Clone, Copy, Default)]
 struct Known {
     /// How many items it has; 0, when nothing is known.
     items: u32,
-    /// When it is over.
+    /// Set when it is over.
     mark: Option<u32>,
 }
 
-/// What comes next.
+/// The next input.
 pub(super) enum Next {
     Input(Input),
     /// The task is woken when there may be one.
@@ -52,23 +52,23 @@ pub(super) enum Next {
     Over,
 }
 
-/// Items of children that are over which are passed by before others have their turn.
+/// Items of ended children that are skipped before it yields.
 const SKIPS_MAX: u32 = 1_024;
 
 /// Makes inputs, one after the other.
 pub(super) struct Inputs {
     version: Arc<Version>,
-    /// What inputs are made of.
+    /// The execution's copy from which inputs are made.
     execution: Execution,
     scratch: TurnScratch,
     token: Token,
-    /// How many of the state's items there are, and how many were made into inputs.
+    /// The number of the state's items, and how many were made into inputs.
     count: u32,
     next: u32,
     reader: Option<Reader>,
-    /// Where items are looked through that become inputs as they are.
+    /// Where items that become inputs unchanged are checked.
     check: Arena,
-    /// Whether inputs are other than items that are read.
+    /// Whether inputs differ from the items.
     selects: bool,
     batcher: Option<Batcher>,
     /// Of the child whose input is being made.
@@ -77,9 +77,9 @@ pub(super) struct Inputs {
     known: Vec<Known>,
     source: Option<String>,
     new_version: Option<String>,
-    /// Whether the version of the data was looked at.
+    /// Whether the version of the data was checked.
     is_checked: bool,
-    /// Whether marks of items are wanted.
+    /// Whether checksums of items are needed.
     is_durable: bool,
     mark: u32,
     /// Those that could not be started yet.
@@ -148,7 +148,7 @@ impl Inputs {
         self.batcher.is_some()
     }
 
-    /// They are to come once more, before all others.
+    /// They are returned to be started before all others.
     pub(super) fn give_back(&mut self, inputs: Vec<Input>) {
         inputs.into_iter().rev().for_each(|input| self.back.push_front(input));
     }
@@ -158,13 +158,13 @@ impl Inputs {
         self.known(share).items = share.items;
     }
 
-    /// A child was over in an earlier process: it is not started once more.
+    /// A child ended in an earlier process: it is not started again.
     pub(super) fn was_over(&mut self, share: Share) {
         *self.known(share) = Known { items: share.items, mark: Some(share.mark) };
     }
 
     fn known(&mut self, share: Share) -> &mut Known {
-        // As many as the file of the Map Run has entries, or fewer.
+        // At most as many as the file of the Map Run has entries.
         let index = share.index as usize;
         if self.known.len() <= index {
             self.known.resize(index + 1, Known::default());
@@ -207,12 +207,12 @@ impl Inputs {
                 }
             }
         }
-        // Others have their turn.
+        // Yields.
         context.waker().wake_by_ref();
         Ok(Next::Later)
     }
 
-    /// One more item of a child that is over.
+    /// One more item of an ended child.
     fn skipped(&mut self, known: Known) -> Result<(), Fault> {
         self.share.add(self.mark);
         if self.share.items < known.items {
@@ -223,8 +223,7 @@ impl Inputs {
         if known.mark == Some(share.mark) { Ok(()) } else { Err(changed("its items are others")) }
     }
 
-    /// Makes an item into the text of an input, unless it is one of a child that is over; false when there is none any
-    /// more.
+    /// Makes an item into the text of an input, unless it belongs to an ended child; false at the end.
     fn poll_item(
         &mut self,
         context: &mut Context<'_>,
@@ -241,7 +240,7 @@ impl Inputs {
         }
         let Some(mut reader) = self.reader.take() else { return Poll::Ready(Ok(false)) };
         let read = self.read_with(context, &mut reader, now_ms, is_skipped);
-        // When it is at its end it is not asked again.
+        // It is not polled again after its end.
         self.reader = matches!(read, Poll::Pending | Poll::Ready(Ok(true))).then_some(reader);
         read
     }
@@ -298,7 +297,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// What an earlier process has begun to read has to be what is read now.
+    /// The data that an earlier process began to read must be the same now.
     fn check_version(&mut self, reader: &Reader) -> Result<(), Fault> {
         if self.is_checked {
             return Ok(());
@@ -316,7 +315,7 @@ impl Inputs {
         Ok(())
     }
 
-    /// The item alone, or the batch that is full with it: in an earlier process that had so many items, if not 0.
+    /// A single item, or the batch that it completes: of `known_items`, if that is not 0.
     fn batched(&mut self, known_items: u32) -> Result<Option<Input>, Fault> {
         if self.text.len() > limits::PAYLOAD_BYTES_MAX as usize {
             let cause = "An item is larger than the maximum number of bytes of an execution's input.";
@@ -339,7 +338,7 @@ impl Inputs {
         Ok(before)
     }
 
-    /// All items of a child are in this text; that of the next one begins.
+    /// This text has all items of a child; the next child's begin.
     fn end_share(&mut self, text: Vec<u8>) -> Input {
         let share = self.share;
         self.share = Share::at(share.index + 1);
@@ -347,7 +346,7 @@ impl Inputs {
     }
 }
 
-/// Bytes of an item come to this. It is not looked for who makes another with the same.
+/// The checksum of an item's bytes. Not cryptographic: it need not resist collisions on purpose.
 fn checksum(item: &[u8]) -> u32 {
     crc32c::crc32c(item)
 }
@@ -362,7 +361,7 @@ impl Share {
         Share { index, ..Share::default() }
     }
 
-    /// One more item, of this mark.
+    /// One more item, with this checksum.
     fn add(&mut self, mark: u32) {
         self.items += 1;
         self.mark = self.mark.rotate_left(1) ^ mark;

@@ -1,8 +1,8 @@
-//! What the children of a durable Map Run came to so far, in a file of its own, from which it goes on after a restart.
+//! The results of a durable Map Run's children so far, in a separate file, from which it continues after a restart.
 //!
 //! Entries are written as things happen, each with a checksum, and are not synced: they outlive the process, and what
-//! the machine loses with its power is done again. An entry that was torn ends the file. When the Map Run is over, its
-//! file has only what is said of it, and what the state gets of it: the turn that takes that may not be recorded yet.
+//! is lost in a power failure is done again. A torn entry ends the file. When the Map Run is over, its file only has
+//! its description, and its result for the state: the turn that takes it may not be recorded yet.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -15,7 +15,7 @@ use crate::fault::{self, Fault};
 use crate::runtime::Status;
 use crate::runtime::durable::{Reader, Writer};
 
-/// What an entry is; the numbers are in files.
+/// Kinds of entries; the numbers are in files.
 const HEAD: u64 = 1;
 const SOURCE: u64 = 2;
 const BEGUN: u64 = 3;
@@ -23,23 +23,23 @@ const ENDED: u64 = 4;
 const SETTINGS: u64 = 5;
 const OVER: u64 = 6;
 
-/// Bytes before an entry: how many it has, and their checksum.
+/// Bytes before an entry: its length, and its checksum.
 const PREFIX_BYTES: usize = 8;
-/// Bytes of an entry: input, output and cause of a child may be in it.
+/// Bytes of an entry: it may have input, output and cause of a child.
 const ENTRY_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 
-/// What a Map Run came to.
+/// The result of a Map Run.
 pub(super) type MapRunResult = Result<Vec<u8>, Fault>;
 
-/// The file of a Map Run that is under way.
+/// The file of a running Map Run.
 #[derive(Debug)]
 pub(super) struct Log {
     file: File,
     entries: Vec<u8>,
 }
 
-/// What an entry says.
+/// The content of an entry.
 pub(super) enum Entry {
     Source(String),
     Begun(Share),
@@ -50,16 +50,16 @@ pub(super) enum Entry {
 /// The entries of an earlier process.
 pub(super) struct Past {
     bytes: BufReader<File>,
-    /// Where the entries end that were read.
+    /// The end of the entries that were read.
     end: u64,
     entry: Vec<u8>,
 }
 
-/// What the file of a Map Run has whose state is visited.
+/// The content of a Map Run's file when its state is entered.
 pub(super) enum Opened {
     /// Nothing yet.
     New(Log),
-    /// What came before, and when it began: it goes on.
+    /// Earlier entries, and when it began: it continues.
     Again(Log, Past, u64),
     Over(Box<MapRun>, MapRunResult),
 }
@@ -89,7 +89,7 @@ impl Log {
                 let log = Log::of(&path, run)?;
                 return Ok(Opened::Again(log, past, found.run.started_ms));
             }
-            // It was stopped, which was not recorded of its state: that is visited once more.
+            // It was stopped, which was not recorded for its state: that is entered once more.
         }
         drop(File::create(&path)?);
         let mut log = Log::of(&path, run)?;
@@ -106,12 +106,12 @@ impl Log {
         Ok(Log { file, entries: Vec::new() })
     }
 
-    /// What the items are read from.
+    /// Records the source of the items.
     pub(super) fn source(&mut self, version: &str) {
         entry(&mut self.entries, |writer| _ = writer.number(SOURCE).bytes(version.as_bytes()));
     }
 
-    /// Which items a child has that is to begin.
+    /// Records the items of a child that is to begin.
     pub(super) fn begun(&mut self, share: Share) {
         entry(&mut self.entries, |writer| shared(writer.number(BEGUN), share));
     }
@@ -120,7 +120,7 @@ impl Log {
         entry(&mut self.entries, |writer| ended(writer, end));
     }
 
-    /// Hands the entries to the system.
+    /// Writes the entries to the file.
     pub(super) fn flush(&mut self) -> Result<(), Fault> {
         self.write().map_err(|error| failed(&error))
     }
@@ -133,14 +133,14 @@ impl Log {
         Ok(())
     }
 
-    /// Nothing is known behind what was read: what comes is written there.
+    /// Continues behind the entries that were read, and drops the rest of the file.
     pub(super) fn goes_on_behind(&mut self, past: &Past) -> Result<(), Fault> {
         self.file.set_len(past.end).map_err(|error| failed(&error))
     }
 }
 
 impl Past {
-    /// The next entry; none behind the last one that is whole.
+    /// The next entry; `None` behind the last complete one.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let unreadable = |error: io::Error| {
             Fault::new(fault::RUNTIME, format!("What the Map Run came to before cannot be read: {error}"))
@@ -161,15 +161,15 @@ impl Past {
     }
 }
 
-/// Writes down what a Map Run goes by from now on.
+/// Records changed settings of a Map Run.
 pub(super) fn write_change(mut file: &File, settings: MapRunSettings) -> io::Result<()> {
     let mut entries = Vec::new();
     entry(&mut entries, |writer| write_settings(writer.number(SETTINGS), settings));
-    // At once, behind what the Map Run itself writes.
+    // In one write, because the Map Run itself writes, too.
     file.write_all(&entries)
 }
 
-/// Puts the file of a Map Run that is over in place of that in which it was under way.
+/// Replaces the file of a running Map Run by that of an ended one.
 pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
     let (mut entries, path) = (Vec::new(), path(folder, &run.arn));
     entry(&mut entries, |writer| head(writer, run));
@@ -179,14 +179,14 @@ pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) 
     fs::rename(new, path)
 }
 
-/// Nobody asks for this Map Run any more.
+/// This Map Run is no longer asked for.
 #[cfg(feature = "service")]
 pub(super) fn remove(folder: &Path, arn: &str) {
-    // One that stays is removed when it is found by the next process.
+    // If it stays, it is removed when the next process finds it.
     let _ = fs::remove_file(path(folder, arn));
 }
 
-/// The Map Runs of executions that are known, as far as their files say how they stand; files of others are removed.
+/// The Map Runs of known executions, as in their files; files of others are removed.
 pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRun> {
     let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
     let mut runs = Vec::new();
@@ -201,7 +201,7 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRu
     runs
 }
 
-/// What stands at the beginning of a file.
+/// The beginning of a file.
 struct Found {
     run: MapRun,
     head_bytes: u64,
@@ -209,7 +209,7 @@ struct Found {
 }
 
 impl Found {
-    /// `None`, when there is no file, or none of a Map Run.
+    /// `None` when there is no file, or it is not a Map Run's.
     fn read(path: &Path) -> io::Result<Option<Found>> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -247,7 +247,7 @@ fn entry(entries: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
     entries[begin + 4..begin + PREFIX_BYTES].copy_from_slice(&crc.to_le_bytes());
 }
 
-/// Reads an entry; false at the end, and where it is not as it was written.
+/// Reads an entry; false at the end, and if it is damaged.
 fn read_entry(bytes: &mut impl Read, entry: &mut Vec<u8>) -> io::Result<bool> {
     let mut prefix = [0; PREFIX_BYTES];
     let is_end = |error: &io::Error| error.kind() == io::ErrorKind::UnexpectedEof;

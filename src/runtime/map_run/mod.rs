@@ -1,9 +1,9 @@
 //! Map Runs: the child executions of a distributed Map's visit.
 //!
-//! A Map Run is the task of its state, and so a future on the shard of the execution it belongs to. It makes the inputs of
-//! children as long as there is room for more, starts them like any execution, and takes what they came to. Children that
-//! neither wait nor call are started in batches and cannot be stopped, for they are over at once; all others stop when the
-//! Map Run is dropped.
+//! A Map Run is the task of its state, and so a future on the shard of the execution it belongs to. It makes the inputs
+//! of children as long as there is room for more, starts them like any execution, and collects their outcomes. Children
+//! that neither wait nor call are started in batches and cannot be stopped, because they end at once; all others stop
+//! when the Map Run is dropped.
 
 mod batch;
 mod children;
@@ -49,14 +49,15 @@ use crate::task::{Handlers, TaskError, Tasks};
 
 /// Keeps Map Runs and their child executions.
 pub trait MapRuns: Send + Sync {
-    /// One begins.
+    /// A Map Run begins.
     fn begun(&self, run: &Arc<MapRun>);
 
     /// Whether the children are to be started by [`start`](MapRuns::start).
     fn keeps(&self, child: &Published) -> bool;
 
-    /// Starts a child execution with this input, and these tasks where they are not the engine's: its ARN, and its end. None,
-    /// when there is no room for it at present. The child of this number that an earlier process started is taken for it.
+    /// Starts a child execution with this input, and these tasks instead of the engine's: returns its ARN, and a future
+    /// of its end. `None` when there is no room for it at present. If an earlier process started the child of this
+    /// number, that one is used.
     ///
     /// # Errors
     /// Why it can never be started.
@@ -68,11 +69,11 @@ pub trait MapRuns: Send + Sync {
         tasks: Option<Box<dyn Tasks + Send>>,
     ) -> Result<Option<(String, ChildFuture)>, Fault>;
 
-    /// A Map Run is over that went on after a restart: children that still run are stopped.
+    /// A Map Run that continued after a restart is over: children that still run are stopped.
     fn over(&self, run: &MapRun);
 }
 
-/// Comes to what a child came to; dropping it stops the child.
+/// Resolves to a child's outcome; dropping it stops the child.
 pub type ChildFuture = Pin<Box<dyn Future<Output = Arc<Outcome>> + Send>>;
 
 /// A Map Run.
@@ -82,22 +83,22 @@ pub struct MapRun {
     execution_arn: Box<str>,
     machine_arn: Box<str>,
     started_ms: u64,
-    /// Of a durable one: what follows from what it is to do.
+    /// Of a durable one: a checksum of its request.
     mark: u32,
     state: Mutex<MapRunState>,
     ends: Arc<Ends>,
-    /// Of a durable one: what is changed about it is written there.
+    /// Of a durable one: the file in which changes of it are recorded.
     file: OnceLock<File>,
 }
 
-/// How a Map Run stands.
+/// The state of a Map Run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MapRunState {
     /// `status`
     pub status: Status,
     /// `stopDate`, in milliseconds since 1970.
     pub stopped_ms: Option<u64>,
-    /// What it goes by.
+    /// Its settings.
     pub settings: MapRunSettings,
     /// `itemCounts`
     pub items: MapRunCounts,
@@ -105,18 +106,18 @@ pub struct MapRunState {
     pub executions: MapRunCounts,
 }
 
-/// What `UpdateMapRun` may change.
+/// The settings that `UpdateMapRun` may change.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct MapRunSettings {
     /// `maxConcurrency`; 0 is no limit.
     pub concurrency_max: u64,
-    /// `toleratedFailureCount`; 0 is the same as none.
+    /// `toleratedFailureCount`; 0 means none.
     pub tolerated_count: u64,
-    /// `toleratedFailurePercentage`; 0 is the same as none.
+    /// `toleratedFailurePercentage`; 0 means none.
     pub tolerated_percentage: f64,
 }
 
-/// How many there are, by where they stand.
+/// Counts by status.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)] // Names are those of AWS.
 pub struct MapRunCounts {
@@ -135,7 +136,7 @@ impl MapRunCounts {
         self.pending + self.running + self.not_succeeded() + self.succeeded
     }
 
-    /// Those that ended otherwise.
+    /// Those that ended without success.
     fn not_succeeded(&self) -> u64 {
         self.failed + self.timed_out + self.aborted
     }
@@ -182,7 +183,7 @@ impl MapRun {
         MapRun { arn, execution_arn, machine_arn, started_ms, mark: 0, state, ends, file }
     }
 
-    /// Whether it is the same one, with the same to do.
+    /// Whether it is the same one, with the same request.
     fn is_same(&self, other: &MapRun) -> bool {
         (&self.arn, self.mark) == (&other.arn, other.mark)
     }
@@ -207,18 +208,18 @@ impl MapRun {
         self.started_ms
     }
 
-    /// What follows from what it is to do, if it is durable.
+    /// The checksum of its request, if it is durable.
     #[cfg(feature = "service")]
     pub(crate) fn mark(&self) -> u32 {
         self.mark
     }
 
-    /// How it stands.
+    /// Its state.
     pub fn state(&self) -> MapRunState {
         self.lock().clone()
     }
 
-    /// Changes what it goes by from now on. Whether it still runs.
+    /// Changes its settings. Whether it still runs.
     pub fn update(&self, change: impl FnOnce(&mut MapRunSettings)) -> bool {
         let mut state = self.lock();
         if state.status != Status::Running {
@@ -234,7 +235,7 @@ impl MapRun {
     }
 
     fn lock(&self) -> MutexGuard<'_, MapRunState> {
-        // It is whole between any two statements.
+        // It is consistent between any two statements.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -247,7 +248,7 @@ impl MapRun {
     }
 }
 
-/// What a Map Run is made of.
+/// The parts of a Map Run.
 pub(super) struct Setup {
     pub(super) engine: Weak<Inner>,
     pub(super) keeper: Option<Arc<dyn MapRuns>>,
@@ -264,7 +265,7 @@ pub(super) struct Setup {
 }
 
 impl Setup {
-    /// Whether the process is about to end: what happens to children then is not what they came to.
+    /// Whether the process is about to end: what then happens to children is not their outcome.
     fn is_leaving(&self) -> bool {
         self.durability.as_ref().is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
     }
@@ -275,7 +276,7 @@ impl Setup {
     }
 }
 
-/// Begins the Map Run that `call` asks for, or lets it go on that began in an earlier process.
+/// Begins the Map Run of `call`, or continues the one that began in an earlier process.
 pub(super) fn begin(
     setup: Setup,
     execution: &Execution,
@@ -324,7 +325,7 @@ pub(super) fn begin(
     }
 }
 
-/// A checksum of what the Map Run is to do, for its state may be visited with other items after a restart.
+/// A checksum of the Map Run's request, because its state may be entered with other items after a restart.
 fn mark(execution: &Execution, request: &MapRunRequest) -> u32 {
     let values = [request.items, request.reader, request.batch_input];
     let mut text = Vec::new();
@@ -335,7 +336,7 @@ fn mark(execution: &Execution, request: &MapRunRequest) -> u32 {
     crc32c::crc32c(&text)
 }
 
-/// What a reader or writer is told.
+/// The arguments of a reader or writer.
 fn arguments(execution: &Execution, value: Value) -> Json {
     if value.is_undefined() {
         return Json::Null;
@@ -346,7 +347,7 @@ fn arguments(execution: &Execution, value: Value) -> Json {
     }
 }
 
-/// Says that a Map Run was aborted, if it is dropped before its end.
+/// Marks a Map Run as aborted, if it is dropped before its end.
 struct Guard {
     run: Arc<MapRun>,
     setup: Rc<Setup>,
@@ -371,7 +372,7 @@ impl Guard {
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        // When the process is about to end, it goes on in the next one.
+        // When the process is about to end, it continues in the next one.
         if !self.is_over && !self.setup.is_leaving() {
             self.stop(Status::Aborted, None);
         }
@@ -389,7 +390,7 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Map
         tolerated_count: request.tolerated_count,
         tolerated_percentage: request.tolerated_percentage,
     };
-    // How many items are read, and how many batches they make, is not known beforehand.
+    // The number of items that are read, and of their batches, is unknown in advance.
     let pending = if request.items.is_undefined() { 0 } else { request.items.len() as u64 };
     let items = MapRunCounts { pending, ..MapRunCounts::default() };
     let is_batched = request.batch_items_max > 0 || request.batch_bytes_max > 0;
@@ -403,12 +404,12 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Map
     )
 }
 
-/// The Map Runs of executions that are known, as their files say that they stand.
+/// The Map Runs of known executions, as in their files.
 pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<Arc<MapRun>> {
     log::found(folder, is_known).into_iter().map(Arc::new).collect()
 }
 
-/// Nobody asks for the Map Run of this ARN any more.
+/// The Map Run of this ARN is no longer asked for.
 #[cfg(feature = "service")]
 pub(super) fn forget(folder: &Path, arn: &str) {
     log::remove(folder, arn);

@@ -1,4 +1,4 @@
-//! Without the feature `map-data` no data is read.
+//! The replacement without the feature `map-data`: no data is read.
 
 use std::task::{Context, Poll};
 

@@ -1,6 +1,6 @@
-//! `ItemReader`: items out of a stream of bytes, one after the other (developer guide, "ItemReader").
+//! `ItemReader`: items from a stream of bytes, one after the other (developer guide, "ItemReader").
 //!
-//! A stream is never in memory as a whole, but for a JSON object, or an array inside of one.
+//! A stream is never completely in memory, except for a JSON object, or an array nested in one.
 
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -18,15 +18,15 @@ use crate::task::data::{self, Source};
 
 /// Bytes of an item that is read, before `ItemSelector` (AWS: 8 MB).
 const ITEM_BYTES_MAX: usize = 8 << 20;
-/// Bytes of a JSON object whose members are the items, or in which `ItemsPointer` points to them.
+/// Bytes of a JSON object whose members are the items, or into which `ItemsPointer` points.
 const WHOLE_BYTES_MAX: usize = 64 << 20;
 /// Fields of a row of CSV.
 const FIELDS_MAX: usize = 1 << 20;
-/// Bytes that are read at once.
+/// Bytes of one read.
 const BUFFER_BYTES: usize = 256 << 10;
-/// The window of what zstd packed: 32 MiB, four times what it takes for itself at its usual levels.
+/// The window of zstd: 32 MiB, four times that of its usual levels.
 const WINDOW_LOG_MAX: u32 = 25;
-/// Bytes by which a packed stream is known.
+/// Bytes that identify a compressed stream.
 const MAGIC_BYTES: usize = 4;
 
 /// Reads items.
@@ -40,24 +40,24 @@ pub(super) struct Items {
     version: Rc<RefCell<Option<String>>>,
 }
 
-/// Where nothing can be read yet, its error is `WouldBlock`, and the task is woken: what reads it goes on where it was.
+/// If nothing can be read yet, its error is `WouldBlock`, and the task is woken: the reader continues where it was.
 type Bytes = Box<dyn BufRead>;
 
 enum Form {
-    /// How the stream begins is not known yet.
+    /// The beginning of the stream is not known yet.
     Packed(Packed),
     Bytes(Bytes),
     Lines(Bytes, Vec<u8>),
     Rows(Box<Rows>),
     Elements(Elements),
-    /// An object, or something inside of one, as far as it is read.
+    /// An object, or a nested value, as far as it is read.
     Part(Bytes, Vec<u8>),
     Whole(std::vec::IntoIter<Json>),
     /// The data cannot be read.
     Broken,
 }
 
-/// Something that is polled, as something that is read.
+/// A polled source as a reader.
 struct Stream {
     source: Box<dyn Source>,
     waker: Rc<RefCell<Waker>>,
@@ -92,7 +92,7 @@ fn unreadable(error: &io::Error) -> Fault {
     failed(data::cause("The data cannot be read", error))
 }
 
-/// Whether it was read, or is to be read again when the task was woken.
+/// Ready when it was read; pending when the task will be woken to read again.
 fn polled<T>(read: io::Result<T>) -> Poll<Result<T, Fault>> {
     match read {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
@@ -124,17 +124,17 @@ impl Items {
         })
     }
 
-    /// At most so many, where that is not 0.
+    /// Limits the number of items, unless it is 0.
     pub(super) fn at_most(self, items: u64) -> Items {
         Items { left: if items == 0 { u64::MAX } else { items }, ..self }
     }
 
-    /// What the data is known by, when some of it was read.
+    /// The version of the data, when some of it was read.
     pub(super) fn version(&self) -> Option<String> {
         self.version.borrow().clone()
     }
 
-    /// Puts the next item, JSON text that may not be valid, in place of what `item` holds. False when there is none.
+    /// Replaces `item` by the next item, JSON text that may be invalid. False when there is none.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -164,7 +164,7 @@ impl Items {
         Poll::Ready(Ok(has_item))
     }
 
-    /// Comes a step nearer to knowing how items lie in the stream.
+    /// Takes a step towards finding the form of the items in the stream.
     fn poll_form(&mut self) -> Poll<Result<(), Fault>> {
         let json = match &mut self.form {
             Form::Packed(packed) => {
@@ -198,9 +198,9 @@ impl Items {
     }
 }
 
-/// A stream of which it is not known whether it is packed.
+/// A stream that may be compressed.
 struct Packed {
-    /// As many bytes as it takes to know.
+    /// As many bytes as are needed to decide.
     head: Vec<u8>,
     stream: Stream,
 }
@@ -223,7 +223,7 @@ impl Packed {
         Poll::Ready(Ok(()))
     }
 
-    /// What is packed by gzip or zstd is unpacked.
+    /// Decompresses gzip or zstd.
     fn unpacked(self) -> Result<Bytes, Fault> {
         let is_zstd = self.head.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]);
         let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
@@ -242,7 +242,7 @@ impl Packed {
 }
 
 /// Reads the next line that is not empty into `item`; false at the end. `line` keeps the part of a line that was read
-/// before the stream had no more for now.
+/// before the stream had no more data.
 fn next_line(bytes: &mut Bytes, line: &mut Vec<u8>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
     loop {
         let room = (ITEM_BYTES_MAX + 1).saturating_sub(line.len());
@@ -268,9 +268,9 @@ fn next_line(bytes: &mut Bytes, line: &mut Vec<u8>, item: &mut Vec<u8>) -> Poll<
 struct Rows {
     bytes: Bytes,
     parser: csv_core::Reader,
-    /// Names as members are written; none before the first row was read.
+    /// Names as members are written; `None` before the first row was read.
     headers: Option<Vec<Box<[u8]>>>,
-    /// The fields of the row that is being read, one behind the other, and where each ends.
+    /// The fields of the row that is being read, concatenated, and the end of each.
     fields: Vec<u8>,
     ends: Vec<usize>,
     /// How much of both is used.
@@ -320,7 +320,7 @@ impl Rows {
         &self.fields[begin..self.ends[n]]
     }
 
-    /// A row as an object by header: what a short row lacks is empty, and what a long one has more is dropped.
+    /// A row as an object by header: missing fields of a short row are empty, extra fields of a long one are dropped.
     fn poll_next(&mut self, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
         if self.headers.is_none() {
             ready!(self.poll_row())?;
@@ -367,7 +367,7 @@ fn headers(names: Vec<Vec<u8>>) -> Result<Vec<Box<[u8]>>, Fault> {
     Ok(names.iter().map(quoted).collect())
 }
 
-/// Reads all of it behind what was read already.
+/// Reads the rest.
 fn read_whole(bytes: &mut Bytes, text: &mut Vec<u8>) -> Poll<Result<(), Fault>> {
     let room = (WHOLE_BYTES_MAX + 1).saturating_sub(text.len());
     ready!(polled(bytes.take(room as u64).read_to_end(text)))?;
@@ -379,7 +379,7 @@ fn read_whole(bytes: &mut Bytes, text: &mut Vec<u8>) -> Poll<Result<(), Fault>> 
     Poll::Ready(Ok(()))
 }
 
-/// The items of an object, or inside of one.
+/// The items of an object, or of a nested value.
 fn members(text: &[u8], pointer: Option<&str>) -> Result<Vec<Json>, Fault> {
     let whole: Json =
         serde_json::from_slice(text).map_err(|error| failed(format!("The data is not JSON: {error}")))?;
@@ -402,7 +402,7 @@ fn members(text: &[u8], pointer: Option<&str>) -> Result<Vec<Json>, Fault> {
     }
 }
 
-/// The first byte that is no white space.
+/// The first byte that is not white space.
 fn first(bytes: &mut Bytes) -> Poll<Result<Option<u8>, Fault>> {
     loop {
         let buffer = ready!(polled(bytes.fill_buf()))?;
@@ -423,19 +423,19 @@ fn first(bytes: &mut Bytes) -> Poll<Result<Option<u8>, Fault>> {
     }
 }
 
-/// The elements of a JSON array. Only where each ends is looked for: whoever reads an element sees whether it is JSON.
+/// The elements of a JSON array. Only the end of each is found: whether it is JSON is checked when it is used.
 struct Elements {
     bytes: Bytes,
     is_first: bool,
     next: Expected,
-    /// What of an element was read.
+    /// The part of an element that was read.
     element: Vec<u8>,
     depth: u32,
     in_string: bool,
     is_escaped: bool,
 }
 
-/// What comes next in an array.
+/// The next token in an array.
 enum Expected {
     /// A comma, or the end.
     Comma,
@@ -532,7 +532,7 @@ impl Elements {
 mod tests {
     use super::*;
 
-    /// Gives a byte at a time, and none before it was asked twice.
+    /// Returns a byte at a time, only at every second call.
     struct Slow(Cursor<Vec<u8>>, bool);
 
     impl Source for Slow {
@@ -545,7 +545,7 @@ mod tests {
         }
     }
 
-    /// They do not depend on how the data comes.
+    /// They do not depend on how the data is split.
     fn items(data: &[u8], format: &Format, pointer: Option<&str>, most: u64) -> Result<Vec<String>, String> {
         let at_once = read(Box::new(Cursor::new(data.to_vec())), format, pointer, most);
         let slowly = read(Box::new(Slow(Cursor::new(data.to_vec()), false)), format, pointer, most);
@@ -619,7 +619,7 @@ mod tests {
         ] {
             match items(data.as_bytes(), &format, pointer, 0) {
                 Err(why) => assert!(why.contains(cause), "{data:?}: {why}"),
-                // Where an element ends is seen; that it is no JSON, by who reads it.
+                // The end of an element is found here; that it is not JSON, by its user.
                 Ok(found) => assert_eq!((cause, found), ("valid", vec!["1 2".to_owned()]), "{data:?}"),
             }
         }
@@ -640,7 +640,7 @@ mod tests {
     fn zstd_is_unpacked_and_a_cut_is_seen() {
         use std::io::Write as _;
         let pack = |text: &str| zstd::encode_all(text.as_bytes(), 3).expect("memory");
-        // Frames stand behind each other.
+        // Frames are concatenated.
         let packed = [pack("1\n2"), pack("\n3\n")].concat();
         let all = ["1", "2", "3"].map(str::to_owned).to_vec();
         assert_eq!(items(&packed, &Format::JsonLines, None, 0), Ok(all));
@@ -650,7 +650,7 @@ mod tests {
         }
         let mut wide = zstd::Encoder::new(Vec::new(), 3).expect("memory");
         wide.window_log(27).expect("a window");
-        // What was flushed has a header that does not know how much comes.
+        // Flushed data has a header without the content's size.
         wide.write_all(b"1\n").and_then(|()| wide.flush()).expect("memory");
         let wide = wide.finish().expect("memory");
         let wide = items(&wide, &Format::JsonLines, None, 0);

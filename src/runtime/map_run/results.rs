@@ -1,4 +1,4 @@
-//! What the children of a Map Run came to: as the Map's result, or as files of a `ResultWriter` (developer guide,
+//! The results of a Map Run's children: as the Map's result, or as files of a `ResultWriter` (developer guide,
 //! "ResultWriter").
 
 use std::sync::Arc;
@@ -27,15 +27,15 @@ pub(super) struct Results {
     files: Option<Files>,
 }
 
-/// Where results are written.
+/// The destination of results.
 struct Files {
     store: Arc<dyn DataStore>,
     arguments: Json,
-    /// Of the Map Run: the folder of its files.
+    /// The folder of the Map Run's files.
     folder: String,
     succeeded: ResultFile,
     failed: ResultFile,
-    /// When all other files are written.
+    /// Written after all other files.
     manifest: Option<ResultFile>,
 }
 
@@ -43,17 +43,17 @@ struct ResultFile {
     /// Of the file, without the folder.
     name: String,
     out: Option<Box<dyn Sink>>,
-    /// What is to be written soon.
+    /// Data that is not written yet.
     buffer: Vec<u8>,
     bytes: u64,
     /// Whether anything was added.
     is_used: bool,
-    /// Whether all is in the buffer, or written.
+    /// Whether everything is in the buffer, or written.
     is_whole: bool,
     is_finished: bool,
 }
 
-/// Bytes that are written at once.
+/// Bytes of one write.
 const BUFFER_BYTES: usize = 256 << 10;
 
 fn failed(cause: impl Into<String>) -> Fault {
@@ -80,7 +80,7 @@ impl Results {
         })
     }
 
-    /// Whether more is wanted of children than their outputs.
+    /// Whether more than outputs is needed of children.
     pub(super) fn wants_all(&self) -> bool {
         self.transformation == Transformation::None
     }
@@ -104,7 +104,7 @@ impl Results {
         }
         self.bytes += text.len() + 1;
         if self.is_too_large() {
-            // It fails in the end, whatever else comes.
+            // It fails at the end in any case.
             self.parts = Vec::new();
             return Ok(());
         }
@@ -121,7 +121,7 @@ impl Results {
         self.bytes > limits::PAYLOAD_BYTES_MAX as usize + 1
     }
 
-    /// Writes what has come together. Ready when there is room for more.
+    /// Writes collected results. Ready when there is room for more.
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Fault> {
         let Some(files) = &mut self.files else { return Ok(Poll::Ready(())) };
         let mut has_room = Poll::Ready(());
@@ -163,7 +163,7 @@ impl Results {
 }
 
 impl Files {
-    /// None where the writer only says how results look.
+    /// `None` if the writer only transforms results.
     fn new(
         setup: &Setup,
         writer: &ResultWriter,
@@ -197,7 +197,7 @@ impl Files {
         file.poll_write(context, &*self.store, &self.arguments, bytes_min)
     }
 
-    /// Ends the files, and writes the manifest behind them.
+    /// Ends the files, and writes the manifest after them.
     fn poll_finish(
         &mut self,
         context: &mut Context<'_>,
@@ -241,7 +241,7 @@ impl ResultFile {
         ResultFile { name, out, buffer, bytes, is_used: false, is_whole: false, is_finished: false }
     }
 
-    /// Ready when less than so many bytes are to be written yet.
+    /// Ready when fewer than so many bytes are still to be written.
     fn poll_write(
         &mut self,
         context: &mut Context<'_>,
@@ -270,7 +270,7 @@ impl ResultFile {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes the rest. No file is made where nothing was added.
+    /// Writes the rest. A file without content is not created.
     fn poll_finish(
         &mut self,
         context: &mut Context<'_>,
@@ -309,7 +309,7 @@ fn unwritable(name: &str, error: &std::io::Error) -> Fault {
     failed(data::cause(&format!("The file '{name}' cannot be written"), error))
 }
 
-/// What stands between the brackets of an array, JSON text as it is written here: without white space.
+/// The content between the brackets of an array, JSON text without white space.
 fn elements(text: &[u8]) -> Option<&[u8]> {
     text.strip_prefix(b"[")?.strip_suffix(b"]")
 }
@@ -323,7 +323,7 @@ fn name(status: Status) -> &'static str {
     }
 }
 
-/// What stands for a child that failed, where that is tolerated (measured).
+/// The entry of a failed child, if failures are tolerated (measured).
 fn failed_child(end: &End) -> Vec<u8> {
     let mut text = format!("{{\"Status\":\"{}\"", name(end.status)).into_bytes();
     let (error, cause) = why(end);
@@ -351,7 +351,7 @@ fn member(name: &str, value: Option<&str>, text: &mut Vec<u8>) {
     }
 }
 
-/// A child as `DescribeExecution` describes it, in the order of names.
+/// A child as in `DescribeExecution`, in the order of names.
 fn described(child: &Child, end: &End) -> Vec<u8> {
     let (error, cause) = why(end);
     let mut text = vec![b'{'];

@@ -1,4 +1,4 @@
-//! A Map Run at work: inputs become children, and what those come to is written down and collected.
+//! A Map Run at work: inputs become children, and their outcomes are recorded and collected.
 
 use std::future::poll_fn;
 use std::rc::Rc;
@@ -27,9 +27,9 @@ pub(super) struct Work {
     pub(super) log: Option<Log>,
 }
 
-/// Children that are started before others have their turn.
+/// Children that are started before it yields.
 const STARTS_MAX: usize = 256;
-/// Bytes of what an earlier process wrote down that are read before others have their turn.
+/// Bytes of an earlier process's entries that are read before it yields.
 const PAST_BYTES: usize = 1 << 20;
 
 impl Work {
@@ -44,7 +44,7 @@ impl Work {
         };
         if let Err(fault) = worked {
             let Work { run, mut results, children, .. } = self;
-            // Children that still run are stopped. What others came to is written before the Map Run has failed.
+            // Children that still run are stopped. The outcomes of others are written before the Map Run fails.
             drop(children);
             let _ = poll_fn(|context| results.poll_finish(context, &run)).await;
             return Err(fault);
@@ -53,7 +53,7 @@ impl Work {
         poll_fn(|context| results.poll_finish(context, run)).await
     }
 
-    /// Takes what children came to in an earlier process.
+    /// Takes outcomes of children in an earlier process.
     async fn read_past(&mut self, mut past: Past) -> Result<(), Fault> {
         let mut bytes = 0;
         while let Some(entry) = past.next()? {
@@ -84,7 +84,7 @@ impl Work {
         Ok(())
     }
 
-    /// Comes when others had their turn, and what was collected has room.
+    /// Yields, and waits until there is room for collected results.
     async fn others_turn(&mut self) -> Result<(), Fault> {
         let mut had_turn = false;
         poll_fn(|context| {
@@ -115,17 +115,17 @@ impl Work {
     /// Writes results and starts children. Whether more could be started at once.
     fn go_on(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
         match self.results.poll_write(context)? {
-            // No child begins whose result has no room.
+            // No child begins without room for its result.
             Poll::Pending => Ok(false),
             Poll::Ready(()) => self.begin_children(context),
         }
     }
 
-    /// Takes what children came to.
+    /// Takes outcomes of children.
     fn settle(&mut self) -> Result<(), Fault> {
         let mut ended = self.children.take_ended();
         if !ended.is_empty() && self.setup.is_leaving() {
-            // Nobody knows what they would have come to: the next process starts them once more.
+            // Their outcomes are unknown: the next process starts them once more.
             ended.retain(|end| !matches!(end.status, Status::Aborted | Status::TimedOut));
         }
         if let Some(log) = &mut self.log {
@@ -147,7 +147,7 @@ impl Work {
         self.verdict()
     }
 
-    /// Whether more failed than is tolerated.
+    /// Fails if more children failed than are tolerated.
     fn verdict(&self) -> Result<(), Fault> {
         let state = self.run.lock();
         let failed = state.items.not_succeeded();
@@ -155,7 +155,7 @@ impl Work {
         let counts = tolerated_count > 0;
         let has_share = tolerated_percentage > 0.0;
         let by_count = counts && failed > tolerated_count;
-        // How many a percentage is of is known when all items are.
+        // The total for a percentage is known when all items are.
         let by_share = has_share
             && self.inputs.is_over()
             && failed as f64 * 100.0 > tolerated_percentage * state.items.total() as f64;
@@ -172,7 +172,7 @@ impl Work {
         let at_once = if asked == 0 { limits::MAP_RUN_CONCURRENCY_MAX } else { asked };
         let at_once = at_once.min(limits::MAP_RUN_CONCURRENCY_MAX);
         let Some(inner) = self.setup.engine.upgrade() else {
-            // The engine is gone, and this execution is about to be stopped.
+            // The engine is dropped, and this execution is about to be stopped.
             return Ok(false);
         };
         let engine = Engine { inner };
@@ -215,29 +215,29 @@ impl Work {
         let is_refused = !rest.is_empty();
         self.inputs.give_back(rest);
         Ok(if is_refused {
-            // When one of ours ends there is room again. Without any, others' have to end, and what they take may be
-            // counted by who keeps children: that is looked at again and again.
+            // There is room again when one of ours ends. Without any, others have to end, and the keeper of children
+            // may count them: that is checked at intervals.
             self.children.running() == 0 && Children::are_kept(&engine, &self.setup)
         } else {
             goes_on
         })
     }
 
-    /// Writes down what is to begin, as far as it does not follow from the state.
+    /// Records what is to begin, as far as it does not follow from the state.
     fn write_begun(&mut self, inputs: &[Input]) -> Result<(), Fault> {
         let Some(log) = &mut self.log else { return Ok(()) };
         if let Some(version) = self.inputs.new_version() {
             log.source(&version);
         }
         if self.inputs.is_batched() {
-            // What a selector comes to may be longer the next time, and fewer items be in a batch.
+            // A selector's result may be longer the next time, and fewer items be in a batch.
             inputs.iter().for_each(|input| log.begun(input.share));
         }
         log.flush()
     }
 
-    /// Starts children. Where there is no room for any, and none runs that could make some, the task is woken when there
-    /// is.
+    /// Starts children. Without room for any, and without running ones that could free some, the task is woken when
+    /// there is room.
     fn start(
         &mut self,
         context: &mut Context<'_>,
@@ -250,7 +250,7 @@ impl Work {
             return Ok(started);
         }
         engine.shared().room.wait(context.waker());
-        // The start of the whole batch was refused; one child may still fit.
+        // The start of the whole batch was refused; a single child may still fit.
         let mut inputs = started.rest;
         let later = inputs.split_off(1);
         let mut started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
