@@ -1,12 +1,12 @@
-//! Standard executions that are parked and not in memory: what there is of each is a [row](rows), from which it comes back
-//! when something happens to it, and from which it is described and listed meanwhile.
+//! Standard executions that are parked and not in memory: each is a [row](rows), from which it comes back with the next
+//! event, and from which it is described and listed meanwhile.
 //!
-//! 1. A shard offers an execution that waits ([`ColdStore::take`]). It is taken if nobody holds on to it, while whoever
-//!    looks for its ARN waits; from then on it is found here.
-//! 2. A thread writes what was taken, in large transactions, each after the journal has made durable what is in it. Then
-//!    the journal needs it no more.
+//! 1. A shard offers an execution that waits ([`ColdStore::take`]). It is taken if it is not in use, while lookups of
+//!    its ARN are blocked; from then on it is found here.
+//! 2. A thread writes taken executions, in large transactions, each after the journal has made their records durable.
+//!    Then the journal no longer needs them.
 //! 3. The same thread brings back what is due soon.
-//! 4. One that is in memory again has a row still. It is never shown: what is in memory goes before.
+//! 4. An execution that is in memory again still has a row. It is never shown: memory takes precedence.
 
 pub(super) mod rows;
 mod thread;
@@ -35,20 +35,20 @@ const ALL: [Status; 5] =
 /// Executions that are not in memory.
 pub(super) struct Cold {
     path: PathBuf,
-    /// It belongs to this process; else it is only looked at.
+    /// Whether it belongs to this process; else it is read-only.
     is_own: bool,
     service: Arc<OnceLock<Weak<Inner>>>,
     rows: OnceLock<Rows>,
-    /// The journal has noted whose rows these are, as far as this process has seen to it.
+    /// Whether the journal has noted the identity of these rows.
     is_noted: AtomicBool,
     queue: Mutex<Queue>,
-    /// For the thread that writes: there is something to write.
+    /// For the writing thread: there is something to write.
     work: Condvar,
-    /// For those who wait until it is written.
+    /// For callers that wait until it is written.
     written: Condvar,
 }
 
-/// What is to be written.
+/// Changes that are to be written.
 #[derive(Default)]
 struct Queue {
     /// Those that were taken and have not come back, by their ARNs.
@@ -58,18 +58,18 @@ struct Queue {
     forgotten: VecDeque<u64>,
     /// The same, until that is durable.
     gone: HashSet<u64>,
-    /// Rows and numbers that ever came here, and those of them that are done with.
+    /// Rows and numbers that were ever queued, and those of them that are done.
     came: [u64; 2],
     done: [u64; 2],
-    /// Somebody waits until something is done.
+    /// Whether a caller waits until something is done.
     is_asked: bool,
-    /// The disk has hardly any room left.
+    /// Whether the disk is nearly full.
     is_short: bool,
-    /// The thread is there, and has not ended.
+    /// Whether the thread exists, and has not ended.
     is_tended: bool,
-    /// Up to where timers were looked through.
+    /// How far timers were searched.
     swept: (u64, u64),
-    /// How far the clock on the wall was behind at most.
+    /// The smallest lead of the wall clock.
     ahead_ms_min: i64,
 }
 
@@ -89,7 +89,7 @@ impl Cold {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // It is whole between any two statements.
+        // It is consistent between any two statements.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -102,7 +102,7 @@ impl Cold {
         self.rows.get()
     }
 
-    /// Whether nothing ever was here.
+    /// Whether it was never used.
     fn is_unused(&self) -> bool {
         self.rows().is_none() && self.queue().order.is_empty()
     }
@@ -124,7 +124,7 @@ impl Cold {
         Ok(found.filter(|row| !self.queue().gone.contains(&row.id)).map(Arc::new))
     }
 
-    /// It is in memory again. Whoever lists executions may have looked there before: the row is still found in lists.
+    /// It is in memory again. Lists may have been read before that: they still find the row.
     fn is_back(&self, row: &Row) {
         let mut queue = self.queue();
         if queue.by_arn.get(&row.entry.arn).is_some_and(|it| it.id == row.id) {
@@ -133,8 +133,8 @@ impl Cold {
         }
     }
 
-    /// Rows of a machine with a status that stand behind `after`, newest first, as long as more are wanted. `known` are the
-    /// numbers of executions in memory.
+    /// Rows of a machine with a status that come after `after`, newest first, as long as more are wanted. `known` are
+    /// the numbers of executions in memory.
     fn listed(
         &self,
         machine: &str,
@@ -193,14 +193,14 @@ impl Cold {
         Ok(is_open)
     }
 
-    /// The service is gone: the thread ends.
+    /// The service is dropped: the thread ends.
     pub(super) fn close(&self) {
         self.queue().is_tended = false;
         self.work.notify_all();
         self.written.notify_all();
     }
 
-    /// Rows of a machine that began last, whatever their status, for surveys.
+    /// Rows of a machine that began last, of any status, for surveys.
     #[cfg(feature = "console")]
     fn newest(&self, machine: &str, known: &HashSet<u64>, max: usize) -> Result<Vec<Row>, StateError> {
         let mut found = Vec::new();
@@ -214,7 +214,7 @@ impl Cold {
         Ok(found)
     }
 
-    /// All rows of a folder that is only looked at.
+    /// All rows of a read-only folder.
     pub(super) fn all(&self) -> Result<Vec<RecoveredExecution>, StateError> {
         let mut found = Vec::new();
         if let Some(rows) = self.rows() {
@@ -235,12 +235,12 @@ impl Cold {
         Ok(found.is_some_and(|row| row.entry.status == status_number(Status::Running)))
     }
 
-    /// What rows run.
+    /// The programs that rows run.
     pub(super) fn programs(&self) -> Result<Vec<(String, u64)>, StateError> {
         self.rows().map_or(Ok(Vec::new()), Rows::programs)
     }
 
-    /// An execution that runs this, for those who are to know one.
+    /// An execution that runs this, for error messages.
     pub(super) fn example(&self, revision: &str, fingerprint: u64) -> Option<String> {
         let mut found = None;
         let looked = self.rows()?.all(|row| {
@@ -251,7 +251,7 @@ impl Cold {
         looked.ok().and(found)
     }
 
-    /// What is shown of it: rows, those that are still to be written, and bytes of the file.
+    /// Statistics: rows, those that are still to be written, and bytes of the file.
     pub(super) fn stats(&self) -> [u64; 3] {
         let rows = self.rows().and_then(|rows| rows.count().ok()).unwrap_or(0);
         let bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
@@ -281,7 +281,7 @@ impl ColdStore for Cold {
         };
         let meta = rows.meta().map_err(|error| format!("{path}: {error}"))?;
         let [last_id, _, _, now_ms, own] = meta;
-        // Where nothing was ever dropped for it, the journal does not know it.
+        // If nothing was ever dropped for it, the journal does not know it.
         if identity.is_some_and(|identity| identity != own) || identity.is_none() && last_id > 0 {
             return Err(format!("{path} belongs to another journal"));
         }
@@ -309,7 +309,7 @@ impl ColdStore for Cold {
         let Some(inner) = self.inner() else { return false };
         let arn = leaving.execution.arn.clone();
         let removed = inner.executions.by_arn.remove_if(&arn, |_, execution| {
-            // The two maps have it, and its handle, to learn of its end.
+            // The two maps refer to it, and its handle, as its waker.
             let is_free = Arc::strong_count(execution) <= 3;
             is_free && self.take_in(execution, &leaving, go)
         });
@@ -359,9 +359,9 @@ impl ColdStore for Cold {
 }
 
 impl Cold {
-    /// Takes an execution in, while nobody can look for it.
+    /// Takes an execution in, while lookups of it are blocked.
     fn take_in(&self, execution: &Arc<Execution>, leaving: &Leaving, go: &mut dyn FnMut() -> bool) -> bool {
-        // Whoever has it looks at it now.
+        // It is in use now.
         let Some(mut run) = execution.try_run() else { return false };
         if run.outcome.is_some() || execution.map_run.is_some() || !run.is_unwatched() {
             return false;
@@ -408,14 +408,14 @@ fn unreadable(error: StateError) -> Error {
 }
 
 impl Inner {
-    /// An execution that is not in memory, as it is there; it is not brought back by that.
+    /// An execution that is not in memory, for reading; that does not bring it back.
     pub(super) fn cold_view(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(None) };
         let row = cold.of_arn(arn).map_err(unreadable)?;
         row.map(|row| self.view(&row)).transpose()
     }
 
-    /// What is shown of a row.
+    /// The description of a row.
     fn view(&self, row: &Row) -> Result<Arc<Execution>, Error> {
         let recovered = self.row_of(row)?;
         let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
@@ -439,7 +439,7 @@ impl Inner {
         found
     }
 
-    /// Adds to a survey those of a machine that are not in memory, some of each status.
+    /// Adds a machine's executions that are not in memory to a survey, some of each status.
     #[cfg(feature = "console")]
     pub(super) fn survey_cold(&self, machine: &str, found: &mut Vec<Arc<Execution>>) -> Result<bool, Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(false) };
@@ -460,13 +460,13 @@ impl Inner {
         RecoveredExecution::from_row(&row.bytes).ok_or_else(broken).map_err(unreadable)
     }
 
-    /// The execution of this ARN in memory, where it is brought if need be.
+    /// The execution of this ARN in memory, brought back if needed.
     pub(super) fn bring_back(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
         if let Some(execution) = self.executions.get(arn) {
             return Ok(Some(execution));
         }
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(None) };
-        // Nobody else brings it back meanwhile, or starts one of its name.
+        // The entry is locked: no other caller brings it back meanwhile, or starts one of its name.
         let free = match self.executions.by_arn.entry(arn.into()) {
             Place::Occupied(found) => return Ok(Some(Arc::clone(found.get()))),
             Place::Vacant(free) => free,
@@ -483,7 +483,7 @@ impl Inner {
         Ok(Some(execution))
     }
 
-    /// Adds to a list those that are not in memory, as far as they belong on the page.
+    /// Adds executions that are not in memory to a list, as far as they belong on the page.
     pub(super) fn list_cold(
         &self,
         machine: &str,
@@ -514,7 +514,7 @@ impl Inner {
         failed.map_or(Ok(()), Err)
     }
 
-    /// Whether what rows run is what this release makes of it.
+    /// Whether the programs of rows compile to the same in this release.
     pub(super) fn check_cold(&self) -> Result<(), StateError> {
         let Some(cold) = &self.cold else { return Ok(()) };
         for (revision, fingerprint) in cold.programs()? {

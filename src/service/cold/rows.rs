@@ -1,4 +1,4 @@
-//! The rows, in an embedded database: each execution's bytes by its number in the journal, and what leads there.
+//! The rows, in an embedded database: each execution's bytes by its number in the journal, and its indexes.
 
 use std::fs::OpenOptions;
 use std::path::Path;
@@ -16,9 +16,9 @@ use crate::limits;
 use crate::random;
 use crate::runtime::Status;
 
-/// By the execution's number in the journal: the length of its [`Entry`], that, and the execution.
+/// By the execution's number in the journal: the length of its [`Entry`], the entry, and the execution.
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
-/// The last turns of the same: small, for they are looked at when the journal is read.
+/// The last turns of the same: small, because they are read with the journal.
 const TURNS: TableDefinition<'_, u64, u64> = TableDefinition::new("turns");
 /// By the [hash](hash) of its ARN.
 const ARNS: TableDefinition<'_, u128, u64> = TableDefinition::new("arns");
@@ -35,10 +35,10 @@ const LAST_ID: &str = "last id";
 const LAST_NUMBER: &str = "last number";
 const OPEN: &str = "open";
 const NOW: &str = "now";
-/// Drawn when the file is made: the journal notes it before it drops what is here.
+/// Random, drawn when the file is created: the journal notes it before it drops executions that are here.
 const IDENTITY: &str = "identity";
 
-/// What leads to a row.
+/// The index data of a row.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) arn: Box<str>,
@@ -61,7 +61,7 @@ pub(super) struct Row {
     pub(super) bytes: Vec<u8>,
 }
 
-/// How statuses are told in lists.
+/// The numbers of statuses in lists.
 pub(super) fn status_number(status: Status) -> u8 {
     match status {
         Status::Running => 0,
@@ -72,16 +72,16 @@ pub(super) fn status_number(status: Status) -> u8 {
     }
 }
 
-/// What a text is found by.
+/// The key of a text in indexes.
 pub(super) fn hash(text: &str) -> u128 {
     let hash = Sha256::digest(text.as_bytes());
     hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
 }
 
-/// Rows that are read, and written if they are this process's own.
+/// Rows for reading, and for writing if they are this process's own.
 pub(super) enum Rows {
     Own(Box<Database>),
-    /// Of a folder that somebody only looks at.
+    /// Of a read-only folder.
     Shown(Box<ReadOnlyDatabase>),
 }
 
@@ -95,7 +95,7 @@ fn unopened(error: DatabaseError) -> StateError {
 }
 
 impl Rows {
-    /// Opens the file; `is_own`, it is made if there is none.
+    /// Opens the file; with `is_own`, it is created if missing.
     pub(super) fn open(path: &Path, is_own: bool) -> Result<Rows, StateError> {
         let mut builder = Builder::new();
         builder.set_cache_size(limits::COLD_CACHE_BYTES);
@@ -112,7 +112,7 @@ impl Rows {
         let own = builder.create_with_backend(backend).map_err(unopened)?;
         let rows = Rows::Own(Box::new(own));
         rows.change(|write| {
-            // So that they can be read even when nothing was ever written.
+            // So that the tables can be read even if nothing was ever written.
             write.open_table(ROWS).map_err(database)?;
             write.open_table(TURNS).map_err(database)?;
             write.open_table(ARNS).map_err(database)?;
@@ -144,7 +144,7 @@ impl Rows {
             return Err(StateError::Database("it is only looked at".to_owned()));
         };
         let mut write = own.begin_write().map_err(database)?;
-        // After a crash it is opened at once, and not read as a whole.
+        // After a crash it is opened at once, without a full scan.
         write.set_quick_repair(true);
         change(&write)?;
         write.commit().map_err(database)
@@ -210,7 +210,7 @@ impl Rows {
         range.take(max).map(|entry| Ok(entry.map_err(database)?.0.value())).collect()
     }
 
-    /// Rows of a machine with this status that stand behind `after`, the first ones, as long as `wanted` wants more.
+    /// Rows of a machine with this status that come after `after`, the first ones, as long as `wanted` wants more.
     pub(super) fn listed(
         &self,
         machine: &str,
@@ -265,7 +265,7 @@ impl Rows {
         Ok(())
     }
 
-    /// What they run: revisions, and the fingerprints of their programs.
+    /// The programs of rows: revisions, and their fingerprints.
     pub(super) fn programs(&self) -> Result<Vec<(String, u64)>, StateError> {
         let read = self.read()?;
         let programs = read.open_table(PROGRAMS).map_err(database)?;
@@ -278,7 +278,7 @@ impl Rows {
         Ok(found)
     }
 
-    /// Writes rows, and takes others away, durably.
+    /// Writes rows, and removes others, durably.
     pub(super) fn write(
         &self,
         written: &[std::sync::Arc<Row>],
@@ -356,7 +356,7 @@ impl Tables<'_> {
         self.count(entry, 1)
     }
 
-    /// Takes a row away, if there is one.
+    /// Removes a row, if it exists.
     fn remove(&mut self, id: u64) -> Result<(), StateError> {
         let Some(row) = row(&self.rows, id)? else { return Ok(()) };
         let entry = row.entry;
@@ -404,6 +404,6 @@ fn parse(id: u64, stored: &[u8]) -> Result<Row, StateError> {
         .split_at_checked(u32::from_le_bytes(*head_bytes) as usize)
         .ok_or_else(|| broken("its row is short"))?;
     let entry = serde_json::from_slice(head).map_err(|error| broken(&error.to_string()))?;
-    // Whoever writes a row knows its turn.
+    // The turn is known when a row is written.
     Ok(Row { id, turn: 0, entry, bytes: bytes.to_vec() })
 }

@@ -13,7 +13,7 @@ use crate::service::Inner;
 use crate::service::store::StateError;
 
 impl Cold {
-    /// Begins the thread; it ends with the service.
+    /// Starts the thread; it ends with the service.
     pub(in crate::service) fn begin(self: &Arc<Cold>, inner: &Arc<Inner>) -> std::io::Result<()> {
         let (cold, inner) = (Arc::clone(self), Arc::downgrade(inner));
         self.queue().is_tended = true;
@@ -36,7 +36,8 @@ impl Cold {
                 _ if !has_work => {}
                 Ok(late) => late.iter().for_each(|arn| back(&inner, arn)),
                 Err(error) => {
-                    // What the file has is not known: the next process sees. The journal has all that this one does not have.
+                    // The content of the file is unknown: the next process reads it. The journal has everything that
+                    // the file does not.
                     eprintln!("error: executions that are not in memory cannot be written: {error}");
                     std::process::abort();
                 }
@@ -55,7 +56,7 @@ impl Cold {
         queue.is_asked || !queue.order.is_empty() || !queue.forgotten.is_empty()
     }
 
-    /// Nothing more is taken while the disk is nearly full.
+    /// No more executions are taken while the disk is nearly full.
     fn look_for_room(&self) {
         if let Some(folder) = self.path.parent() {
             let free = Folder::at(folder, SyncMode::Data).free_bytes();
@@ -63,14 +64,14 @@ impl Cold {
         }
     }
 
-    /// Writes what was taken and forgotten, in one transaction. The ARNs of those that were due meanwhile.
+    /// Writes taken and forgotten executions, in one transaction. Returns the ARNs of those that became due meanwhile.
     fn write_some(&self, inner: &Inner) -> Result<Vec<Box<str>>, StateError> {
         let (taken, forgotten) = {
             let mut queue = self.queue();
             queue.is_asked = false;
             let batch = queue.order.len().min(limits::DURABLE_COLD_BATCH);
             let taken: Vec<Arc<Row>> = queue.order.iter().take(batch).map(Arc::clone).collect();
-            // The row of one that was forgotten is before that in the order, or there is none.
+            // The row of a forgotten one comes before that in the order, or does not exist.
             let is_all = batch == queue.order.len();
             let forgotten: Vec<u64> = if is_all { queue.forgotten.drain(..).collect() } else { Vec::new() };
             (taken, forgotten)
@@ -113,12 +114,12 @@ impl Cold {
         Ok(late)
     }
 
-    /// Makes the file, if there is none, and has the journal note it before anything is in it: a process may have ended
-    /// between the two. Whether it did.
+    /// Creates the file, if it is missing, and has the journal note it before anything is in it: a process may have
+    /// ended between the two. Whether it succeeded.
     fn begin_rows(&self, inner: &Inner) -> Result<bool, StateError> {
         let rows = match self.rows.get() {
             Some(rows) => rows,
-            // Only this thread makes it.
+            // Only this thread creates it.
             None => {
                 let rows = Rows::open(&self.path, true)?;
                 self.rows.get_or_init(|| rows)
@@ -134,12 +135,12 @@ impl Cold {
         Ok(true)
     }
 
-    /// Brings back what is due soon. Whether there is more.
+    /// Brings back executions that are due soon. Whether there are more.
     fn sweep(&self, inner: &Arc<Inner>) -> bool {
         let (steady_ms, ahead_ms) = inner.engine.steady_ms();
         let (from, set_ms) = {
             let mut queue = self.queue();
-            // Those that wait for a time of day are due earlier, when the clock on the wall was set ahead since they left.
+            // Those that wait for a time of day are due earlier, if the wall clock was set ahead since they left.
             queue.ahead_ms_min = queue.ahead_ms_min.min(ahead_ms);
             (queue.swept, ahead_ms.abs_diff(queue.ahead_ms_min))
         };
@@ -177,7 +178,7 @@ fn back(inner: &Arc<Inner>, arn: &str) {
     }
 }
 
-/// Whoever waits for the thread does not wait for ever.
+/// Callers that wait for the thread are released when it ends.
 struct Over<'c>(&'c Cold);
 
 impl Drop for Over<'_> {
