@@ -1,8 +1,8 @@
-//! Durable executions that wait for a year and are not in memory: how fast they leave it, how soon a service answers after
-//! it was killed, and what each takes. Each step is a process of its own.
+//! Durable executions that wait for a year, or are over, and are not in memory: how fast they leave it, how soon a service
+//! answers after it was killed, and what each takes. Each step is a process of its own.
 //!
-//! `cargo bench --bench cold --features service` with a million of them, in `DURABLE_FOLDER` or in cargo's target directory;
-//! behind `--` another number.
+//! `cargo bench --bench cold --features service` with a million of each, in `DURABLE_FOLDER` or in cargo's target directory;
+//! behind `--` which of them (`waits`, `closed`), or another number, or both.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,7 +15,15 @@ use expressway::service::{CreateStateMachine, ListExecutions, Page, Service, Sta
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// What there is a million of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Waits,
+    Closed,
+}
+
 const WAIT: &str = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 31000000, "End": true}}}"#;
+const END: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
 const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:waits";
 
 fn service(folder: &Path, executions: u64) -> Service {
@@ -72,11 +80,11 @@ fn timed<T>(step: impl FnOnce() -> T) -> (T, f64) {
     (done, began.elapsed().as_secs_f64() * 1e3)
 }
 
-fn fill(folder: &Path, executions: u64) {
+fn fill(folder: &Path, kind: Kind, executions: u64) {
     let service = service(folder, executions);
     let created = service.create_state_machine(CreateStateMachine {
         name: "waits".to_owned(),
-        definition: WAIT.to_owned(),
+        definition: if kind == Kind::Waits { WAIT } else { END }.to_owned(),
         role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
         ..CreateStateMachine::default()
     });
@@ -99,9 +107,8 @@ fn fill(folder: &Path, executions: u64) {
     });
     let ((), left_ms) = timed(|| {
         // As many as may stay do.
-        while metric(&service, "durable_cold") + 10_000 < executions
-            || metric(&service, "durable_cold_pending") > 0
-        {
+        let cold = if kind == Kind::Waits { "durable_cold" } else { "durable_cold_closed" };
+        while metric(&service, cold) + 10_000 < executions || metric(&service, "durable_cold_pending") > 0 {
             std::thread::sleep(Duration::from_millis(50));
         }
     });
@@ -118,7 +125,7 @@ fn fill(folder: &Path, executions: u64) {
     std::process::abort();
 }
 
-fn open(folder: &Path, executions: u64) {
+fn open(folder: &Path, kind: Kind, executions: u64) {
     let before = memory().0;
     let (service, open_ms) = timed(|| service(folder, executions));
     let first = timed(|| service.describe_execution(&execution(1)).expect("it is there")).1;
@@ -143,31 +150,35 @@ fn open(folder: &Path, executions: u64) {
         rest.iter().sum::<f64>() / rest.len() as f64,
         listed.items.len(),
         metric(&service, "durable_recovered"),
-        metric(&service, "durable_cold"),
+        metric(&service, if kind == Kind::Waits { "durable_cold" } else { "durable_cold_closed" }),
         memory().0,
     );
 }
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).filter(|it| it != "--bench").collect();
-    let given: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let is_given = |what: &str| arguments.iter().any(|it| it == what);
     let folder = std::env::var_os("DURABLE_FOLDER").map(PathBuf::from);
     let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("cold"));
-    let number = |text: &str| text.parse().expect("a number of executions");
-    let executions = match given[..] {
-        ["fill", executions] => return fill(&folder, number(executions)),
-        ["open", executions] => return open(&folder, number(executions)),
-        ["--test"] => 2_000,
-        [executions] => number(executions),
-        _ => 1_000_000,
-    };
-    let step = |step: &str, executions: u64| {
-        let this = std::env::current_exe().expect("this program");
-        Command::new(this).args([step, &executions.to_string()]).status().expect("a process")
-    };
-    let _ = std::fs::remove_dir_all(&folder);
-    // Filling ends as if it was killed.
-    step("fill", executions);
-    assert!(step("open", executions).success(), "what was started is there");
-    let _ = std::fs::remove_dir_all(&folder);
+    let given = arguments.iter().find_map(|it| it.parse().ok());
+    let executions = given.unwrap_or(if is_given("--test") { 2_000 } else { 1_000_000 });
+    let all = [("waits", Kind::Waits), ("closed", Kind::Closed)];
+    let is_any = all.iter().any(|(name, _)| is_given(name));
+    for (name, kind) in all.into_iter().filter(|(name, _)| !is_any || is_given(name)) {
+        match [is_given("fill"), is_given("open")] {
+            [true, _] => return fill(&folder, kind, executions),
+            [_, true] => return open(&folder, kind, executions),
+            _ => {}
+        }
+        println!("{name}:");
+        let step = |step: &str| {
+            let this = std::env::current_exe().expect("this program");
+            Command::new(this).args([step, name, &executions.to_string()]).status().expect("a process")
+        };
+        let _ = std::fs::remove_dir_all(&folder);
+        // Filling ends as if it was killed.
+        step("fill");
+        assert!(step("open").success(), "what was started is there");
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

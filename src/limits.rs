@@ -209,6 +209,8 @@ pub const DURABLE_COLD_MS_MIN: u64 = 300_000;
 pub const DURABLE_COLD_PENDING_MAX: usize = 16_384;
 /// Rows that are written in one transaction, and the interval at which due ones are searched.
 pub const DURABLE_COLD_BATCH: usize = 4_096;
+/// Bytes that executions which are over take in memory, about, of those whose rows are written in one transaction.
+pub const DURABLE_COLD_BATCH_BYTES: usize = 32 << 20;
 /// See [`DURABLE_COLD_BATCH`].
 pub const DURABLE_COLD_LOOK_MS: u64 = 1_000;
 /// Free bytes of the disk that the store of executions that are not in memory leaves to others.

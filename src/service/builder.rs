@@ -193,7 +193,8 @@ impl Builder {
         self
     }
 
-    /// Bytes that closed Standard executions may take, histories included; the oldest are forgotten first.
+    /// Bytes of memory that closed Standard executions may take, histories included; the oldest are forgotten first, and those
+    /// in a [folder](Builder::state) leave memory.
     #[must_use]
     pub fn executions_bytes_max(mut self, bytes: usize) -> Builder {
         self.settings.executions_bytes_max = bytes;
@@ -323,7 +324,7 @@ impl Builder {
     }
 
     /// How many waiting durable executions stay in memory; see [`Durable::resident_max`]. Beyond that, those whose
-    /// wake-up is due in minutes or later, or comes by a token, are written out of memory.
+    /// wake-up is due in minutes or later, or comes by a token, are written out of memory. As many that are over stay, too.
     #[must_use]
     pub fn resident_executions_max(mut self, executions: usize) -> Builder {
         self.resident_max = Some(executions);

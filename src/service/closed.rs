@@ -34,7 +34,35 @@ impl Closed {
         forgotten
     }
 
-    /// Drops all.
+    /// The bytes that all take.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The oldest of those that are more than so many, or take more bytes than that, at most `max` of them, and not many
+    /// more bytes than `bytes_max`: those that pass the filter.
+    pub(super) fn oldest_above(
+        &self,
+        (kept, kept_bytes): (usize, usize),
+        (max, bytes_max): (usize, usize),
+        filter: impl Fn(&Arc<Execution>) -> bool,
+    ) -> Vec<Arc<Execution>> {
+        let (mut left, mut left_bytes, mut taken_bytes) = (self.by_end.len(), self.bytes, 0);
+        let mut oldest = Vec::new();
+        for (execution, bytes) in self.by_end.values() {
+            let is_enough = left <= kept && left_bytes <= kept_bytes;
+            if is_enough || oldest.len() == max || taken_bytes > bytes_max {
+                break;
+            }
+            if filter(execution) {
+                (left, left_bytes, taken_bytes) = (left - 1, left_bytes - bytes, taken_bytes + bytes);
+                oldest.push(Arc::clone(execution));
+            }
+        }
+        oldest
+    }
+
+    /// Forgets all.
     pub(super) fn clear(&mut self) {
         self.by_end.clear();
         self.bytes = 0;

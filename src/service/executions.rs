@@ -1,6 +1,7 @@
 //! Standard executions: kept by their ARN while they run, and afterwards as long as there is room.
 
 mod listed;
+mod over;
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::{Future, poll_fn};
@@ -33,7 +34,10 @@ pub(super) struct Executions {
     /// The same, by the ARN of their machine, or of their Map Run, in the order they were started.
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
-    closed: Mutex<Closed>,
+    /// Those that are over and stay in memory as long as they are known, and those that may leave it.
+    closed: [Mutex<Closed>; 2],
+    /// Bytes of the latter.
+    leaving_bytes: AtomicUsize,
     /// When the retention of the oldest of them is over.
     expires_ms: AtomicU64,
     /// Open ones.
@@ -208,8 +212,8 @@ impl Execution {
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
 
-    /// The list that it is in: that of its Map Run, or of its machine.
-    fn list(&self) -> &str {
+    /// The list that it stands in: that of its Map Run, or of its machine.
+    pub(super) fn list(&self) -> &str {
         self.map_run.as_deref().unwrap_or(&self.target.machine.arn)
     }
 
@@ -254,12 +258,15 @@ impl Executions {
         cold: Option<Arc<Cold>>,
     ) -> Executions {
         let bytes_max = settings.executions_bytes_max;
+        // What leaves memory is not forgotten for want of room in it.
+        let closed = |bytes_max| Mutex::new(Closed::new(bytes_max, settings.retention_ms));
         Executions {
             machines,
             by_arn: DashMap::new(),
             by_machine: DashMap::new(),
             started: AtomicU64::new(0),
-            closed: Mutex::new(Closed::new(bytes_max, settings.retention_ms)),
+            closed: [closed(bytes_max), closed(usize::MAX)],
+            leaving_bytes: AtomicUsize::new(0),
             expires_ms: AtomicU64::new(u64::MAX),
             open: AtomicUsize::new(0),
             open_max: settings.open_executions_max,
@@ -281,7 +288,7 @@ impl Executions {
             self.map_runs.forget(&execution.arn, self.engine.as_ref());
         }
         self.by_machine.clear();
-        self.closed().clear();
+        self.closed.iter().for_each(|closed| over::lock(closed).clear());
         all.len()
     }
 
@@ -294,10 +301,13 @@ impl Executions {
             );
             return Err(Error::new(Exception::ExecutionLimitExceeded, message));
         }
-        if self.open_bytes.load(Ordering::Relaxed) <= self.bytes_max {
+        let message = if self.open_bytes.load(Ordering::Relaxed) > self.bytes_max {
+            "Rate exceeded: the memory for histories of open executions is used up"
+        } else if self.leaving_bytes.load(Ordering::Relaxed) > self.bytes_max {
+            "Rate exceeded: executions that are over are not written to the disk as fast as they end"
+        } else {
             return Ok(());
-        }
-        let message = "Rate exceeded: the memory for histories of open executions is used up";
+        };
         let mut error = Error::new(Exception::ThrottlingException, message);
         error.retry_after = Some(Duration::from_millis(100));
         Err(error)
@@ -469,55 +479,6 @@ impl Executions {
     /// One more is open.
     pub(super) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn closed(&self) -> MutexGuard<'_, Closed> {
-        // It is whole between any two statements.
-        self.closed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Keeps an execution that is over. Returns those to be [forgotten](Executions::forget) for lack of room, for which
-    /// no lock of an execution may be held.
-    #[must_use]
-    pub(super) fn keep_closed(&self, execution: &Arc<Execution>, outcome: &Outcome) -> Vec<Arc<Execution>> {
-        if !self.by_arn.get(&execution.arn).is_some_and(|kept| Arc::ptr_eq(&kept, execution)) {
-            // It was forgotten while it ran.
-            return Vec::new();
-        }
-        let (rank, bytes) = ((outcome.stopped_ms, execution.number), execution.bytes(outcome));
-        let mut closed = self.closed();
-        let forgotten = closed.keep(rank, execution, bytes);
-        self.expires_ms.store(closed.expires_ms(), Ordering::Relaxed);
-        forgotten
-    }
-
-    /// Takes out one that continues. Whether it was still kept.
-    pub(super) fn take_closed(&self, execution: &Execution, outcome: &Outcome) -> bool {
-        self.closed().take((outcome.stopped_ms, execution.number))
-    }
-
-    /// Forgets those whose retention after their end is over.
-    pub(super) fn expire(&self, now_ms: u64) {
-        if now_ms < self.expires_ms.load(Ordering::Relaxed) {
-            return;
-        }
-        let mut closed = self.closed();
-        let expired = closed.expired(now_ms);
-        self.expires_ms.store(closed.expires_ms(), Ordering::Relaxed);
-        drop(closed);
-        self.forget(expired);
-    }
-
-    pub(super) fn forget(&self, forgotten: Vec<Arc<Execution>>) {
-        for oldest in forgotten {
-            // First, so that no row of it is found.
-            if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
-                engine.forget_recorded(recorded);
-            }
-            self.by_arn.remove(&*oldest.arn);
-            self.unlist(&oldest);
-            self.map_runs.forget(&oldest.arn, self.engine.as_ref());
-        }
     }
 }
 

@@ -108,7 +108,8 @@ impl crate::runtime::MapRuns for Keeper {
             parent: None,
             map_run: Some(run.arn().into()),
         };
-        let begun = match inner.executions.start(draft, |_| Ok(None), |draft| inner.begin(draft, tasks)) {
+        let elsewhere = |arn: &str| inner.cold_view(arn);
+        let begun = match inner.executions.start(draft, elsewhere, |draft| inner.begin(draft, tasks)) {
             Ok(begun) => begun,
             Err(error)
                 if matches!(

@@ -190,7 +190,7 @@ impl Service {
             all.push(("status_events_dropped_total", "counter", "Status changes that had no room.", dropped));
             all.push(("status_events_waiting", "gauge", "Status changes that are to be put.", waiting));
         }
-        let [cold, pending, bytes] = self.inner.cold.as_ref().map_or([0; 3], |cold| cold.stats());
+        let [cold, closed, pending, bytes] = self.inner.cold.as_ref().map_or([0; 4], |cold| cold.stats());
         all.extend([
             (
                 "durable_cold",
@@ -198,6 +198,7 @@ impl Service {
                 "Executions with a row in the store of those that wait and are not in memory.",
                 cold,
             ),
+            ("durable_cold_closed", "gauge", "Executions with a row there that are over.", closed),
             ("durable_cold_pending", "gauge", "Rows that are still to be written.", pending),
             ("durable_cold_bytes", "gauge", "Bytes of that store's file.", bytes),
             (

@@ -34,6 +34,11 @@ impl Redrives {
         (self.count > 0).then_some(self.last_ms)
     }
 
+    /// Whether a `clientToken` is good still: rows do not have it.
+    pub(super) fn has_tokens(&self, now_ms: u64) -> bool {
+        self.tokens.iter().any(|(_, date_ms)| now_ms.saturating_sub(*date_ms) < TOKEN_MS)
+    }
+
     fn add(&mut self, token: Option<&str>, now_ms: u64) {
         self.count += 1;
         self.last_ms = now_ms;
@@ -68,7 +73,14 @@ impl Service {
     /// `InvalidArn`, `ExecutionDoesNotExist`, `ExecutionNotRedrivable`, `ExecutionLimitExceeded`, `ThrottlingException`.
     pub async fn redrive_execution(&self, arn: &str, client_token: Option<&str>) -> Result<u64, Error> {
         let inner = &*self.inner;
-        let execution = inner.execution(arn)?;
+        let shown = inner.execution(arn)?;
+        let execution = match inner.executions.get(arn) {
+            Some(execution) => execution,
+            None => {
+                inner.redrivable(&shown, &shown.run()).map_err(|why| not_redrivable(&why))?;
+                inner.bring_back_over(arn)?.ok_or_else(|| Error::no_execution(arn))?
+            }
+        };
         let (date_ms, recorded) = inner.redrive(&execution, client_token)?;
         if let Some(recorded) = recorded {
             recorded.await;
@@ -129,9 +141,7 @@ impl Inner {
         if let Some(date_ms) = token.and_then(|token| run.redrives.of_token(token, now_ms)) {
             return Ok((date_ms, run.handle.as_ref().map(|handle| handle.recorded())));
         }
-        let (outcome, stopped) = self.redrivable(execution, &run).map_err(|why| {
-            Error::new(Exception::ExecutionNotRedrivable, format!("Execution Not Redrivable: '{why}'"))
-        })?;
+        let (outcome, stopped) = self.redrivable(execution, &run).map_err(|why| not_redrivable(&why))?;
         self.executions.admit()?;
         let machine = execution.target.revision.runnable()?;
         if !self.executions.take_closed(execution, &outcome) {
@@ -173,8 +183,12 @@ impl Inner {
 fn refused(why: ResumeError) -> Error {
     match why {
         ResumeError::Start(why) => why.into(),
-        why => Error::new(Exception::ExecutionNotRedrivable, format!("Execution Not Redrivable: '{why}'")),
+        why => not_redrivable(&why.to_string()),
     }
+}
+
+fn not_redrivable(why: &str) -> Error {
+    Error::new(Exception::ExecutionNotRedrivable, format!("Execution Not Redrivable: '{why}'"))
 }
 
 /// The number of a history's last event.

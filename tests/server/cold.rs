@@ -8,12 +8,12 @@ use expressway::runtime::Status;
 use expressway::service::{BuildError, CreateStateMachine, Service, StartExecution};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
 
-const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:waits";
+pub(crate) const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:waits";
 
-struct Folder(PathBuf);
+pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
-    fn new(test: &str) -> Folder {
+    pub(crate) fn new(test: &str) -> Folder {
         Folder(std::env::temp_dir().join(format!("expressway-{test}-{}", std::process::id())))
     }
 
@@ -28,11 +28,12 @@ impl Drop for Folder {
     }
 }
 
-/// A service of which everything leaves memory that waits for more than 200 milliseconds.
-fn try_open(folder: &Folder) -> Result<Service, BuildError> {
+/// A service of which everything leaves memory that waits for more than 200 milliseconds, or is over and to be kept for
+/// some days.
+pub(crate) fn try_open(folder: &Folder, days: u32) -> Result<Service, BuildError> {
     loop {
         let builder = Service::builder().engine(|engine| engine.shards(2)).state(&folder.0);
-        let builder = builder.resident_executions_max(0).resident_ms(20, 200).retention_days(0);
+        let builder = builder.resident_executions_max(0).resident_ms(20, 200).retention_days(days);
         match builder.build() {
             // The threads of the one before are about to end.
             Err(error) if error.to_string().contains("in use") => std::thread::yield_now(),
@@ -41,11 +42,12 @@ fn try_open(folder: &Folder) -> Result<Service, BuildError> {
     }
 }
 
+/// Where nothing is kept that is over.
 fn open(folder: &Folder) -> Service {
-    try_open(folder).expect("a service")
+    try_open(folder, 0).expect("a service")
 }
 
-fn create(service: &Service) {
+pub(crate) fn create(service: &Service) {
     let definition =
         r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "SecondsPath": "$.seconds", "End": true}}}"#;
     let request = CreateStateMachine {
@@ -57,7 +59,7 @@ fn create(service: &Service) {
     service.create_state_machine(request).expect("a machine");
 }
 
-fn start(service: &Service, name: &str, seconds: u64) {
+pub(crate) fn start(service: &Service, name: &str, seconds: u64) {
     let request = StartExecution {
         machine_arn: MACHINE.to_owned(),
         name: Some(name.to_owned()),
@@ -71,11 +73,11 @@ fn start(service: &Service, name: &str, seconds: u64) {
     }
 }
 
-fn arn(name: &str) -> String {
+pub(crate) fn arn(name: &str) -> String {
     format!("arn:aws:states:us-east-1:123456789012:execution:waits:{name}")
 }
 
-fn metric(service: &Service, name: &str) -> u64 {
+pub(crate) fn metric(service: &Service, name: &str) -> u64 {
     let metrics = service.prometheus();
     let line = metrics.lines().find_map(|line| line.strip_prefix(&format!("expressway_{name} ")));
     line.and_then(|value| value.parse().ok()).unwrap_or_else(|| panic!("{name} is not in {metrics}"))
@@ -88,12 +90,12 @@ fn until_cold(service: &Service, executions: u64) {
 }
 
 /// `None`, when nobody knows it.
-fn status(service: &Service, name: &str) -> Option<Status> {
+pub(crate) fn status(service: &Service, name: &str) -> Option<Status> {
     let described = service.describe_execution(&arn(name)).ok()?;
     Some(described.outcome.map_or(Status::Running, |outcome| outcome.status))
 }
 
-fn stop(service: &Service, name: &str) {
+pub(crate) fn stop(service: &Service, name: &str) {
     pollster::block_on(service.stop_execution(&arn(name), None, None)).expect("it is stopped");
 }
 
@@ -162,7 +164,7 @@ fn what_does_not_belong_together_is_refused() {
 
     let file = std::fs::read(folder.file()).expect("the rows");
     std::fs::remove_file(folder.file()).expect("it is removed");
-    let refused = try_open(&folder).expect_err("rows are missing").to_string();
+    let refused = try_open(&folder, 0).expect_err("rows are missing").to_string();
     assert!(refused.contains("cold.redb is missing"), "{refused}");
     std::fs::write(folder.file(), &file).expect("it is written");
 
@@ -179,14 +181,14 @@ fn what_does_not_belong_together_is_refused() {
         }
         write.commit().expect("it is written");
     }
-    let refused = try_open(&folder).expect_err("a program that is another").to_string();
+    let refused = try_open(&folder, 0).expect_err("a program that is another").to_string();
     assert!(refused.contains("belongs to another program") && refused.contains("waits"), "{refused}");
 
     std::fs::write(folder.file(), &file).expect("it is written");
     std::fs::remove_dir_all(folder.0.join("journal")).expect("the journal is removed");
     std::fs::create_dir(folder.0.join("journal")).expect("a folder");
     std::fs::write(folder.file(), &file).expect("it is written");
-    let refused = try_open(&folder).expect_err("another journal").to_string();
+    let refused = try_open(&folder, 0).expect_err("another journal").to_string();
     assert!(refused.contains("belongs to another journal"), "{refused}");
 }
 

@@ -4,6 +4,7 @@
 mod api;
 #[path = "../corpora/suite.rs"]
 mod cases;
+mod closed;
 mod cold;
 #[cfg(feature = "console")]
 mod console;

@@ -46,6 +46,9 @@ pub(crate) trait ColdStore: Send + Sync {
     /// When it cannot be read.
     fn row(&self, id: u64) -> Result<Option<RecoveredExecution>, String>;
 
+    /// Whether there is an execution of this ARN in it.
+    fn has(&self, arn: &str) -> bool;
+
     /// Whether it takes one more at present.
     fn has_room(&self) -> bool;
 
@@ -83,6 +86,8 @@ pub(crate) struct Leaving {
     pub(crate) tokens: Vec<u128>,
     /// Of its program.
     pub(crate) fingerprint: u64,
+    /// The time, in milliseconds since 1970.
+    pub(crate) now_ms: u64,
 }
 
 /// The key of the note with the store's identity. Other notes are under ARNs.
@@ -202,7 +207,26 @@ impl Engine {
         }
     }
 
-    /// Blocks this thread until all records so far are durable.
+    /// An execution of which there is a row is to be kept in the journal again from this turn on.
+    pub(crate) fn is_back(&self, id: u64, turn: u64) {
+        if let Some(durability) = &self.shared().durability {
+            durability.live.is_back(id, turn);
+        }
+    }
+
+    /// What is known of an execution that is over and leaves memory, of what ties it to the journal.
+    pub(crate) fn closed_execution(&self, id: u64) -> Option<RecoveredExecution> {
+        let durability = self.shared().durability.as_ref()?;
+        let turn = durability.live.known_turn(id)?;
+        Some(RecoveredExecution { id, turn, epoch: durability.epoch, ..RecoveredExecution::default() })
+    }
+
+    /// How many executions may stay in memory that wait; and as many that are over.
+    pub(crate) fn resident_max(&self) -> usize {
+        self.shared().durability.as_ref().map_or(usize::MAX, |durability| durability.resident_max())
+    }
+
+    /// Blocks this thread until all that was recorded by now is durable.
     pub(crate) fn sync_recorded(&self) {
         if let Some(durability) = &self.shared().durability {
             let last = Lsn(durability.last_appended.load(Ordering::Acquire));

@@ -49,7 +49,12 @@ impl Live {
 
     /// The last recorded turn.
     pub(super) fn turn(&self, id: u64) -> u64 {
-        self.turns.get(&id).map_or(0, |turn| *turn)
+        self.known_turn(id).unwrap_or(0)
+    }
+
+    /// The same; `None`, when the journal need not keep the execution.
+    pub(super) fn known_turn(&self, id: u64) -> Option<u64> {
+        self.turns.get(&id).map(|turn| *turn)
     }
 
     pub(super) fn advance(&self, id: u64, turn: u64) {

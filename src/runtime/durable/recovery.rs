@@ -108,7 +108,8 @@ impl Engine {
         // Files of Map Runs whose executions are gone are useless.
         let known: HashSet<&str> = recovered.iter().map(|execution| &*execution.arn).collect();
         if let Some(folder) = &durability.map_runs {
-            map_run::found(folder, |execution| known.contains(execution));
+            let is_cold = |execution: &str| durability.cold.as_ref().is_some_and(|cold| cold.has(execution));
+            map_run::found(folder, |execution| known.contains(execution) || is_cold(execution));
         }
         recovered
     }

@@ -74,8 +74,8 @@ impl Shard {
         execution.trace_header = names.trace_header.map(Into::into);
         (execution.seed, execution.state) = (seed, recorded.into());
         let numbers = awaited.tokens.iter().map(|(number, _)| *number).collect();
-        let leaving =
-            Leaving { execution, due_ms: awaited.due_ms, tokens: numbers, fingerprint: version.fingerprint };
+        let (due_ms, fingerprint, now_ms) = (awaited.due_ms, version.fingerprint, self.now_ms);
+        let leaving = Leaving { execution, due_ms, tokens: numbers, fingerprint, now_ms };
         if cold.take(leaving, &mut || self.take_out(key, &awaited.tokens)) {
             Leave::Left
         } else {

@@ -6,8 +6,10 @@
 //! 2. A thread writes taken executions, in large transactions, each after the journal has made their records durable.
 //!    Then the journal no longer needs them.
 //! 3. The same thread brings back what is due soon.
-//! 4. An execution that is in memory again still has a row. It is never shown: memory takes precedence.
+//! 4. Those that are over leave [in the order of their ends](closed), and are found until their time is over.
+//! 5. One that is in memory again has a row still. It is never shown: what is in memory goes before.
 
+mod closed;
 pub(super) mod rows;
 mod thread;
 
@@ -19,7 +21,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use dashmap::mapref::entry::Entry as Place;
 
 use super::durable::Label;
-use super::executions::{Execution, Rank};
+use super::executions::{Execution, Rank, Run};
 use super::store::StateError;
 use super::{Error, Exception, Inner};
 use crate::limits;
@@ -69,7 +71,9 @@ struct Queue {
     is_tended: bool,
     /// How far timers were searched.
     swept: (u64, u64),
-    /// The smallest lead of the wall clock.
+    /// Up to where those that are over were.
+    expired: (u64, u64),
+    /// How far the clock on the wall was behind at most.
     ahead_ms_min: i64,
 }
 
@@ -124,12 +128,31 @@ impl Cold {
         Ok(found.filter(|row| !self.queue().gone.contains(&row.id)).map(Arc::new))
     }
 
-    /// It is in memory again. Lists may have been read before that: they still find the row.
+    /// It comes back into memory: a row that is not written yet need not be. Whether that is so.
+    fn comes_back(&self, row: &Arc<Row>) -> bool {
+        let mut queue = self.queue();
+        let is_waiting = queue.by_arn.get(&row.entry.arn).is_some_and(|it| Arc::ptr_eq(it, row));
+        if is_waiting {
+            queue.by_arn.remove(&row.entry.arn);
+        }
+        is_waiting
+    }
+
+    /// It did not come back after all.
+    fn stays(&self, row: &Arc<Row>) {
+        let mut queue = self.queue();
+        queue.by_arn.insert(row.entry.arn.clone(), Arc::clone(row));
+        queue.order.push_back(Arc::clone(row));
+        queue.came[0] += 1;
+    }
+
+    /// It is in memory again. Whoever lists executions may have looked there before: the row is still found in lists.
     fn is_back(&self, row: &Row) {
         let mut queue = self.queue();
-        if queue.by_arn.get(&row.entry.arn).is_some_and(|it| it.id == row.id) {
-            queue.by_arn.remove(&row.entry.arn);
-            row.entry.tokens.iter().for_each(|token| drop(queue.by_token.remove(token)));
+        for token in &row.entry.tokens {
+            if queue.by_token.get(token).is_some_and(|it| it.id == row.id) {
+                queue.by_token.remove(token);
+            }
         }
     }
 
@@ -144,10 +167,15 @@ impl Cold {
         mut wanted: impl FnMut(Row) -> bool,
     ) -> Result<(), StateError> {
         let status = status_number(status);
+        // What is written of the same ones may be of another status.
+        let mut rewritten = HashSet::new();
         let mut waiting: Vec<Arc<Row>> = {
             let queue = self.queue();
             let is_listed = |row: &&Arc<Row>| {
-                let Entry { machine: of, status: its, rank, .. } = &row.entry;
+                let Entry { arn, machine: of, status: its, rank, .. } = &row.entry;
+                if **of == *machine && queue.by_arn.get(arn).is_some_and(|it| Arc::ptr_eq(it, row)) {
+                    rewritten.insert(rank.1);
+                }
                 **of == *machine && *its == status && after.is_none_or(|after| *rank < after)
             };
             queue.order.iter().filter(is_listed).map(Arc::clone).collect()
@@ -169,7 +197,7 @@ impl Cold {
                 while goes_on && waiting.last().is_some_and(|first| first.entry.rank >= row.entry.rank) {
                     goes_on = waiting.pop().is_none_or(|first| show(copy(&first), &mut wanted));
                 }
-                goes_on = goes_on && show(row, &mut wanted);
+                goes_on = goes_on && (rewritten.contains(&row.entry.rank.1) || show(row, &mut wanted));
                 goes_on
             })?;
         }
@@ -251,11 +279,12 @@ impl Cold {
         looked.ok().and(found)
     }
 
-    /// Statistics: rows, those that are still to be written, and bytes of the file.
-    pub(super) fn stats(&self) -> [u64; 3] {
+    /// What is shown of it: rows of open executions and of others, those that are still to be written, and bytes of the file.
+    pub(super) fn stats(&self) -> [u64; 4] {
         let rows = self.rows().and_then(|rows| rows.count().ok()).unwrap_or(0);
+        let [_, _, open, ..] = self.rows().and_then(|rows| rows.meta().ok()).unwrap_or([0; 5]);
         let bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        [rows, self.queue().order.len() as u64, bytes]
+        [open, rows.saturating_sub(open), self.queue().order.len() as u64, bytes]
     }
 }
 
@@ -298,6 +327,11 @@ impl ColdStore for Cold {
         let read = RecoveredExecution::from_row(&row.bytes);
         read.map(Some)
             .ok_or_else(|| format!("the row of {} is not one that this release reads", row.entry.arn))
+    }
+
+    fn has(&self, arn: &str) -> bool {
+        // What cannot be read is there.
+        self.of_arn(arn).map_or(true, |row| row.is_some())
     }
 
     fn has_room(&self) -> bool {
@@ -363,30 +397,15 @@ impl Cold {
     fn take_in(&self, execution: &Arc<Execution>, leaving: &Leaving, go: &mut dyn FnMut() -> bool) -> bool {
         // It is in use now.
         let Some(mut run) = execution.try_run() else { return false };
-        if run.outcome.is_some() || execution.map_run.is_some() || !run.is_unwatched() {
+        let is_open = run.outcome.is_none() && run.is_unwatched();
+        if !is_open || execution.map_run.is_some() || run.redrives.has_tokens(leaving.now_ms) {
             return false;
         }
-        let label = Label::of(execution);
-        let mut history = Vec::new();
-        execution
-            .history
-            .read(|kept| kept.events().for_each(|event| event_bytes::write(event, &mut history)));
-        let Leaving { execution: known, due_ms, tokens, fingerprint } = leaving;
-        let mut recovered = known.clone();
-        (recovered.label, recovered.input) = (label.to_bytes(), execution.input.clone());
-        recovered.history = [(0, history.into())].into();
-        recovered.redrives = (run.redrives.count, run.redrives.last_ms);
-        let entry = Entry {
-            arn: execution.arn.clone(),
-            machine: execution.target.machine.arn.clone(),
-            revision: label.revision.into(),
-            fingerprint: *fingerprint,
-            due_ms: *due_ms,
-            tokens: tokens.clone(),
-            status: status_number(Status::Running),
-            rank: (execution.started_ms, execution.number),
-        };
-        let row = Arc::new(Row { id: known.id, turn: known.turn(), entry, bytes: recovered.to_row() });
+        let Leaving { execution: known, due_ms, tokens, fingerprint, .. } = leaving;
+        let mut row = row(execution, &run, known.clone());
+        row.entry.fingerprint = *fingerprint;
+        (row.entry.due_ms, row.entry.tokens) = (*due_ms, tokens.clone());
+        let row = Arc::new(row);
         if !go() {
             return false;
         }
@@ -403,6 +422,30 @@ impl Cold {
     }
 }
 
+/// The row of an execution that is as the engine knows it, or is over; what it waits for is not told.
+fn row(execution: &Execution, run: &Run, mut recovered: RecoveredExecution) -> Row {
+    let label = Label::of(execution);
+    let mut history = Vec::new();
+    execution.history.read(|kept| kept.events().for_each(|event| event_bytes::write(event, &mut history)));
+    (recovered.label, recovered.input) = (label.to_bytes(), execution.input.clone());
+    recovered.history = [(0, history.into())].into();
+    recovered.redrives = (run.redrives.count, run.redrives.last_ms);
+    recovered.outcome = run.outcome.as_deref().cloned();
+    let entry = Entry {
+        arn: execution.arn.clone(),
+        machine: execution.list().into(),
+        revision: label.revision.into(),
+        fingerprint: 0,
+        due_ms: u64::MAX,
+        tokens: Vec::new(),
+        status: status_number(run.outcome.as_ref().map_or(Status::Running, |outcome| outcome.status)),
+        rank: run.outcome.as_ref().map_or((execution.started_ms, execution.number), |outcome| {
+            (outcome.stopped_ms, execution.number)
+        }),
+    };
+    Row { id: recovered.id, turn: recovered.turn(), entry, bytes: recovered.to_row() }
+}
+
 fn unreadable(error: StateError) -> Error {
     Error::new(Exception::InternalFailure, format!("The execution cannot be read: {error}"))
 }
@@ -411,11 +454,17 @@ impl Inner {
     /// An execution that is not in memory, for reading; that does not bring it back.
     pub(super) fn cold_view(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(None) };
-        let row = cold.of_arn(arn).map_err(unreadable)?;
+        let row = cold.of_arn(arn).map_err(unreadable)?.filter(|row| !self.is_expired(row));
         row.map(|row| self.view(&row)).transpose()
     }
 
-    /// The description of a row.
+    /// Whether nobody may ask for it any more.
+    fn is_expired(&self, row: &Row) -> bool {
+        let retention_ms = self.settings.retention_ms;
+        row.entry.stopped_ms().is_some_and(|it| it.saturating_add(retention_ms) <= self.now_ms())
+    }
+
+    /// What is shown of a row.
     fn view(&self, row: &Row) -> Result<Arc<Execution>, Error> {
         let recovered = self.row_of(row)?;
         let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
@@ -443,7 +492,8 @@ impl Inner {
     #[cfg(feature = "console")]
     pub(super) fn survey_cold(&self, machine: &str, found: &mut Vec<Arc<Execution>>) -> Result<bool, Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(false) };
-        let known = self.executions.numbers(machine);
+        let mut known = self.executions.numbers(machine);
+        known.extend(found.iter().map(|execution| execution.number));
         let rows = cold.newest(machine, &known, limits::COLD_SURVEYED_MAX).map_err(unreadable)?;
         let is_cut = rows.len() >= limits::COLD_SURVEYED_MAX;
         for row in rows {
@@ -460,8 +510,17 @@ impl Inner {
         RecoveredExecution::from_row(&row.bytes).ok_or_else(broken).map_err(unreadable)
     }
 
-    /// The execution of this ARN in memory, brought back if needed.
+    /// The execution of this ARN in memory, where it is brought if need be, unless it is over: then it is shown.
     pub(super) fn bring_back(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
+        self.bring(arn, false)
+    }
+
+    /// The same of one that is over and is to go on.
+    pub(super) fn bring_back_over(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
+        self.bring(arn, true)
+    }
+
+    fn bring(&self, arn: &str, also_over: bool) -> Result<Option<Arc<Execution>>, Error> {
         if let Some(execution) = self.executions.get(arn) {
             return Ok(Some(execution));
         }
@@ -471,11 +530,28 @@ impl Inner {
             Place::Occupied(found) => return Ok(Some(Arc::clone(found.get()))),
             Place::Vacant(free) => free,
         };
-        let Some(row) = cold.of_arn(arn).map_err(unreadable)? else { return Ok(None) };
+        let row = cold.of_arn(arn).map_err(unreadable)?.filter(|row| !self.is_expired(row));
+        let Some(row) = row else { return Ok(None) };
+        if row.entry.stopped_ms().is_some() && !also_over {
+            return self.view(&row).map(Some);
+        }
         let recovered = self.row_of(&row)?;
         let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
-        let (handle, outcome) = self.resumed(&draft, recovered).map_err(unreadable)?;
+        let turn = recovered.turn();
+        // Before the journal needs it again: whoever writes the row says then that it does not.
+        let is_waiting = cold.comes_back(&row);
+        let resumed = self.resumed(&draft, recovered).inspect_err(|_| {
+            if is_waiting {
+                cold.stays(&row);
+            }
+        });
+        let (handle, outcome) = resumed.map_err(unreadable)?;
         let execution = self.executions.kept(draft, (id, redrives), handle, outcome);
+        if let Some(outcome) = execution.outcome() {
+            self.engine.is_back(id, turn);
+            let forgotten = self.executions.keep_over(&execution, &outcome);
+            debug_assert!(forgotten.is_empty(), "one that is durable is not forgotten for want of room");
+        }
         free.insert(Arc::clone(&execution));
         self.executions.list_again(&execution);
         cold.is_back(&row);
@@ -492,13 +568,15 @@ impl Inner {
         found: &mut Vec<(Rank, Arc<Execution>)>,
     ) -> Result<(), Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(()) };
-        let known = self.executions.numbers(machine);
+        let mut known = self.executions.numbers(machine);
         let mut failed = None;
         for listed in ALL.into_iter().filter(|it| status.is_none_or(|wanted| wanted == Some(*it))) {
             let mut more = max;
+            // Some may have left since they were found, and others ended.
+            known.extend(found.iter().map(|((_, number), _)| *number));
             let looked = cold.listed(machine, listed, after, &known, |row| {
                 match self.view(&row) {
-                    Ok(execution) if filter(&execution) => {
+                    Ok(execution) if filter(&execution) && !self.is_expired(&row) => {
                         found.push((row.entry.rank, execution));
                         more -= 1;
                     }

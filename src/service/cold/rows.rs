@@ -27,7 +27,9 @@ const TOKENS: TableDefinition<'_, u128, u64> = TableDefinition::new("tokens");
 const DUE: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("due");
 /// By the hash of its machine's ARN, its [status](status_number), and its rank there.
 const LISTS: TableDefinition<'_, (u128, u8, u64, u64), u64> = TableDefinition::new("lists");
-/// By the revision that they run, and its program's fingerprint: how many there are.
+/// Of those that are over: by when they ended, and their numbers.
+const ENDED: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("ended");
+/// By the revision that they run, and its program's fingerprint: how many are open.
 const PROGRAMS: TableDefinition<'_, (&str, u64), u64> = TableDefinition::new("programs");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
@@ -42,6 +44,7 @@ const IDENTITY: &str = "identity";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) arn: Box<str>,
+    /// The list it stands in: that of its machine, or of its Map Run.
     pub(super) machine: Box<str>,
     pub(super) revision: Box<str>,
     pub(super) fingerprint: u64,
@@ -50,6 +53,13 @@ pub(super) struct Entry {
     pub(super) status: u8,
     /// Its place in lists.
     pub(super) rank: (u64, u64),
+}
+
+impl Entry {
+    /// When it ended, if it is over.
+    pub(super) fn stopped_ms(&self) -> Option<u64> {
+        (self.status != status_number(Status::Running)).then_some(self.rank.0)
+    }
 }
 
 /// An execution that is not in memory.
@@ -119,6 +129,7 @@ impl Rows {
             write.open_table(TOKENS).map_err(database)?;
             write.open_table(DUE).map_err(database)?;
             write.open_table(LISTS).map_err(database)?;
+            write.open_table(ENDED).map_err(database)?;
             write.open_table(PROGRAMS).map_err(database)?;
             let mut meta = write.open_table(META).map_err(database)?;
             if meta.get(IDENTITY).map_err(database)?.is_none() {
@@ -210,7 +221,23 @@ impl Rows {
         range.take(max).map(|entry| Ok(entry.map_err(database)?.0.value())).collect()
     }
 
-    /// Rows of a machine with this status that come after `after`, the first ones, as long as `wanted` wants more.
+    /// The first rows of executions that ended up to then: when, and their numbers.
+    pub(super) fn ended(
+        &self,
+        from: (u64, u64),
+        to_ms: u64,
+        max: usize,
+    ) -> Result<Vec<(u64, u64)>, StateError> {
+        if from.0 > to_ms {
+            return Ok(Vec::new());
+        }
+        let read = self.read()?;
+        let ended = read.open_table(ENDED).map_err(database)?;
+        let range = ended.range(from..=(to_ms, u64::MAX)).map_err(database)?;
+        range.take(max).map(|entry| Ok(entry.map_err(database)?.0.value())).collect()
+    }
+
+    /// Rows of a machine with this status that stand behind `after`, the first ones, as long as `wanted` wants more.
     pub(super) fn listed(
         &self,
         machine: &str,
@@ -293,6 +320,7 @@ impl Rows {
                 tokens: write.open_table(TOKENS).map_err(database)?,
                 due: write.open_table(DUE).map_err(database)?,
                 lists: write.open_table(LISTS).map_err(database)?,
+                ended: write.open_table(ENDED).map_err(database)?,
                 programs: write.open_table(PROGRAMS).map_err(database)?,
                 open: 0,
             };
@@ -329,6 +357,7 @@ struct Tables<'w> {
     tokens: redb::Table<'w, u128, u64>,
     due: redb::Table<'w, (u64, u64), ()>,
     lists: redb::Table<'w, (u128, u8, u64, u64), u64>,
+    ended: redb::Table<'w, (u64, u64), ()>,
     programs: redb::Table<'w, (&'static str, u64), u64>,
     /// How many more are open than before.
     open: i64,
@@ -353,6 +382,9 @@ impl Tables<'_> {
             self.due.insert((entry.due_ms, *id), ()).map_err(database)?;
         }
         self.lists.insert(list_key(entry), *id).map_err(database)?;
+        if let Some(stopped_ms) = entry.stopped_ms() {
+            self.ended.insert((stopped_ms, *id), ()).map_err(database)?;
+        }
         self.count(entry, 1)
     }
 
@@ -372,13 +404,17 @@ impl Tables<'_> {
         }
         self.due.remove((entry.due_ms, id)).map_err(database)?;
         self.lists.remove(list_key(&entry)).map_err(database)?;
+        if let Some(stopped_ms) = entry.stopped_ms() {
+            self.ended.remove((stopped_ms, id)).map_err(database)?;
+        }
         self.count(&entry, -1)
     }
 
     fn count(&mut self, entry: &Entry, more: i64) -> Result<(), StateError> {
-        if entry.status == status_number(Status::Running) {
-            self.open += more;
+        if entry.stopped_ms().is_some() {
+            return Ok(());
         }
+        self.open += more;
         let key = (&*entry.revision, entry.fingerprint);
         let count = self.programs.get(key).map_err(database)?.map_or(0, |it| it.value());
         match count.saturating_add_signed(more) {

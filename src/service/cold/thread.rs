@@ -35,14 +35,14 @@ impl Cold {
             match self.write_some(&inner) {
                 _ if !has_work => {}
                 Ok(late) => late.iter().for_each(|arn| back(&inner, arn)),
-                Err(error) => {
-                    // The content of the file is unknown: the next process reads it. The journal has everything that
-                    // the file does not.
-                    eprintln!("error: executions that are not in memory cannot be written: {error}");
-                    std::process::abort();
-                }
+                Err(error) => fail(&error),
             }
             is_behind = self.sweep(&inner);
+            match self.write_closed(&inner) {
+                Ok(is_more) => is_behind |= is_more,
+                Err(error) => fail(&error),
+            }
+            is_behind |= self.forget_expired(&inner);
         }
     }
 
@@ -114,9 +114,9 @@ impl Cold {
         Ok(late)
     }
 
-    /// Creates the file, if it is missing, and has the journal note it before anything is in it: a process may have
-    /// ended between the two. Whether it succeeded.
-    fn begin_rows(&self, inner: &Inner) -> Result<bool, StateError> {
+    /// Makes the file, if there is none, and has the journal note it before anything is in it: a process may have ended
+    /// between the two. Whether it did.
+    pub(super) fn begin_rows(&self, inner: &Inner) -> Result<bool, StateError> {
         let rows = match self.rows.get() {
             Some(rows) => rows,
             // Only this thread creates it.
@@ -170,6 +170,12 @@ impl Cold {
         };
         is_more
     }
+}
+
+/// What the file has is not known: the next process sees. The journal has all that this one does not have.
+fn fail(error: &StateError) -> ! {
+    eprintln!("error: executions that are not in memory cannot be written: {error}");
+    std::process::abort();
 }
 
 fn back(inner: &Arc<Inner>, arn: &str) {

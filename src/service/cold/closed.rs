@@ -1,0 +1,80 @@
+//! Executions that are over leave memory, oldest first, while more than may stay are in it: their rows are written while
+//! they are there still, so that somebody finds each of them at any time. When their time is over, rows are forgotten.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::rows::Row;
+use super::{Cold, row};
+use crate::limits;
+use crate::runtime::{Outcome, RecoveredExecution};
+use crate::service::Inner;
+use crate::service::executions::Execution;
+use crate::service::store::StateError;
+
+impl Cold {
+    /// Writes rows of executions that are over, and lets these leave. Whether there are more.
+    pub(super) fn write_closed(&self, inner: &Inner) -> Result<bool, StateError> {
+        let now_ms = inner.now_ms();
+        inner.executions.expire(now_ms);
+        if self.queue().is_short {
+            return Ok(false);
+        }
+        let oldest = inner.executions.closed_to_leave(inner.engine.resident_max(), now_ms);
+        if oldest.is_empty() || !self.is_noted.load(Ordering::Relaxed) && !self.begin_rows(inner)? {
+            return Ok(false);
+        }
+        let (mut leaving, mut written) = (Vec::with_capacity(oldest.len()), Vec::with_capacity(oldest.len()));
+        for execution in oldest {
+            if let Some((outcome, row)) = closed_row(inner, &execution) {
+                written.push(Arc::new(row));
+                leaving.push((execution, outcome));
+            }
+        }
+        // A row is never newer than the journal.
+        inner.engine.sync_recorded();
+        let rows = self.rows().ok_or_else(|| StateError::Database("it is not open".to_owned()))?;
+        rows.write(&written, &[], inner.engine.steady_ms().0)?;
+        let mut is_any = false;
+        for ((execution, outcome), row) in leaving.iter().zip(&written) {
+            is_any |= inner.executions.let_go(execution, outcome, || inner.engine.has_left(row.id));
+        }
+        Ok(is_any)
+    }
+
+    /// Forgets those whose time is over, some at a time. Whether there are more.
+    pub(super) fn forget_expired(&self, inner: &Inner) -> bool {
+        let (Some(rows), from) = (self.rows(), self.queue().expired) else { return false };
+        let Some(to_ms) = inner.now_ms().checked_sub(inner.settings.retention_ms) else { return false };
+        let ended = rows.ended(from, to_ms, limits::DURABLE_COLD_BATCH);
+        let looked = ended.and_then(|ended| {
+            for (_, id) in &ended {
+                let row = rows.row(*id)?.filter(|row| !self.queue().gone.contains(&row.id));
+                if let Some(row) = row {
+                    inner.executions.forget_cold(&row.entry.arn, row.id);
+                }
+            }
+            Ok(ended)
+        });
+        let ended = looked.unwrap_or_else(|error| {
+            tracing::error!(%error, "executions whose time is over cannot be read");
+            Vec::new()
+        });
+        let is_more = ended.len() == limits::DURABLE_COLD_BATCH;
+        let last = ended.last().filter(|_| is_more);
+        // From the first again: one that was redriven is not over, and may have ended once more.
+        self.queue().expired = last.map_or((0, 0), |&(ended_ms, id)| (ended_ms, id + 1));
+        is_more
+    }
+}
+
+/// How an execution ended, and its row; `None`, when somebody has it in hand.
+fn closed_row(inner: &Inner, execution: &Execution) -> Option<(Arc<Outcome>, Row)> {
+    // It is not redriven meanwhile.
+    let run = execution.try_run()?;
+    let outcome = Arc::clone(run.outcome.as_ref()?);
+    let mut recovered: RecoveredExecution = inner.engine.closed_execution(execution.recorded?)?;
+    (recovered.name, recovered.arn) = (execution.name.clone(), execution.arn.clone());
+    recovered.trace_header = execution.trace_header.clone();
+    Some((outcome, row(execution, &run, recovered)))
+}

@@ -1,0 +1,252 @@
+//! Executions that are over and not in memory: found, listed, redriven and forgotten as those in memory are.
+
+use expressway::runtime::Status;
+use expressway::service::{CreateStateMachine, ListExecutions, Page, Service, StartExecution};
+
+use super::cold::{Folder, metric, try_open};
+
+const DAYS: u32 = 90;
+
+fn open(folder: &Folder) -> Service {
+    try_open(folder, DAYS).expect("a service")
+}
+
+fn machine(name: &str) -> String {
+    format!("arn:aws:states:us-east-1:123456789012:stateMachine:{name}")
+}
+
+fn arn(machine: &str, name: &str) -> String {
+    format!("arn:aws:states:us-east-1:123456789012:execution:{machine}:{name}")
+}
+
+/// `ends` succeeds at once, and `fails` fails in its second state, however often it is redriven.
+fn create(service: &Service) {
+    let fails = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"},
+        "B": {"Type": "Fail", "Error": "E", "Cause": "why"}}}"#;
+    let ends = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#;
+    for (name, definition) in [("ends", ends), ("fails", fails)] {
+        let request = CreateStateMachine {
+            name: name.to_owned(),
+            definition: definition.to_owned(),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            ..CreateStateMachine::default()
+        };
+        service.create_state_machine(request).expect("a machine");
+    }
+}
+
+fn try_start(service: &Service, of: &str, name: &str) -> Result<(), String> {
+    let request = StartExecution {
+        machine_arn: machine(of),
+        name: Some(name.to_owned()),
+        input: Some(format!(r#"{{"name": "{name}"}}"#)),
+        trace_header: None,
+    };
+    loop {
+        match service.start_execution(request.clone()) {
+            // New segments of the journal take their time.
+            Err(error) if error.to_string().contains("Rate exceeded") => std::thread::yield_now(),
+            started => return started.map(drop).map_err(|error| error.to_string()),
+        }
+    }
+}
+
+fn start(service: &Service, of: &str, name: &str) {
+    try_start(service, of, name).expect("it is started");
+}
+
+fn until_closed(service: &Service, executions: u64) {
+    while metric(service, "durable_cold_closed") != executions {
+        std::thread::yield_now();
+    }
+}
+
+/// The names in a machine's list, in pages of seven.
+fn listed(service: &Service, of: &str, status: Option<Status>, redriven: Option<bool>) -> Vec<String> {
+    let (mut names, mut token) = (Vec::new(), None);
+    loop {
+        let page = Page { results_max: Some(7), token };
+        let machine_arn = Some(machine(of));
+        let status = status.map(Some);
+        let request = ListExecutions { machine_arn, status, redriven, page, ..ListExecutions::default() };
+        let part = service.list_executions(&request).expect("a list");
+        names.extend(part.items.into_iter().map(|item| item.name));
+        token = part.next_token;
+        if token.is_none() {
+            return names;
+        }
+    }
+}
+
+/// The types of an execution's events.
+fn history(service: &Service, arn: &str) -> Vec<String> {
+    let page = Page { results_max: Some(1_000), token: None };
+    let (part, _) = service.get_execution_history(arn, false, &page).expect("a history");
+    assert!(part.items.iter().zip(1..).all(|(event, id)| event.id == id), "{arn}");
+    part.items.iter().map(|event| event.event_type.name().to_owned()).collect()
+}
+
+#[test]
+fn what_is_over_leaves_memory_and_is_found_over_restarts() {
+    let folder = Folder::new("closed-found");
+    let service = open(&folder);
+    create(&service);
+    let names: Vec<String> = (0..100).map(|n| format!("e{n}")).collect();
+    names.iter().for_each(|name| start(&service, "ends", name));
+    start(&service, "fails", "f");
+    until_closed(&service, 101);
+    let copied = service.compact_journal().expect("it is compacted");
+    assert!(copied < 16 << 10, "{copied} bytes of executions that are not in memory");
+    let newest_first = listed(&service, "ends", None, None);
+    let history_before = history(&service, &arn("ends", "e7"));
+    drop(service);
+
+    let service = open(&folder);
+    assert_eq!(metric(&service, "durable_cold_closed"), 101, "nothing of them comes back by itself");
+    for name in &names {
+        let described = service.describe_execution(&arn("ends", name)).expect("it is there");
+        let outcome = described.outcome.expect("it is over");
+        let input = format!(r#"{{"name": "{name}"}}"#);
+        assert_eq!((outcome.status, described.input), (Status::Succeeded, input.clone()));
+        assert_eq!(String::from_utf8_lossy(outcome.json()), input.replace(": ", ":"));
+        let taken = try_start(&service, "ends", name).expect_err("its name is taken");
+        assert!(taken.contains("Execution Already Exists"), "{taken}");
+    }
+    let mut sorted = newest_first.clone();
+    sorted.sort_unstable_by_key(|name| name[1..].parse::<u32>().ok());
+    assert_eq!(sorted, names);
+    assert_eq!(listed(&service, "ends", None, None), newest_first);
+    assert_eq!(listed(&service, "ends", Some(Status::Succeeded), Some(false)), newest_first);
+    assert_eq!(listed(&service, "ends", Some(Status::Running), None), [""; 0]);
+    assert_eq!(listed(&service, "fails", Some(Status::Failed), None), ["f"]);
+    assert_eq!(history(&service, &arn("ends", "e7")), history_before);
+    assert_eq!(metric(&service, "durable_cold_closed"), 101, "looking brings none of them back");
+    pollster::block_on(service.stop_execution(&arn("ends", "e1"), None, None))
+        .expect("one that is over stays as it is");
+    // A newer one comes before them, in memory or not.
+    start(&service, "ends", "newer");
+    assert_eq!(listed(&service, "ends", None, None)[..2], ["newer".to_owned(), newest_first[0].clone()]);
+    service.delete_state_machine(&machine("ends")).expect("it is deleted");
+    assert!(service.describe_execution(&arn("ends", "e1")).is_ok(), "it is known longer than its machine");
+}
+
+#[test]
+fn what_is_over_and_not_in_memory_is_redriven() {
+    let folder = Folder::new("closed-redriven");
+    let service = open(&folder);
+    create(&service);
+    for name in ["f", "g", "h"] {
+        start(&service, "fails", name);
+    }
+    start(&service, "ends", "e");
+    until_closed(&service, 4);
+    let redrive = |service: &Service, of: &str, name: &str, token: Option<&str>| {
+        pollster::block_on(service.redrive_execution(&arn(of, name), token))
+            .map_err(|error| error.to_string())
+    };
+    let refused = redrive(&service, "ends", "e", None).expect_err("it succeeded");
+    assert!(refused.contains("Execution is SUCCEEDED and cannot be redriven"), "{refused}");
+    let first = redrive(&service, "fails", "f", None).expect("it is redriven");
+    let date_ms = redrive(&service, "fails", "g", Some("once")).expect("it is redriven");
+    // What is known of the token is in memory.
+    assert_eq!(redrive(&service, "fails", "g", Some("once")), Ok(date_ms));
+    let of = |service: &Service, name: &str| {
+        let described = service.describe_execution(&arn("fails", name)).expect("it is there");
+        (described.redrive.count, described.redrive.date_ms, described.redrive.refused)
+    };
+    let over = |service: &Service, name: &str| {
+        while service.describe_execution(&arn("fails", name)).expect("it is there").outcome.is_none() {
+            std::thread::yield_now();
+        }
+    };
+    ["f", "g"].iter().for_each(|name| over(&service, name));
+    assert_eq!(of(&service, "f"), (1, Some(first), None));
+    drop(service);
+
+    // What is recorded behind a row is told by it, whatever of it the journal has.
+    let service = open(&folder);
+    ["f", "g"].iter().for_each(|name| over(&service, name));
+    until_closed(&service, 4);
+    service.compact_journal().expect("it is compacted");
+    assert_eq!(of(&service, "f"), (1, Some(first), None));
+    assert_eq!((of(&service, "g").0, of(&service, "h").0), (1, 0));
+    let types = history(&service, &arn("fails", "f"));
+    assert_eq!(types.iter().filter(|name| *name == "ExecutionRedriven").count(), 1, "{types:?}");
+    let redriven = listed(&service, "fails", None, Some(true));
+    assert!(redriven == ["f", "g"] || redriven == ["g", "f"], "{redriven:?}");
+    let second = redrive(&service, "fails", "f", None).expect("it is redriven once more");
+    over(&service, "f");
+    drop(service);
+
+    let service = open(&folder);
+    over(&service, "f");
+    assert_eq!(of(&service, "f"), (2, Some(second), None));
+    let types = history(&service, &arn("fails", "f"));
+    assert_eq!(types.iter().filter(|name| *name == "ExecutionRedriven").count(), 2, "{types:?}");
+}
+
+#[test]
+fn what_is_over_and_not_in_memory_is_forgotten_when_its_time_is_over() {
+    let folder = Folder::new("closed-forgotten");
+    let service = open(&folder);
+    create(&service);
+    let names: Vec<String> = (0..50).map(|n| format!("e{n}")).collect();
+    names.iter().for_each(|name| start(&service, "ends", name));
+    until_closed(&service, 50);
+    drop(service);
+
+    // As if all their days had passed.
+    let service = try_open(&folder, 0).expect("a service");
+    for name in &names {
+        assert!(service.describe_execution(&arn("ends", name)).is_err(), "{name}");
+    }
+    assert_eq!(listed(&service, "ends", None, None), [""; 0]);
+    start(&service, "ends", "e0");
+    until_closed(&service, 0);
+    drop(service);
+    let service = open(&folder);
+    assert_eq!(listed(&service, "ends", None, None), [""; 0]);
+    names.iter().for_each(|name| start(&service, "ends", name));
+    until_closed(&service, 50);
+}
+
+#[test]
+fn children_of_a_map_run_that_are_over_are_found_by_it() {
+    let folder = Folder::new("closed-children");
+    let service = open(&folder);
+    let definition = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "Label": "each", "End": true, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+        "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}}}}"#;
+    let request = CreateStateMachine {
+        name: "maps".to_owned(),
+        definition: definition.to_owned(),
+        role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+        ..CreateStateMachine::default()
+    };
+    service.create_state_machine(request).expect("a machine");
+    let request = StartExecution {
+        machine_arn: machine("maps"),
+        name: Some("m".to_owned()),
+        input: Some("[1, 2, 3, 4, 5, 6, 7, 8, 9]".to_owned()),
+        trace_header: None,
+    };
+    service.start_execution(request).expect("it is started");
+    until_closed(&service, 10);
+    let found = |service: &Service| {
+        let runs = service.list_map_runs(&arn("maps", "m"), &Page::default()).expect("Map Runs").items;
+        let run = runs.first().expect("there is one");
+        let request = ListExecutions { map_run_arn: Some(run.arn().to_owned()), ..ListExecutions::default() };
+        let mut items = service.list_executions(&request).expect("its children").items;
+        items.sort_by(|a, b| a.arn.cmp(&b.arn));
+        let child = service.describe_execution(&items[0].arn).expect("a child");
+        assert_eq!(child.map_run_arn.as_deref(), Some(run.arn()));
+        (runs.len(), run.arn().to_owned(), items)
+    };
+    let before = found(&service);
+    assert_eq!((before.0, before.2.len()), (1, 9));
+    assert!(before.2.iter().all(|item| item.status == Status::Succeeded));
+    drop(service);
+    let service = open(&folder);
+    assert_eq!(metric(&service, "durable_cold_closed"), 10);
+    assert_eq!(found(&service), before);
+}
