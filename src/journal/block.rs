@@ -18,7 +18,7 @@
 //! | 56 | 4 | bytes of the body |
 //! | 60 | 4 | number of records |
 //! | 64 | 4 | CRC-32C of the header of the block before; 0 in the first |
-//! | 68 | 2 | partition, or [`SHARED`] when each record tells its own |
+//! | 68 | 2 | partition, or [`SHARED`] when each record has its own |
 //! | 70 | 2 | kind of block |
 //! | 72 | 8 | zeros |
 //!

@@ -147,7 +147,7 @@ fn wait<'a>(on: &Condvar, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue>
 }
 
 impl LogJournal {
-    /// Starts the threads of a log that was opened with these options. The ownership is given back when they have ended.
+    /// Starts the threads of a log that was opened with these options. The ownership is released when they have ended.
     pub fn start(
         log: Log,
         disk: Arc<dyn Disk>,
@@ -193,7 +193,7 @@ impl LogJournal {
         LogJournal { shared, disk, options, threads, ownership }
     }
 
-    /// Writes what was appended and a seal, and ends; the failure, if there was one.
+    /// Writes the remaining records and a seal, then stops the threads. Returns the failure, if there was one.
     pub fn close(mut self) -> Result<(), Failure> {
         self.end();
         match &self.shared.lock().failure {
@@ -213,8 +213,7 @@ impl LogJournal {
         }
     }
 
-    /// Tries at once to make the segments that are missing, and waits for what comes of it: why there is no room, if
-    /// there is none.
+    /// Tries at once to make the missing segments, and waits for the result: why there is no room, if there is none.
     pub fn make_room(&self) -> Result<(), Refused> {
         let mut queue = self.shared.lock();
         let tries = queue.tries + 1 + u64::from(queue.is_making);
@@ -235,7 +234,7 @@ impl LogJournal {
         let mut live = self.shared.lock().live.clone();
         while let Err(error) = self.disk.check(&live) {
             let mut queue = self.shared.lock();
-            // A segment that is given up is taken away afterwards.
+            // A trimmed segment is removed after it left this list.
             if queue.live != live {
                 live.clone_from(&queue.live);
                 continue;
@@ -248,7 +247,7 @@ impl LogJournal {
         }
     }
 
-    /// Adds one who is told of all numbers from now on.
+    /// Adds a watcher of all numbers from now on.
     pub fn watch(&self, watcher: Watcher) {
         self.shared.lock().watchers.push(watcher);
     }
@@ -262,7 +261,7 @@ impl LogJournal {
         if queue.batches.waiting_bytes + bytes + reserve <= queue.room_bytes {
             return Ok(());
         }
-        // Whoever asks makes the other thread try again, unless it does so anyway.
+        // The request makes the other thread retry, unless it does so anyway.
         queue.is_retry = true;
         self.shared.work.notify_one();
         match &queue.no_room {
@@ -321,7 +320,7 @@ impl Journal for LogJournal {
     }
 
     fn durable(&self) -> Result<Lsn, Failure> {
-        // The highest number tells that there is no more: the end is told behind the lock.
+        // The highest number means a failure: its reason is behind the lock.
         match self.shared.durable.load(Ordering::Acquire) {
             u64::MAX => Err(self.shared.lock().failure.clone().expect("the end has a reason")),
             lsn => Ok(Lsn(lsn)),
@@ -378,7 +377,7 @@ impl Journal for LogJournal {
                 visit(block);
             };
             let read = scan::read(&*self.disk, &live, (from, last), &mut seen);
-            // A segment may have been given up, and used again, under the reader's eyes.
+            // A segment may have been trimmed and reused during the read.
             match read {
                 Err(_) if self.shared.lock().trimmed > given_up => {}
                 read => return read,
@@ -409,7 +408,7 @@ fn write(shared: &Shared, mut log: Log) {
     end_chores(shared);
 }
 
-/// The next block to write, and the mark it is to tell; nothing at the end. An empty batch only tells the mark.
+/// The next block to write, and its mark; `None` at the end. An empty batch only carries the mark.
 fn next_batch(shared: &Shared, log: &mut Log) -> Option<(Batch, Lsn)> {
     let mut queue = shared.lock();
     loop {
@@ -488,7 +487,7 @@ fn fail(shared: &Shared, failure: Failure) {
     end_chores(shared);
 }
 
-/// A panic on the writer's thread must not leave anybody waiting.
+/// A panic on the writer's thread must not leave callers waiting.
 struct Fuse<'a>(&'a Shared);
 
 impl Drop for Fuse<'_> {
@@ -506,7 +505,7 @@ fn end_chores(shared: &Shared) {
     shared.chores.notify_all();
 }
 
-/// The thread that makes segments and takes them away.
+/// The thread that makes and removes segments.
 fn make_room(shared: &Shared, disk: &dyn Disk) {
     let mut queue = shared.lock();
     loop {
@@ -524,7 +523,7 @@ fn make_room(shared: &Shared, disk: &dyn Disk) {
             shared.done.notify_all();
         } else if let Some(name) = queue.surplus.pop() {
             drop(queue);
-            // One that stays takes room, and the next start removes it.
+            // A file that stays takes room until the next start removes it.
             let _ = disk.remove(&name);
             queue = shared.lock();
             queue.is_retry = true;
