@@ -57,7 +57,7 @@ pub struct Arena {
     /// The reader's memory of names in earlier texts.
     pub(super) names: Option<Box<Names>>,
     pub(super) bytes_max: usize,
-    /// Bytes in use from which on it is looked at closely: `bytes_max`, or less when the byte count is published.
+    /// Bytes in use from which on growth is checked closely: `bytes_max`, or less when the byte count is published.
     pub(super) looks_at: usize,
     pub(super) held: Option<Arc<Held>>,
     pub(super) overflowed: bool,
