@@ -1,7 +1,8 @@
 //! Handlers that blocked their shard.
 //!
-//! A shard looks at the coarse clock after each call of a handler, and nothing but handlers can take so long between two
-//! looks: a turn ends after a millisecond of work, and a long expression is suspended. Only what took too long comes here.
+//! A shard looks at the coarse clock after each call of a handler, and nothing but handlers can take so long between
+//! two looks: a turn ends after a millisecond of work, and a long expression is suspended. Only calls that took too
+//! long are handled here.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};

@@ -305,7 +305,7 @@ impl Builder {
         self
     }
 
-    /// Tasks of AWS services, and of HTTP endpoints, are done as `integrations` says: everything that begins with
+    /// Tasks of AWS services, and of HTTP endpoints, are done by `integrations`: everything that begins with
     /// `arn:aws:states:::`, and Lambda functions. Handlers registered for an exact ARN or a longer prefix take
     /// precedence. Distributed Maps read from S3 and write to it, unless another [store](Builder::data_store) was
     /// registered before.

@@ -83,7 +83,7 @@ impl std::fmt::Debug for Handle {
     }
 }
 
-/// Aborts the execution when it is dropped before the end; the flag says whether it is over.
+/// Aborts the execution when it is dropped before the end; the flag is set when it is over.
 pub(super) struct Running(pub(super) Handle, pub(super) bool);
 
 impl Drop for Running {
