@@ -72,7 +72,7 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// The server's region and account.
     pub place: Place,
-    /// Whether region and account are those that a request's credentials name (its signature is not looked at), so that
+    /// Whether region and account are those that a request's credentials name (its signature is not checked), so that
     /// clients of several regions and accounts share the server. An access key of 12 digits is an account; any other
     /// means the account of [`place`](Config::place), as does a request without credentials.
     pub scope_from_credentials: bool,
