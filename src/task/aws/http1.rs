@@ -18,7 +18,7 @@ use super::net::Stream;
 pub(super) struct Message {
     /// Head and body in one buffer, so that one system call writes it.
     text: Vec<u8>,
-    /// The answer has no body, whatever its head says.
+    /// The answer has no body, regardless of its head.
     is_head: bool,
 }
 
