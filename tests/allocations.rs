@@ -23,7 +23,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-// A thread that is going away may allocate and free after its counters are gone, hence `try_with`.
+// A thread that ends may allocate and free after its counters are gone, hence `try_with`.
 
 fn count() {
     let _ = COUNT.try_with(|count| count.set(count.get() + 1));

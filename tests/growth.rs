@@ -23,7 +23,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const GROWTH_MAX: f64 = 2.2;
 /// The least of so many runs counts: what others do on the machine only adds.
 const RUNS: usize = 3;
-/// Runs where those say that it is too much: on a busy machine the least time takes longer to be seen.
+/// Repeated measurements after a violation: on a busy machine the least time takes longer to be seen.
 const RUNS_MAX: usize = 30;
 
 /// Nanoseconds of this thread's processor time that `work` takes.
@@ -539,7 +539,7 @@ fn metrics() {
     });
     check(vec![("machines", growth)]);
     let (small, large) = (machines(500), machines(2_000));
-    // The busiest in full, the others in one row, which says so.
+    // The busiest in full, the others in one row, with their number.
     let (small, large) = (text(&small), text(&large));
     assert!(large.len() < small.len() + 100_000 && large.len() < 2_000_000, "{} bytes", large.len());
     let rows = |text: &str| text.matches("aws_states_executions_started_total{").count();

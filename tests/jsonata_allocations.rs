@@ -1,6 +1,6 @@
-//! After warm-up an evaluation allocates nothing, unless it uses regular expressions or functions of its own.
+//! After warm-up an evaluation allocates nothing, unless it uses regular expressions or defines functions.
 //!
-//! A test binary of its own: its allocator counts.
+//! A separate test binary: its allocator counts.
 
 use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};

@@ -41,7 +41,7 @@ struct Connection {
     requests: usize,
 }
 
-/// A request's body: its length is told, or it is sent in chunks.
+/// A request's body: with its length, or in chunks.
 struct Sent {
     left: Vec<Bytes>,
     length: Option<u64>,
@@ -87,7 +87,7 @@ impl Client {
             .seed(7)
             .time(time.clone())
             .account(ACCOUNT)
-            // Virtual time passes by years while nobody is waited for.
+            // Virtual time passes by years while nothing is awaited.
             .retention_days(100 * 365)
             .activity_poll(Duration::ZERO);
         let (service, simulation) = set(builder).simulate().expect("a service");
@@ -149,7 +149,7 @@ impl Client {
                 if polled.is_pending() {
                     polls += 1;
                     assert!(polls < 1_000_000, "{target} does not end");
-                    // Whoever waits for an execution waits until its timers are due.
+                    // A caller that waits for an execution waits until its timers are due.
                     if polls % 100 == 0
                         && let Some(next_ms) = simulation.next_ms()
                     {

@@ -173,7 +173,7 @@ fn a_synchronous_execution_is_answered_with_its_outcome() {
         json!({"name": "m", "definition": definition, "roleArn": super::client::ROLE, "type": "EXPRESS"});
     let machine = client.ok("CreateStateMachine", &request)["stateMachineArn"].clone();
     let input = json!({"ok": true, "text": "tab\t quote\" back\\ é 漢"}).to_string();
-    // With a name, and without one, which is answered another way: both must say the same.
+    // With a name, and without one, which takes another path: both must give the same result.
     for name in [None, Some("mine")] {
         let request = |members: Json| {
             let mut request = json!({"stateMachineArn": machine});
@@ -351,7 +351,7 @@ fn an_activity_task_starts_when_a_worker_takes_it() {
         let started = events.iter().find(|event| event["type"] == "ActivityStarted").cloned();
         started.map(|event| event["activityStartedEventDetails"]["workerName"].clone())
     };
-    // Nobody has to say that it is alive before someone has the task.
+    // Heartbeats are only due after a worker has taken the task.
     let arn = client.start(&machine, "{}");
     client.pass(50_000);
     assert_eq!(worker(&mut client, &arn), None);
@@ -364,7 +364,7 @@ fn an_activity_task_starts_when_a_worker_takes_it() {
         history(&mut client, &arn)[2..],
         ["ActivityScheduled", "ActivityStarted", "ActivityTimedOut", "ExecutionFailed"]
     );
-    // A worker needs no name, and a task that nobody takes does not start.
+    // A worker needs no name, and a task that no worker takes does not start.
     let arn = client.start(&machine, "{}");
     client.ok("GetActivityTask", &json!({"activityArn": ACTIVITY}));
     client.settle();
@@ -451,7 +451,7 @@ fn a_machine_with_executions_is_deleted_when_they_are_over() {
     assert_eq!(client.refused("DescribeStateMachine", &this).0, "StateMachineDoesNotExist");
     assert_eq!(client.ok("ListStateMachines", &json!({}))["stateMachines"], json!([]));
     assert_eq!(client.ok("DescribeExecution", &json!({"executionArn": arn}))["status"], "SUCCEEDED");
-    // Nothing runs: it is gone at once, and may be made anew.
+    // Nothing runs: it is deleted at once, and may be created again.
     let machine = wait(&mut client, "m", "STANDARD");
     client.ok("DeleteStateMachine", &json!({"stateMachineArn": machine}));
     assert_eq!(client.refused("DescribeStateMachine", &this).0, "StateMachineDoesNotExist");
@@ -616,7 +616,7 @@ fn a_task_starts_an_execution_and_waits_for_it() {
     let machine = parent(&mut client, "start", "");
     let started = output(&run(&mut client, &machine, &json!({"ok": true, "name": "four"})));
     assert_eq!(started["SdkHttpMetadata"]["HttpStatusCode"], 200);
-    // Whoever stops the parent stops what it waits for.
+    // Stopping the parent stops what it waits for.
     let machine = parent(&mut client, "stopped", ".sync");
     let arn = client.start(&machine, &json!({"ok": true, "name": "five"}).to_string());
     client.ok("StopExecution", &json!({"executionArn": arn}));

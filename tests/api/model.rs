@@ -1,4 +1,4 @@
-//! AWS's service model: what replies must look like.
+//! AWS's service model: the required form of replies.
 
 use crate::required::not_run;
 use std::path::PathBuf;
@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 pub(crate) struct Model(pub(crate) Json);
 
-/// What any action may be refused with, though no model says so.
+/// Errors that any action may return, although no model lists them.
 const COMMON: [&str; 5] = [
     "InternalFailure",
     "SerializationException",
@@ -17,7 +17,7 @@ const COMMON: [&str; 5] = [
 ];
 
 impl Model {
-    /// The model; says so on stderr when it is not there.
+    /// The model; prints a message on stderr when it is missing.
     pub(crate) fn load() -> Option<Model> {
         let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
         let corpus = std::env::var_os("EXPRESSWAY_CORPUS").map_or(default, PathBuf::from);

@@ -1,4 +1,4 @@
-//! Tasks that wait for a job or for their token: what the history shows of them, and what becomes of the job.
+//! Tasks that wait for a job or for their token: their history, and the outcome of the job.
 
 use serde_json::{Value as Json, json};
 

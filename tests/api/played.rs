@@ -1,6 +1,6 @@
 //! Executions recorded on AWS, played through the API with their histories: the machine is created, started with a test
-//! case of a mock configuration, described, and its history read. Differences that are known stand in
-//! `tests/known/played.txt`, each with its reason.
+//! case of a mock configuration, described, and its history read. Known differences are in `tests/known/played.txt`,
+//! each with its reason.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

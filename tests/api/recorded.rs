@@ -1,5 +1,5 @@
-//! Sequences of calls recorded on AWS (`api.jsonl`), played again. Differences that are known stand in
-//! `tests/known/api.txt`, each with its reason.
+//! Sequences of calls recorded on AWS (`api.jsonl`), replayed. Known differences are in `tests/known/api.txt`, each
+//! with its reason.
 
 use std::collections::BTreeMap;
 
@@ -35,10 +35,10 @@ fn recorded_calls_are_answered_so_over_a_socket_too() {
     report.finish();
 }
 
-/// What the recorder's tokens stand for in this run.
+/// The values of the recorder's tokens in this run.
 struct Bindings {
     tokens: Regex,
-    /// Names that the recorder shortened in replies only.
+    /// Names that the recorder only shortened in replies.
     shortened: Regex,
     bound: BTreeMap<String, String>,
     recorded: String,
@@ -110,7 +110,7 @@ impl Bindings {
         self.starts += 1;
     }
 
-    /// A request with what the tokens stand for.
+    /// A request with the values of its tokens.
     fn fill(&self, request: &Json) -> Json {
         match request {
             Json::String(text) => {

@@ -271,7 +271,7 @@ fn who_may_not_be_redriven_is_told_why() {
     let mut client = client();
     let machine = client.machine("m", "STANDARD", json!({"F": {"Type": "Fail"}}));
     let arn = client.start(&machine, "{}");
-    // A client token stands for one redrive, for some minutes.
+    // A client token identifies one redrive, for some minutes.
     let token = json!({"executionArn": arn, "clientToken": "once"});
     let first = client.ok("RedriveExecution", &token);
     client.settle();

@@ -1,4 +1,4 @@
-//! Requests that AWS refuses before it looks at what they are about. What each member may be is taken from AWS's own
+//! Requests that AWS refuses before it checks their resources. The constraints of each member are taken from AWS's own
 //! service model.
 
 use serde_json::{Map, Value as Json, json};
@@ -53,7 +53,7 @@ fn what_cannot_be_read_is_refused() {
         let answer: Json = serde_json::from_slice(&reply.body).expect("JSON");
         assert_eq!((answer["Message"].as_str(), answer.get("message")), (message, None), "{target} {body}");
     }
-    // Members that nobody knows are left alone; no body is an empty one.
+    // Unknown members are ignored; no body is an empty one.
     assert_eq!(client.ok("ListActivities", &json!({"colour": {"red": [1]}}))["activities"], json!([]));
     assert_eq!(client.raw("AWSStepFunctions.ListActivities", b"").status, 200);
 }
@@ -140,7 +140,7 @@ fn sample(model: &Model, member: &Json) -> Json {
     }
 }
 
-/// Values that the model does not allow, and what AWS says must be.
+/// Values that the model does not allow, and AWS's message for them.
 fn wrongs(model: &Model, member: &Json) -> Vec<(Json, String)> {
     let shape = &model.0["shapes"][member["shape"].as_str().expect("a shape")];
     let (min, max) = (shape["min"].as_i64(), shape["max"].as_i64());

@@ -21,8 +21,8 @@ fn suite_through_a_socket() {
     run_one_of(4, "through a socket", true);
 }
 
-/// Each case has a service of its own, and drivers in line and on shards run all of them: here one of `every` is enough
-/// where not everything is required.
+/// Each case has its own service, and in-line drivers and shards run all of them: here one of `every` suffices unless
+/// everything is required.
 fn run_one_of(every: u64, driver: &str, over_http: bool) {
     let every = if is_all() { 1 } else { every };
     let cases = Cell::new(0u64);

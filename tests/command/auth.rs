@@ -50,7 +50,7 @@ fn starts(machine: &str) -> Json {
         "Parameters": {"StateMachineArn": arn(machine), "Input": {"StateMachineArn": "not looked at"}}})
 }
 
-/// What an execution came to: its status, and its cause if it failed.
+/// An execution's outcome: its status, and its cause if it failed.
 fn run(serving: &Serving, key: &Key, machine: &str) -> (String, String) {
     let request = json!({"stateMachineArn": arn(machine)}).to_string();
     let (status, body) = serving.ask_as(key, "StartSyncExecution", &request);
@@ -82,7 +82,7 @@ fn what_an_operation_does_not_have_says_nothing_of_what_it_is_about() {
         ("DescribeStateMachine", json!({"stateMachineArn": arn("secret")})),
     ] {
         assert!(!allowed(operation, body.clone()), "{operation}");
-        // Members of other operations, at whatever depth.
+        // Members of other operations, at any depth.
         for member in ["stateMachineArn", "resourceArn", "executionArn", "stateMachineAliasArn"] {
             if body.get(member).is_none() {
                 body[member] = json!(own);
@@ -131,7 +131,7 @@ fn a_machine_starts_no_more_than_whoever_wrote_it_may() {
     assert!(denied(&serving, &ADMIN, "own-to-secret"), "whoever starts it");
     assert!(!denied(&serving, &MAKER, "own-by-admin"), "what was lent on purpose");
 
-    // Whoever writes the definition answers for it; who changes something else does not.
+    // The author of the definition is responsible for it; a caller that changes something else is not.
     let update = |key: &Key, member: &str, value: Json| {
         let request = json!({"stateMachineArn": arn("own-by-admin"), member: value}).to_string();
         let (status, body) = serving.ask_as(key, "UpdateStateMachine", &request);
@@ -186,7 +186,7 @@ fn the_sdk_integration_reaches_no_further() {
     for (name, state, is_denied) in cases {
         let (status, body) = create(&serving, &MAKER, name, &state);
         assert_eq!(status, 200, "{body}");
-        // What is permitted goes out, and there nobody is.
+        // A permitted call is sent, and there is no server.
         let (status, cause) = run(&serving, &MAKER, name);
         assert_eq!(status, "FAILED");
         assert_eq!(cause.contains("KMAKER is not authorized"), is_denied, "{name}: {cause}");

@@ -296,7 +296,7 @@ fn validate_shows_every_problem_of_every_file_at_its_place() {
         r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "End": true,
         "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken", "Parameters": {"QueueUrl": "q", "MessageBody": "m"}}}}"#,
     );
-    // Only STANDARD machines wait for tokens, so that is what it is, unless it is said to be something else.
+    // Only STANDARD machines wait for tokens, so that is the type, unless another is given.
     assert_eq!(run(&["validate", &callback], b"").code, Some(0));
     let express = run(&["validate", "--type", "EXPRESS", &callback], b"");
     assert_eq!(express.code, Some(1));
@@ -461,7 +461,7 @@ sink = { type = "stdout" }
     let answer = run(&["redrive", &again], b"");
     assert_eq!((answer.code, &*answer.out), (Some(0), "{\"bad\":1}\nnonsense\n"));
     assert_eq!(answer.err, "2 events sent again\n");
-    // Once is enough, and who wants more says so.
+    // Once by default, and more often on request.
     let answer = run(&["redrive", &again], b"");
     assert_eq!((&*answer.out, &*answer.err), ("", "0 events sent again, 2 sent before (--all sends them)\n"));
     assert_eq!(run(&["redrive", "--all", &again], b"").out, "{\"bad\":1}\nnonsense\n");

@@ -26,14 +26,14 @@ fn absent(what: &str) {
     not_run(&format!("{what} is not installed, so its session was not tried (see .ci/run)"));
 }
 
-/// What `expressway env` prints, as anyone would use it.
+/// The output of `expressway env`, as a user would apply it.
 fn with_environment(mut command: Command, port: u16) -> Command {
     let printed = expressway().args(["env", "--shell", "dotenv", "--port", &port.to_string()]).output();
     let printed = String::from_utf8(printed.expect("the command").stdout).expect("UTF-8");
     for (name, value) in printed.lines().filter_map(|line| line.split_once('=')) {
         command.env(name, value);
     }
-    // What is configured for someone's real account has no place here.
+    // The configuration of a real account must not be used here.
     let nowhere = folder("tests/clients/none");
     command.env("AWS_CONFIG_FILE", &nowhere).env("AWS_SHARED_CREDENTIALS_FILE", &nowhere);
     command.env_remove("AWS_PROFILE").env_remove("AWS_SESSION_TOKEN");

@@ -1,4 +1,4 @@
-//! `serve --journal`: what is acknowledged is in PostgreSQL, whatever happens to the server or to the database.
+//! `serve --journal`: what is acknowledged is in PostgreSQL, through failures of the server and the database.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -17,14 +17,14 @@ fn serve(postgres: &Postgres) -> Serving {
     serving
 }
 
-/// A second node, which stands by.
+/// A second node, in standby.
 fn stand_by(postgres: &Postgres) -> Serving {
     let url = postgres.url();
     let arguments = ["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure"];
     Serving::start_until(expressway(), &arguments, "stands by on ")
 }
 
-/// What the command says of a cluster.
+/// The command's status of a cluster.
 fn command(arguments: &[&str]) -> Output {
     expressway().args(arguments).output().expect("the command")
 }
@@ -114,7 +114,8 @@ fn what_is_registered_is_in_the_database() {
     assert!(shown["owner"].is_null() && none_lives, "it was given back: {shown}");
 }
 
-/// While the database is away, what runs waits, and what is new is refused, with the time to try again; then all goes on.
+/// While the database is unreachable, running executions wait, and new ones are refused, with the time to retry; then
+/// everything continues.
 #[test]
 fn a_database_that_is_away_is_waited_for() {
     let Some(mut postgres) = Postgres::start() else { return };
@@ -180,7 +181,7 @@ fn a_folder_moves_into_a_cluster_and_back() {
     assert_eq!(serving.stop().0, Some(0));
 }
 
-/// A node that stands by answers for the owner, and is the owner when that is gone.
+/// A standby node forwards to the owner, and becomes the owner when that is gone.
 #[test]
 fn a_second_node_answers_for_the_first_and_takes_over() {
     let Some(postgres) = Postgres::start() else { return };
@@ -205,7 +206,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
     assert_eq!(describe(&first, &execution("waits", "one")), describe(&second, &execution("waits", "one")));
     let (status_code, body) = second.ask("DescribeExecution", r#"{"executionArn": "no"}"#);
     assert!(status_code == 400 && body.contains("InvalidArn"), "{status_code} {body}");
-    // Nobody else is believed to be a node.
+    // Only nodes are trusted as nodes.
     let forged = "X-Expressway-Hop: 00\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n";
     assert_eq!(second.send("POST", "/", forged, "{}").0, 503, "a request makes one hop");
     // A page's own name that leads here is not taken for one of ours, neither here nor, with a forged secret, by the owner.
@@ -226,8 +227,8 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
     }
     assert_eq!(end(&second, &execution("waits", "one"))["output"], json!(r#"{"n":1}"#));
 
-    // One that ends as it should hands over at once. Of what was under way on a connection that it closed, nobody knows whether it
-    // was done: the client asks again, as SDKs do, and finds its start.
+    // A node that ends in order hands over at once. The outcome of a request on a connection that it closed is unknown:
+    // the client retries, as SDKs do, and finds its start.
     let third = stand_by(&postgres);
     for n in 0..5 {
         start(&third, "waits", &format!("before-{n}"), json!({}));

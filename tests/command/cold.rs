@@ -1,5 +1,5 @@
-//! Standard executions that wait and are not in memory: they are found, listed, stopped and answered as all others, go on
-//! when they are due, and a restart leaves them where they are.
+//! Standard executions that wait and are not in memory: they are found, listed, stopped and answered like all others,
+//! continue when they are due, and a restart leaves them where they are.
 
 use serde_json::{Value as Json, json};
 
@@ -8,7 +8,7 @@ use super::durable::{
 };
 use crate::serving::{Folder, Serving};
 
-/// Whatever waits for a tenth of a second leaves memory at once.
+/// Executions that wait for a tenth of a second leave memory at once.
 pub(crate) fn serve(folder: &Folder) -> Serving {
     let state = folder.0.join("state");
     let state = ["--state", state.to_str().expect("UTF-8"), "--insecure"];

@@ -1,5 +1,5 @@
 //! The recorded corpus played against the command's server, from outside, by the corpus's own client (`run.py`, Python,
-//! standard library only). Differences that are known stand in `tests/known/wire.txt`, each with its reason.
+//! standard library only). Known differences are in `tests/known/wire.txt`, each with its reason.
 
 use crate::required::not_run;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,7 +9,7 @@ use std::process::Command;
 use crate::serving::{Folder, Serving};
 use serde_json::Value as Json;
 
-/// The corpus, and a Python that can play it; says so on stderr when one is missing.
+/// The corpus, and a Python that can play it; prints a message on stderr when one is missing.
 fn corpus() -> Option<PathBuf> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/conformance");
     let corpus = std::env::var_os("EXPRESSWAY_CORPUS").map_or(default, PathBuf::from);

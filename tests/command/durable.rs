@@ -1,6 +1,6 @@
-//! Standard executions of `serve --state`, over kill -9: whatever was acknowledged is there, what was not over goes on,
-//! each result counts once, and tokens stay good. `EXPRESSWAY_KILLS=200` kills more often than the usual few
-//! times; CI kills forty times.
+//! Standard executions of `serve --state`, over kill -9: what was acknowledged is kept, unfinished executions continue,
+//! each result counts once, and tokens stay valid. `EXPRESSWAY_KILLS=200` kills more often than the usual few times; CI
+//! kills forty times.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
@@ -137,14 +137,14 @@ fn executions_go_on_after_a_kill() {
     let other = json!({"stateMachineArn": machine("waits"), "name": "w", "input": "{}"}).to_string();
     let (status, body) = serving.ask("StartExecution", &other);
     assert!(status == 400 && body.contains("ExecutionAlreadyExists"), "{body}");
-    // The token of the task that a worker took before is good, once.
+    // The token of the task that a worker took before is valid, once.
     let answer = json!({"taskToken": taken["taskToken"], "output": r#"{"by": "me"}"#});
     ask(&serving, "SendTaskSuccess", answer.clone());
     let (status, body) = serving.ask("SendTaskSuccess", &answer.to_string());
     assert!(status == 400 && body.contains("TaskTimedOut"), "{body}");
     let taken = end(&serving, &execution("asks", "taken"));
     assert_eq!(taken["output"], json!(r#"{"n":2,"done":{"by":"me"}}"#), "{taken}");
-    // The one that nobody took is offered anew.
+    // The task that no worker took is offered again.
     let open = ask(&serving, "GetActivityTask", json!({"activityArn": ACTIVITY}));
     assert_eq!(open["input"], json!(r#"{"n":3}"#));
     // An answer that is acknowledged outlives the next kill, whether it was worked on or not.
@@ -197,7 +197,7 @@ fn executions_go_on_after_a_kill() {
     assert_eq!(serving.stop().0, Some(0));
 }
 
-/// A server that is asked to end lets durable executions be: they are not timed out, and go on afterwards.
+/// A server that ends does not time durable executions out: they continue afterwards.
 #[test]
 fn executions_go_on_after_a_server_ended_as_it_should() {
     let folder = Folder::new("durable-stop");
@@ -214,9 +214,8 @@ fn executions_go_on_after_a_server_ended_as_it_should() {
     assert_eq!(serving.stop().0, Some(0));
 }
 
-/// One request; nothing when the server is gone before it answered.
-/// A number that `/metrics` shows.
-/// API reference, `DeleteStateMachine`: its executions end at their next transition, in the next process as well.
+/// One request; `None` when the server is gone before it answered. A number in `/metrics`. API reference,
+/// `DeleteStateMachine`: its executions end at their next transition, in the next process as well.
 #[test]
 fn executions_of_a_deleted_machine_end_at_their_next_transition_after_a_restart() {
     let folder = Folder::new("durable-deleted");
@@ -264,7 +263,7 @@ fn executions_of_a_deleted_machine_end_at_their_next_transition_after_a_restart(
     assert_eq!(serving.stop().0, Some(0));
 }
 
-/// What a crash may lose is told wherever one looks; a folder whose executions are in memory keeps its machines.
+/// What a crash may lose is shown everywhere; a folder whose executions are in memory keeps its machines.
 #[test]
 fn what_a_crash_may_lose_is_told() {
     let folder = Folder::new("durable-modes");

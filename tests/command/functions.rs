@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use crate::required::not_run;
 use crate::serving::{Folder, Serving, expressway};
 
-/// Whether a program can be run, as it says its version.
+/// Whether a program can be run, by its version.
 fn is_there(program: &str, arguments: &[&str]) -> bool {
     let there = Command::new(program).args(arguments).output().is_ok_and(|it| it.status.success());
     if !there {
@@ -41,7 +41,7 @@ fn arn(function: &str) -> String {
     format!("arn:aws:lambda:eu-west-1:123456789012:function:{function}")
 }
 
-/// A machine of one task, which tells the error that it ends with.
+/// A machine of one task, which outputs the error of its failure.
 fn machine(resource: &str, more: &Json) -> Json {
     let mut task = json!({"Type": "Task", "Resource": resource, "End": true,
         "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Caught"}]});
@@ -49,7 +49,7 @@ fn machine(resource: &str, more: &Json) -> Json {
     json!({"StartAt": "Call", "States": {"Call": task, "Caught": {"Type": "Pass", "End": true}}})
 }
 
-/// Outputs of a machine for inputs, and what was said.
+/// Outputs of a machine for inputs, and its messages.
 fn run(folder: &Folder, machine: &Json, inputs: &[Json], options: &[&str]) -> (Vec<Json>, String) {
     let definition = folder.file("machine.asl.json", machine.to_string());
     let lines: Vec<String> = inputs.iter().map(Json::to_string).collect();
@@ -312,7 +312,7 @@ fn a_function_has_so_many_processes_and_others_wait() {
     assert!((1..=2).contains(&processes.len()), "{processes:?}");
 }
 
-/// `holds` keeps a pipe open, in a process of its own as well; who reads the pipe gets its end when both are gone.
+/// `holds` keeps a pipe open, also in a separate process; the pipe's reader gets its end when both are gone.
 const HOLDS: &str = "import os, subprocess, time
 def handler(event, context):
     pipe = os.open(event['pipe'], os.O_WRONLY)
@@ -334,7 +334,7 @@ fn a_function_that_nobody_waits_for_is_killed_with_all_it_started() {
         return;
     }
     let waits = "def handler(event, context):\n    with open(event['pipe'], 'rb', 0) as pipe:\n        assert pipe.read(4) == b'held'\n    raise SystemExit(1)\n";
-    // It opens the pipe whether anybody holds it or not, and reads until nobody does.
+    // Opens the pipe whether it has a writer or not, and reads until it has none.
     let reads = "import os\ndef handler(event, context):\n    pipe = os.open(event['pipe'], os.O_RDONLY | os.O_NONBLOCK)\n    os.set_blocking(pipe, True)\n    return os.read(pipe, 9).decode()\n";
     let folder = functions("killed", &[("holds.py", HOLDS), ("waits.py", waits), ("reads.py", reads)]);
     let pipe = pipe(&folder);
@@ -342,7 +342,7 @@ fn a_function_that_nobody_waits_for_is_killed_with_all_it_started() {
         let task = json!({"Type": "Task", "Resource": arn(resource), "End": true});
         json!({"StartAt": name, "States": {name: task}})
     };
-    // One branch fails once the other holds the pipe; then nobody waits for that.
+    // One branch fails once the other holds the pipe; then that one is no longer wanted.
     let machine = json!({"StartAt": "Both", "States": {
         "Both": {"Type": "Parallel", "Next": "Read", "Branches": [branch("Hold", "holds"), branch("Wait", "waits")],
             "Catch": [{"ErrorEquals": ["Runtime.ExitError"], "Next": "Read", "ResultPath": null}]},
@@ -354,7 +354,7 @@ fn a_function_that_nobody_waits_for_is_killed_with_all_it_started() {
     assert_eq!(outputs[0]["Error"], "States.Timeout", "{err}");
 }
 
-/// Opening a pipe to write waits for a reader, and there is none.
+/// Opening a pipe for writing waits for a reader, and there is none.
 fn machine_with_timeout() -> Json {
     machine(&arn("holds"), &json!({"TimeoutSeconds": 1}))
 }
@@ -380,7 +380,7 @@ fn processes_end_with_a_server_that_is_killed() {
     std::io::Read::read_exact(&mut held, &mut text).expect("the function has begun");
     // `kill -9`: the server can do nothing any more.
     serving.kill();
-    // If somebody still held it, this would wait for ten minutes.
+    // If a process still held it, this would wait for ten minutes.
     let (tell, told) = std::sync::mpsc::channel();
     std::thread::spawn(move || tell.send(std::io::Read::read_to_end(&mut held, &mut Vec::new())));
     let rest = told.recv_timeout(std::time::Duration::from_secs(60)).expect("nobody holds the pipe");

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value as Json, json};
 
-/// Resources, and what their tasks are told.
+/// Resources, and the parameters of their tasks.
 fn calls() -> Vec<(&'static str, Json)> {
     vec![
         ("bedrock:invokeModel", json!({"ModelId": "m", "Body": {"prompt.$": "$.prompt"}})),

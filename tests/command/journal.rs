@@ -1,4 +1,4 @@
-//! `journal` and `executions`: what a state folder holds, told without a server.
+//! `journal` and `executions`: the content of a state folder, without a server.
 
 use std::fs;
 use std::process::{Command, Output};
@@ -114,7 +114,7 @@ fn a_journal_is_verified_printed_counted_copied_and_restored() {
     assert_eq!(copied.split_once(": whole").map(|it| it.1), verified.split_once(": whole").map(|it| it.1));
     let again = refuses(&["journal", "backup", &journal, &backup], 2);
     assert!(again.contains("the folder to copy to is not empty"), "{again}");
-    // The machine is lost; what was backed up goes on elsewhere.
+    // The machine is lost; the backup continues elsewhere.
     let other = folder.0.join("other").display().to_string();
     prints(&["journal", "restore", &backup, &format!("{other}/journal")]);
     let serving = Serving::start(&["--state", &other, "--insecure"]);
@@ -125,7 +125,7 @@ fn a_journal_is_verified_printed_counted_copied_and_restored() {
     assert!(used.contains("in use by another process"), "{used}");
     assert_eq!(serving.stop().0, Some(0));
 
-    // A byte in the midst of it: nothing is lost silently, by nobody.
+    // A byte in the middle of it: every reader reports the damage.
     let first = fs::read_dir(&journal).expect("a folder").map(|file| file.expect("a file").path());
     let first = first.filter(|path| path.extension().is_some_and(|it| it == "wal")).min().expect("a segment");
     let mut bytes = fs::read(&first).expect("a segment");

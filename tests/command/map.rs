@@ -140,7 +140,7 @@ fn what_cannot_be_read_or_written_fails_the_map_run() {
     fs::write(folder.join("secret.jsonl"), b"1\n").expect("a file");
     std::os::unix::fs::symlink(folder.join("secret.jsonl"), folder.join("data/link.jsonl")).expect("a link");
     let reads = |file: &str, kind: &str| machine(file, json!({"InputType": kind}), &json!({}));
-    // What stands in the definition and leads out is refused before: this comes with the execution.
+    // Paths in the definition that lead out are refused before: this one is known at run time.
     let out = |name: &str| json!({"Path.$": format!("States.Format('../{{}}', '{name}')")});
     let reads_out = |name: &str| {
         let mut machine = reads(name, "JSONL");

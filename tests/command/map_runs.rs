@@ -1,5 +1,5 @@
-//! Map Runs of `serve --state`, over kill -9 and SIGTERM: they go on where they were. What a child came to counts once,
-//! and is not done again once it is recorded; data that changed meanwhile is refused.
+//! Map Runs of `serve --state`, over kill -9 and SIGTERM: they continue where they were. A child's outcome counts once,
+//! and is not repeated once it is recorded; data that changed meanwhile is refused.
 
 use std::collections::HashMap;
 use std::fs;
@@ -148,7 +148,7 @@ fn a_map_run_goes_on_after_the_process_ended() {
             serving.kill();
         } else {
             let (code, said) = serving.stop();
-            // Express executions end with the process, which says that they did.
+            // Express executions end with the process, with a message.
             assert!(code.is_some(), "{case}: {said}");
         }
         world.function.goes_on.store(true, Ordering::SeqCst);

@@ -7,10 +7,10 @@ use std::process::{Command, Stdio};
 
 use crate::serving::Folder;
 
-/// A fenced block: what stands behind the fence, and the lines inside.
+/// A fenced block: the text behind the fence, and the lines inside.
 struct Block<'t> {
     head: &'t str,
-    /// Where the text inside lies in the page.
+    /// Where the text is in the page.
     from: usize,
     to: usize,
 }

@@ -6,8 +6,7 @@ use serde_json::json;
 
 use crate::serving::Serving;
 
-/// Generous, for tests run on machines that do something else: what is asserted is that nobody waits for the end of
-/// what takes minutes.
+/// Generous, for tests on busy machines: what is asserted is that no caller waits for operations that take minutes.
 const IN_TIME: Duration = Duration::from_secs(5);
 
 fn create(serving: &Serving, name: &str, definition: &str) -> String {
@@ -55,7 +54,7 @@ fn others_are_served_beside_what_never_ends() {
             assert!(began.elapsed() < IN_TIME, "{:?}", began.elapsed());
         }
     });
-    // A second signal ends it, whatever runs.
+    // A second signal ends it at once.
     serving.terminate();
     let began = Instant::now();
     let mut serving = serving;
@@ -76,7 +75,7 @@ fn a_state_that_is_tested_keeps_nobody_waiting() {
     let list: Vec<_> = (0..2_000).map(|n| json!([n, [n, [n]]])).collect();
     let long = json!({"definition": state.to_string(), "input": json!({"l": list}).to_string()}).to_string();
     let short = json!({"definition": r#"{"Type": "Pass", "End": true}"#, "input": "{}"}).to_string();
-    // Who closes a connection may want the answer still, so that these are computed until their time is over.
+    // A client that half-closes may still want the answer, so these are computed until their time is over.
     let start = json!({"stateMachineArn": pass, "input": "{}"}).to_string();
     std::thread::scope(|scope| {
         for _ in 0..4 {

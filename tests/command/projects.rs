@@ -1,7 +1,8 @@
 //! Projects as people have them: `tests/data/projects.txt` has small ones, and what is expected of each.
 //!
-//! A line of what is expected is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
-//! `fails` and `refused` say it (exit code 1 and 2), `notes` says it while it validates, `valid` and `invalid` print it.
+//! A line of expectations is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
+//! `fails` and `refused` print it as an error (exit code 1 and 2), `notes` prints it while validating, `valid` and
+//! `invalid` print it.
 
 use std::fs;
 use std::path::Path;

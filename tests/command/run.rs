@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Waits as long as the event says, and fails where it says so.
+/// Waits for the time in the event, and fails if the event requests it.
 const WAITS: &str = r#"{"StartAt": "Rest", "States": {
     "Rest": {"Type": "Wait", "SecondsPath": "$.s", "Next": "Judge"},
     "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "Bad"}], "Default": "Good"},
@@ -84,7 +84,7 @@ fn ctrl_c_ends_with_the_outputs_and_the_summary_so_far() {
     assert_eq!(first, "{\"s\":0}\n");
     let pid = rustix_pid(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
-    // Standard input stays open: nobody waits for its end.
+    // Standard input stays open: its end is not awaited.
     let output = child.wait_with_output().expect("an answer");
     let err = String::from_utf8(output.stderr).expect("UTF-8");
     assert_eq!(output.status.code(), Some(130), "{err}");
@@ -122,7 +122,7 @@ fn rustix_pid(child: &std::process::Child) -> rustix::process::Pid {
 fn traces_show_what_is_asked_for() {
     let waits = file("traced.asl.json", WAITS);
     let events = "{\"s\":0,\"n\":1}\n{\"s\":0,\"bad\":1}\n{\"s\":0,\"n\":3}\n";
-    // On the engine, and on a clock of its own.
+    // On the engine, with a separate clock.
     for clock in [&[][..], &["--virtual-time"]] {
         let shown = |arguments: &[&str]| {
             let (code, _, err) = run(&waits, &[clock, arguments].concat(), events);

@@ -1,6 +1,6 @@
 //! What terminals of 80 and 120 columns show.
 
-/// The screen after everything that was written: its lines, as far as something stands in them.
+/// The screen after the whole output: its lines, up to the last one with content.
 fn screen(written: &str, columns: u16) -> String {
     let size = |n: u16| std::num::NonZeroU16::new(n).expect("terminals have some");
     let mut parser = vt100::Parser::new(size(ROWS), size(columns), 0);

@@ -137,7 +137,7 @@ fn calls_that_fail_are_logged_and_others_on_request() {
     assert!(row("ListStateMachines")["took_us"].is_u64());
 }
 
-/// What stands in other files is not said, whatever it is.
+/// The content of other files is never shown.
 #[cfg(unix)]
 #[test]
 fn links_that_lead_out_of_the_folder_are_not_followed() {
@@ -195,7 +195,7 @@ fn executions_take_no_more_memory_than_their_share() {
     assert_eq!(serving.get("/health"), "ok\n");
 }
 
-/// Connections beyond what the process may have open are told so, and those that are there go on.
+/// Connections beyond the limit of open files get an error, and existing ones continue.
 #[cfg(target_os = "linux")]
 #[test]
 fn file_descriptors_are_raised_and_when_none_is_left_that_is_told() {
@@ -220,7 +220,7 @@ fn file_descriptors_are_raised_and_when_none_is_left_that_is_told() {
     assert!(said.starts_with("HTTP/1.1 503") && said.contains("Too many open files"), "{said}");
     drop(clients);
     let metrics = loop {
-        // Those that went away are seen to be gone one after the other; until then others are turned away.
+        // Closed connections are noticed one after the other; until then others are refused.
         let mut stream = connect(&serving);
         let _ = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         let mut said = String::new();
@@ -385,7 +385,7 @@ fn executions_come_to_their_end_before_the_server_does() {
     assert!(serving.line().contains("finishing what is under way"));
     // The port is free for the next server at once.
     drop(std::net::TcpListener::bind(("127.0.0.1", serving.port)).expect("the port is free"));
-    // It says so first, and begins no more executions then.
+    // It reports that first, and begins no more executions then.
     let refused =
         (0..1_000).map(|_| open.ask("StartSyncExecution", &start)).find(|(status, _)| *status != 200);
     let (status, body) = refused.expect("a refusal");
@@ -503,7 +503,7 @@ fn the_line_of_hosts_is_written_once() {
     assert_eq!(printed.stdout, b"127.0.0.1 sync-localhost\n");
 }
 
-/// The header of a request that is signed for this access key and region; nobody looks at the signature.
+/// The header of a request that is signed for this access key and region; the signature is not checked.
 fn signed(key: &str, region: &str, operation: &str) -> String {
     format!(
         "X-Amz-Target: AWSStepFunctions.{operation}\r\nAuthorization: AWS4-HMAC-SHA256 \

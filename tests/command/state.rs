@@ -28,7 +28,7 @@ fn create(serving: &Serving, name: &str, definition: &str) -> (u16, String) {
     serving.ask("CreateStateMachine", &request.to_string())
 }
 
-/// A server with its state in a folder of its own.
+/// A server with its state in a separate folder.
 struct Kept {
     folder: Folder,
 }
@@ -143,7 +143,7 @@ fn what_is_written_to_a_folder_that_was_deleted_is_not_acknowledged() {
     assert_eq!(machines, [true, false, true], "{listed}");
 }
 
-/// A file that may not grow stands for a disk without room.
+/// A file with a size limit simulates a full disk.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_told_and_when_there_is_room_again_it_goes_on() {
@@ -152,7 +152,7 @@ fn a_full_disk_is_told_and_when_there_is_room_again_it_goes_on() {
     }
     let kept = Kept::new("state-full");
     let state = kept.state();
-    // The signal that tells of such a file would end the server.
+    // The signal for such a file would end the server.
     let mut serving = Serving::start_by(
         &["sh", "-c", "trap '' XFSZ; exec \"$0\" \"$@\""],
         &["--state", state.to_str().expect("UTF-8")],

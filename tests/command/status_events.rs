@@ -32,7 +32,7 @@ fn start(serving: &Serving, machine: &str, name: &str, input: &str) {
     ask(serving, "StartExecution", &request);
 }
 
-/// A bus that takes entries as this says of each, and what it took, by execution.
+/// A bus that accepts or refuses entries as configured, and records accepted ones, by execution.
 type Taken = Arc<Mutex<BTreeMap<String, Vec<Json>>>>;
 
 fn bus(refuses: impl Fn(usize, &Json) -> bool + Send + Sync + 'static) -> (Server, Taken) {

@@ -1,4 +1,4 @@
-//! The command as someone at a terminal sees it: standard output and standard error are a pseudo-terminal.
+//! The command at a terminal: standard output and standard error are a pseudo-terminal.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 
-/// A command on a terminal of its own.
+/// A command on a separate terminal.
 pub(crate) struct Terminal {
     pub(crate) child: Child,
     master: OwnedFd,
@@ -58,7 +58,7 @@ impl Terminal {
         let mut all = Vec::new();
         match File::from(self.master).read_to_end(&mut all) {
             Ok(_) => {}
-            // What a terminal says when nobody holds its other side any more.
+            // A terminal's error when its other side is closed.
             Err(error) if error.raw_os_error() == Some(5) || error.kind() == ErrorKind::BrokenPipe => {}
             Err(error) => panic!("{error}"),
         }

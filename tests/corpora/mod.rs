@@ -7,7 +7,7 @@ use expressway::query::{Context, ContextField, Names, Scope, Slot};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-/// The text of a file of the suites; says so on stderr when it is not there.
+/// The text of a file of the suites; prints a message on stderr when it is missing.
 pub(crate) fn suite(file: &str) -> Option<String> {
     let default = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/suites");
     let folder = std::env::var_os("EXPRESSWAY_SUITES").map_or(default, PathBuf::from);

@@ -22,14 +22,14 @@ pub(crate) struct Run {
     pub(crate) cause: Option<String>,
     /// Its events as the corpus writes them.
     pub(crate) history: Vec<Flat>,
-    /// Its events, where what is logged of them can be looked at.
+    /// Its events, if their log can be compared.
     pub(crate) logged: Option<Vec<Event>>,
 }
 
 /// An event as the corpus writes it: its details flattened, payloads parsed.
 pub(crate) type Flat = Map<String, Json>;
 
-/// Why a case cannot be played, whoever plays it.
+/// Why a case cannot be played, on any driver.
 pub(crate) fn left_out(case: &Json) -> Option<&'static str> {
     let flagged = |flag: &str| case["flags"].as_array().is_some_and(|flags| flags.contains(&flag.into()));
     let whys = case["standard_only"]
@@ -255,8 +255,8 @@ fn tokens(given: &Json, found: &mut Vec<String>) {
     }
 }
 
-/// Whether a value is as recorded. A wildcard that is the whole string stands for any value; inside a longer string,
-/// for any text; one with a number, always for the same text would be too much to ask of a recording.
+/// Whether a value is as recorded. A wildcard that is the whole string matches any value; inside a longer string, any
+/// text; equal numbered ones are not required to match the same text.
 pub(crate) fn matches(wanted: &Json, found: &Json, wild: &[String]) -> bool {
     match (wanted, found) {
         (Json::String(wanted), _) if wild.contains(wanted) => true,
@@ -321,7 +321,7 @@ pub(crate) fn compare(case: &Json, run: &Run) -> Result<(), String> {
             return Err(format!("error {error}, recorded {}", expected["error"]));
         }
         let cause = run.cause.clone().map_or(Json::Null, Json::String);
-        // Where only what AWS is known to say was written down, a cause may not have been.
+        // If only AWS's known parts were written down, a cause may be missing.
         let told = case["source"].get("basis").is_none() || expected.get("cause").is_some();
         if told && !same_cause(&expected["cause"], &cause, expected["cause_is_json"] == true, &wild) {
             return Err(format!("cause {cause}, recorded {}", expected["cause"]));
@@ -400,8 +400,8 @@ const OUTDATED: [Outdated; 1] = [Outdated {
     },
 }];
 
-/// The id of the event that stands before a failed evaluation in its state's own chain, and hangs on the same event as
-/// that: other branches and iterations have events between.
+/// The id of the event before a failed evaluation in its state's own chain, with the same previous event: other
+/// branches and iterations have events between.
 fn last_of_chain(recorded: &[Json], n: usize) -> Option<Json> {
     let state_of = |event: &Json| {
         let mut event = event.clone();

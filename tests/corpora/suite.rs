@@ -1,4 +1,4 @@
-//! Behaviour as data: what is common to the drivers that run the cases of `tests/suite` (its README says what a case is).
+//! Behaviour as data: shared by the drivers that run the cases of `tests/suite` (its README describes a case).
 #![allow(dead_code, reason = "each driver uses a part")]
 
 use std::collections::HashMap;
@@ -23,7 +23,7 @@ pub(crate) struct Ran {
     pub(crate) output: Json,
     pub(crate) error: Option<String>,
     pub(crate) cause: Option<String>,
-    /// None, when nobody listened.
+    /// `None` without a listener.
     pub(crate) events: Option<Vec<Told>>,
     /// Bytes that the arena takes, where that is known.
     pub(crate) capacity: Option<u64>,
@@ -37,7 +37,7 @@ pub(crate) struct Told {
     pub(crate) event_type: String,
     pub(crate) name: Option<String>,
     pub(crate) location: Option<String>,
-    /// The names of the variables that are told as assigned.
+    /// The names of the variables that are reported as assigned.
     pub(crate) assigned: Vec<String>,
 }
 
@@ -59,7 +59,7 @@ impl Told {
 }
 
 impl Ran {
-    /// What an outcome says, without its output.
+    /// The text of an outcome, without its output.
     pub(crate) fn of(outcome: &Outcome) -> Ran {
         let (status, fault) = match outcome {
             Outcome::Succeeded(_) => ("SUCCEEDED", None),
@@ -80,7 +80,7 @@ impl Ran {
 
 /// Why a case was not run by a driver.
 pub(crate) enum NotRan {
-    /// The driver cannot do what the case wants; a few words why.
+    /// The driver does not support the case; a short reason.
     Cannot(&'static str),
     /// It should have.
     Failed(String),
@@ -145,7 +145,7 @@ pub(crate) fn input(case: &Json) -> String {
     case.get("input").cloned().unwrap_or_else(|| json!({})).to_string()
 }
 
-/// Compares all that the case says.
+/// Compares everything the case specifies.
 fn compare(case: &Json, ran: &Ran) -> Result<(), String> {
     outcome(case, ran)?;
     let most = case["arena_bytes_max"].as_u64().unwrap_or(u64::MAX);
@@ -287,13 +287,13 @@ fn expand(json: Json) -> Json {
     }
 }
 
-/// Answers tasks as the case says.
+/// Answers tasks as the case specifies.
 pub(crate) struct Script {
     answers: Json,
     counts: HashMap<String, usize>,
 }
 
-/// What a task comes to.
+/// The result of a task.
 pub(crate) enum Scripted {
     Never,
     Over { after_ms: Option<u64>, result: Result<Vec<u8>, Fault> },
@@ -304,7 +304,7 @@ impl Script {
         Script { answers: case["tasks"].clone(), counts: HashMap::new() }
     }
 
-    /// What the next invocation of a state's task comes to, when it is given this.
+    /// The result of the next invocation of a state's task, with this input.
     pub(crate) fn next(&mut self, state: &str, given: &Json) -> Scripted {
         let fails = |error: &str, cause: String| Scripted::Over {
             after_ms: None,
@@ -327,7 +327,7 @@ impl Script {
                 let text = |name: &str| thrown[name].as_str().map(str::to_owned);
                 Err(Fault { error: text("error").map(Into::into), cause: text("cause") })
             }
-            // Without an answer of its own the task gives back what it got.
+            // Without an answer in the case, the task returns its input.
             None => Ok(answer.get("return").unwrap_or(given).to_string().into_bytes()),
         };
         Scripted::Over { after_ms: answer["after_ms"].as_u64(), result }

@@ -10,7 +10,7 @@ use crate::required::some_of;
 fn read(text: &[u8]) -> bool {
     let (definition, problems) = asl::read(text, &Options::default());
     for problem in &problems {
-        // Places are within the text, whatever it holds.
+        // Places are within the text, for any text.
         let shown = String::from_utf8_lossy(text);
         let (line, column) = problem.line_column(&shown);
         assert!(line >= 1 && column >= 1);

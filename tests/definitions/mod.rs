@@ -1,7 +1,7 @@
-//! Definitions that others wrote: what AWS recorded, what was published, what linters say.
+//! Definitions by others: recorded on AWS, published, or from linters.
 //!
-//! The corpora stand beside the project and are read in place. Where this reader disagrees with one, the row is listed
-//! in `tests/known/definitions.toml` with the reason; a listed row that agrees after all fails the run.
+//! The corpora are beside the project and are read in place. Where this reader disagrees with one, the row is listed in
+//! `tests/known/definitions.toml` with the reason; a listed row that agrees after all fails the run.
 
 mod diagnostics;
 mod hostile;
@@ -77,7 +77,7 @@ fn published_definitions() {
         match row["expected"].as_str().unwrap() {
             "valid" => {
                 tally.case(id, verdict(&text, true, resources));
-                // Whatever an Express machine lacks is refused by name.
+                // Features that Express machines lack are refused by name.
                 let (_, diagnostics) = read(&text, MachineType::Express);
                 assert!(
                     errors(&diagnostics).lines().all(|line| !line.contains("at null")),
@@ -86,7 +86,7 @@ fn published_definitions() {
             }
             "invalid" => tally.case(id, verdict(&text, false, resources)),
             _ => {
-                // Nobody knows; it must be read without a panic.
+                // The verdict is unknown; it must be read without a panic.
                 read(&text, MachineType::Standard);
                 tally.skip();
             }

@@ -1,4 +1,4 @@
-//! Corpora that stand beside the project: finding them, reading their rows, counting what passes.
+//! Corpora beside the project: finds them, reads their rows, counts passes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,7 @@ pub(crate) fn rows(path: &Path) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-/// Counts cases and knows which ones are listed as different.
+/// Counts cases and knows the listed differences.
 pub(crate) struct Tally {
     name: &'static str,
     known: BTreeMap<String, String>,
@@ -60,7 +60,7 @@ impl Tally {
         }
     }
 
-    /// A case that says nothing.
+    /// A case without a verdict.
     pub(crate) fn skip(&mut self) {
         self.skipped += 1;
     }

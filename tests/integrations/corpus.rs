@@ -1,5 +1,5 @@
-//! The recorded service tasks: what AWS's services answered is said again by a server of ours, and must become the
-//! result or the error that was recorded.
+//! The recorded service tasks: our server replays what AWS's services answered, and the result or the error must be as
+//! recorded.
 //!
 //! Left out are tasks whose answer is not that of a service (callbacks, timeouts, results that are too large), and
 //! services that are not supported; both are counted.
@@ -85,7 +85,7 @@ fn is_supported(resource: &str) -> bool {
     !unsupported.iter().any(|it| resource.contains(it))
 }
 
-/// What the service must have said; `None` when that is not known.
+/// The service's presumed answer; `None` when it is unknown.
 fn recorded(resource: &str, mock: &Value) -> Option<Says> {
     if !is_supported(resource) {
         return None;
@@ -121,7 +121,7 @@ fn recorded(resource: &str, mock: &Value) -> Option<Says> {
     Some(Says::Answer(200, headers, body.into_bytes()))
 }
 
-/// Written by whoever sends the answer, so it is not as recorded.
+/// Written by the sender of the answer, so it is not as recorded.
 fn is_of_transport(name: &str) -> bool {
     ["content-length", "connection"].contains(&&*name.to_ascii_lowercase())
 }
@@ -189,7 +189,7 @@ fn thrown_by(resource: &str, error: &str, cause: &str) -> Option<Says> {
     (of_lambda && is_own).then(|| answer(200, &[("X-Amz-Function-Error", "Unhandled")], cause))
 }
 
-/// Says it again, and compares.
+/// Replays it, and compares.
 fn check(resource: &str, mock: &Value, says: Says) -> Result<(), String> {
     let server = Server::saying(says);
     let integrations = Integrations::new()
@@ -221,7 +221,7 @@ fn check(resource: &str, mock: &Value, says: Says) -> Result<(), String> {
     (found == expected).then_some(()).ok_or_else(|| format!("{found}\n  instead of {expected}"))
 }
 
-/// Without what our server does not say as AWS's does, header names in small letters, and times left out.
+/// Without what our server answers differently from AWS, with header names in lower case, and without times.
 fn comparable(result: &Value) -> Value {
     let mut result = result.clone();
     let Some(object) = result.as_object_mut() else { return result };

@@ -1,4 +1,4 @@
-//! Credentials that someone hands out: roles, web identities, processes, IAM Identity Center.
+//! Credentials from providers: roles, web identities, processes, IAM Identity Center.
 
 use std::fs;
 use std::path::PathBuf;

@@ -76,7 +76,7 @@ fn answers_become_results() {
         ("application/problem+json", "7", json!(7)),
         ("text/plain", "{\"a\": 1}", json!("{\"a\": 1}")),
         ("text/html", "<p>\"ä\"</p>", json!("<p>\"ä\"</p>")),
-        // What says that it is JSON may not be.
+        // A body with a JSON content type may not be JSON.
         ("application/json", "}, \"x\": {", json!("}, \"x\": {")),
     ] {
         let server = Server::saying(answer(200, &[("Content-Type", kind), ("X-A", "1"), ("X-A", "2")], body));
@@ -274,7 +274,7 @@ fn oauth_file(endpoint: &str, method: &str, parameters: Value) -> Value {
         "InvocationHttpParameters": {"HeaderParameters": [{"Key": "X-Mine", "Value": "connection"}]}}}})
 }
 
-/// Hands out the tokens `t1`, `t2`, and so on, which last so many seconds; of the calls with them, what `takes` says.
+/// Issues the tokens `t1`, `t2`, and so on, which last so many seconds; calls with tokens in `takes` are accepted.
 fn oauth_server(lasts: Value, takes: fn(&str) -> bool) -> Server {
     let handed_out = AtomicU32::new(0);
     Server::start(move |asked| match asked.target.starts_with("/token") {
@@ -310,7 +310,7 @@ fn tokens_are_fetched_kept_and_renewed() {
     let authorizations = |asked: &[Asked]| -> Vec<String> {
         asked.iter().map(|it| it.headers.get("authorization").cloned().unwrap_or_default()).collect()
     };
-    // One token for all calls; with it, what the connection says besides.
+    // One token for all calls; with it, the connection's other parameters.
     let server = oauth_server(json!(3600), all);
     let body = json!({"BodyParameters": [{"Key": "scope", "Value": "a b"}],
         "QueryStringParameters": [{"Key": "q", "Value": "1"}], "HeaderParameters": [{"Key": "X-A", "Value": "2"}]});
@@ -443,7 +443,7 @@ fn answers_end_where_they_say() {
             None => assert_eq!(failure(&outcome).0, "States.Http.Socket", "{shown}"),
         }
     }
-    // Whatever the head says, an answer to HEAD has no body.
+    // With any head, an answer to HEAD has no body.
     let server = Server::saying(Says::Raw(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n".to_vec()));
     assert_eq!(
         output(&invoke(&server, &json!({"ApiEndpoint": "/", "Method": "HEAD"})))["ResponseBody"],

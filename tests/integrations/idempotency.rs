@@ -1,5 +1,5 @@
-//! Tasks of durable executions say the same key each time that one attempt is made, in the member or header that services
-//! know repeated requests by; others say none.
+//! Tasks of durable executions send the same key each time that one attempt is made, in the member or header by which
+//! services recognize repeated requests; others send none.
 
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -120,7 +120,7 @@ fn a_repeated_task_says_the_same_key_where_the_service_knows_one() {
             }
             Some(own) => assert_eq!(key_of(&before).as_deref(), Some(*own)),
         }
-        // What is in memory is done once, and says no key.
+        // Executions in memory are run once, and send no key.
         let memory = second.start_with(&m, "{}".to_owned(), options("b", false)).expect("it begins");
         let asked = silent.asked.recv().expect("a request");
         assert_eq!(key_of(&asked), wanted.filter(|own| !own.is_empty()).map(str::to_owned), "{resource}");

@@ -1,4 +1,4 @@
-//! Jobs that are waited for (`.sync`): started, asked about until they are over, cancelled when nobody wants them any more.
+//! Jobs (`.sync`): started, polled until they are over, cancelled when they are no longer wanted.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -58,7 +58,7 @@ fn throttled() -> Says {
     says(400, &json!({"__type": "ThrottlingException", "message": "Rate exceeded"}))
 }
 
-/// A job, as its service tells of it.
+/// A job, as its service describes it.
 struct Job {
     resource: &'static str,
     parameters: Value,
@@ -266,8 +266,8 @@ fn jobs() -> Vec<Job> {
     ]
 }
 
-/// A service that has one job, whose statuses are told one after the other; the last of them again and again. The second
-/// time it is asked about, it is throttled.
+/// A service with one job, whose statuses are returned in order; the last of them repeatedly. The second poll is
+/// throttled.
 fn service(job: &Job, statuses: &[&'static str]) -> Server {
     let (start, describe) = (job.start.clone(), job.describe.clone());
     let (statuses, told) = (statuses.to_vec(), AtomicUsize::new(0));
@@ -525,7 +525,7 @@ fn a_job_of_a_durable_execution_outlives_the_server() {
     let asked = server.asked.recv().expect("a question");
     assert_eq!(operation(&asked), query.describe.0);
     drop((first, machine, handle));
-    // It ends while nobody asks.
+    // It ends between polls.
     over.store(true, Ordering::SeqCst);
     let second = engine();
     let machine = second.create(&spec).expect("a machine");

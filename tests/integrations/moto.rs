@@ -1,6 +1,5 @@
-//! Real wire shapes: SQS, SNS, DynamoDB, EventBridge and others of `moto_server` (PyPI: `moto[server]`), which speaks
-//! like AWS. `MOTO_SERVER` says where the program is; else it is looked for in the path. Where it is absent, that is
-//! said aloud.
+//! Real wire shapes: SQS, SNS, DynamoDB, EventBridge and others of `moto_server` (PyPI: `moto[server]`), which emulates
+//! AWS. `MOTO_SERVER` is the program's path; else it is looked for in `PATH`. If it is absent, a message is printed.
 
 use crate::required::not_run;
 use std::net::TcpListener;
@@ -50,7 +49,7 @@ pub(crate) fn moto() -> Option<Arc<Moto>> {
 
 fn start() -> Option<Moto> {
     let program = std::env::var("MOTO_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
-    // The port is free now; nobody else is likely to take it within a second.
+    // The port is free now, and unlikely to be taken within a second.
     let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
     let child = Command::new(program)
         .args(["-H", "127.0.0.1", "-p", &port.to_string()])
@@ -76,7 +75,7 @@ fn at(moto: &Moto) -> Integrations {
     Integrations::new().endpoint_url(&moto.url).expect("a URL").credentials(credentials)
 }
 
-/// The task's result, without what tells how it came.
+/// The task's result, without metadata.
 fn call(moto: &Moto, resource: &str, parameters: Value) -> Value {
     let outcome = run(at(moto), &format!("arn:aws:states:::{resource}"), &parameters);
     let mut output = output(&outcome);

@@ -12,7 +12,7 @@ use crate::{failure, output, run_machine, run_state};
 
 const LAMBDA: &str = "arn:aws:states:::lambda:invoke";
 
-/// What is said of a Task with this resource, when its machine is created: places and texts.
+/// The problems of a Task with this resource, when its machine is created: places and texts.
 fn refusal(profile: Profile, state: Value) -> Vec<(String, String)> {
     let mut task = state;
     task["Type"] = json!("Task");
@@ -128,7 +128,7 @@ fn stopping_an_execution_closes_the_request() {
 #[test]
 fn a_connection_that_ended_is_retried_and_refused_ones_are_told() {
     let state = || json!({"Resource": LAMBDA, "Parameters": {"FunctionName": "f"}});
-    // Nobody listens.
+    // No server listens.
     let integrations = Integrations::new().endpoint("Lambda", "http://127.0.0.1:1").expect("a URL");
     let (error, cause) = failure(&run_state(integrations, state(), &json!({})));
     assert_eq!(error, "Lambda.SdkClientException");

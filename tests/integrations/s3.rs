@@ -104,7 +104,7 @@ fn lines_of(key: &str) -> Value {
     lines(json!({"Bucket": "the-bucket", "Key": key}))
 }
 
-/// Children come to nothing much.
+/// The children's outputs do not matter.
 fn small() -> Value {
     json!({"ItemSelector": {"n.$": "$$.Map.Item.Value.n"}})
 }
@@ -250,7 +250,7 @@ fn what_does_not_pass_fails_the_map_run() {
     let s3 = |message: &str, status: u16| {
         format!("{message} (Service: S3, Status Code: {status}, Request ID: R1, Extended Request ID: X2)")
     };
-    // Measured: where S3 says nothing, the details of the answer stand twice.
+    // Measured: without a message of S3, the details of the answer are repeated.
     let silent = s3("", 404).trim().to_owned();
     let silent = format!("{silent} (SDK Attempt Count: 1) {silent}");
     let other = |asked: &Asked| object(asked, &[b'y'; 9 << 20]);
@@ -288,7 +288,7 @@ fn an_empty_object_has_no_items() {
 #[test]
 fn arguments_that_name_nothing_are_said() {
     let server = bucket(Objects::new());
-    // What stands in the definition is refused when the machine is created.
+    // Constant parameters in the definition are refused when the machine is created.
     for (parameters, expected) in [
         (json!({"Bucket": null, "Key": "k"}), "The field 'Bucket' is required but was missing"),
         (json!({"Bucket": "the-bucket", "Key": ""}), "The field 'Key' is required but was missing"),
@@ -373,7 +373,7 @@ struct Taken {
 
 type Wrong = Box<dyn Fn(&Asked, usize) -> Option<Says> + Send + Sync>;
 
-/// What it is asked goes wrong at first, where `wrong` says so for its method and target.
+/// Requests fail at first, as `wrong` defines for their method and target.
 fn taking(
     taken: &Arc<Mutex<Taken>>,
     wrong: impl Fn(&Asked, usize) -> Option<Says> + Send + Sync + 'static,
@@ -450,7 +450,7 @@ fn written(taken: &Mutex<Taken>, outcome: &Outcome) -> (Value, Value) {
 fn results_are_written_whole_or_in_parts() {
     let is_slow_at_first = |_: &Asked, asked: usize| (asked % 3 == 1).then(slow_down);
     let broken = |asked: &Asked, at: usize| {
-        // What took long may fail behind a head that said it did not.
+        // A long operation may fail after a head with success.
         let is_end = asked.method == "POST" && asked.target.contains("?uploadId=");
         let Says::Answer(_, headers, body) = refusal(500, "InternalError", "Try again.") else { return None };
         (is_end && at.is_multiple_of(2)).then_some(Says::Answer(200, headers, body))
@@ -503,7 +503,7 @@ fn what_cannot_be_written_fails_the_map_run_and_is_taken_back() {
     }
 }
 
-/// What children came to until too many failed is written before the Map Run fails.
+/// The outcomes of children until too many failed are written before the Map Run fails.
 #[test]
 fn results_of_a_map_run_that_fails_are_written() {
     let taken = Arc::default();

@@ -1,4 +1,4 @@
-//! A server that says what it is told to, and remembers what it was asked.
+//! A server with scripted answers, which records its requests.
 
 // Not every test asks for everything.
 #![allow(dead_code)]
@@ -33,7 +33,7 @@ impl Asked {
     }
 }
 
-/// What it says: a status, headers, a body.
+/// An answer: a status, headers, a body.
 #[derive(Clone, Debug)]
 pub(crate) enum Says {
     Answer(u16, Vec<(String, String)>, Vec<u8>),
@@ -98,7 +98,7 @@ fn serve(
     let mut writer = stream;
     while let Some(asked) = read(&mut reader, number) {
         let says = script(&asked);
-        // Nobody may be left to hear.
+        // The client may be gone.
         let _ = tell.lock().expect("the lock").send(asked);
         match says {
             Says::Answer(status, headers, body) => {

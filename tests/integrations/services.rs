@@ -1,4 +1,4 @@
-//! What goes out to the services that speak AWS JSON and the query protocol, and what becomes of odd answers.
+//! Requests to the services with AWS JSON and the query protocol, and the handling of odd answers.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! TLS: a certificate is believed when an authority of the system signed it for the host's name, and not otherwise. The
-//! certificate is made by `openssl`; which authorities there are is told to a process of its own by `SSL_CERT_FILE`.
+//! TLS: a certificate is accepted when an authority of the system signed it for the host's name, and not otherwise. The
+//! certificate is made by `openssl`; the authorities are passed to a separate process in `SSL_CERT_FILE`.
 
 use crate::required::not_run;
 use std::path::Path;
@@ -93,7 +93,7 @@ fn serve(folder: &Path) -> u16 {
         runtime.block_on(async {
             let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
             while let Ok((stream, _)) = listener.accept().await {
-                // Those who do not believe the certificate hang up.
+                // Clients that do not accept the certificate close the connection.
                 let Ok(mut stream) = acceptor.accept(stream).await else { continue };
                 let _ = stream.read(&mut [0; 4_096]).await;
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n1").await;

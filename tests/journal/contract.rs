@@ -151,7 +151,7 @@ fn what_is_trimmed_is_given_up_and_the_rest_is_there() {
             }
         }
         let kept = lsns[109];
-        // Each mark is told by a block; then what is before it is not read any more.
+        // Each mark is in a block; then blocks before it are not read any more.
         let last = append(&*journal, b"last");
         journal.wait(last).expect("it is appended");
         let mut first = None;
@@ -166,7 +166,8 @@ fn what_is_trimmed_is_given_up_and_the_rest_is_there() {
         assert_eq!((report.trimmed, blocks[0].0), (kept, kept));
         let records: usize = blocks.iter().map(|(_, records)| records.len()).sum();
         assert_eq!(records, 12, "those from the mark on, and the last one");
-        // A block that only tells the mark may be the first of all, and leaves nothing behind that a record could get into.
+        // A block that only carries the mark may be the first of all, and leaves nothing behind to which a record could
+        // be added.
         let (journal, _) = place.open(Vec::new(), &mut |_| ()).expect("a journal");
         let before = journal.durable().expect("it goes on");
         journal.trim(before);

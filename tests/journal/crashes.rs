@@ -1,6 +1,7 @@
-//! Crashes on the model disk: whatever is lost, what is recovered is what was durable, and at most what was on its way.
+//! Crashes on the model disk: after any loss, the recovered blocks are the durable ones, and at most the one being
+//! written.
 //!
-//! `JOURNAL_CRASHES` says how many, `JOURNAL_SEED` where to begin; a failure prints its seed.
+//! `JOURNAL_CRASHES` is their number, `JOURNAL_SEED` the first seed; a failure prints its seed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use expressway::journal::{BlockKind, Header, JournalError, Log, Lsn};
 use super::required::some_of;
 use super::{IDENTITY, Kept, blocks, small};
 
-/// What has to be there, whatever happens to the disk.
+/// What must be recovered after any failure of the disk.
 #[derive(Default)]
 struct Oracle {
     /// Durable blocks.

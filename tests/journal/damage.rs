@@ -72,7 +72,7 @@ fn a_flipped_bit_is_refused_with_its_block() {
                         assert!(is_place || *offset == 0, "{lsn}: {file} {at} {what}");
                     }
                     Err(error) => panic!("{error}"),
-                    // Nothing stands behind the last: it cannot be told from one that was torn, but it is told.
+                    // Nothing is behind the last block: it cannot be distinguished from a torn one, but it is reported.
                     Ok((report, found)) => {
                         assert_eq!(*lsn, whole.last, "bit {bit} of block {lsn}");
                         assert_eq!(found[..], all[..all.len() - 1], "the rest is there");
@@ -107,7 +107,7 @@ fn the_last_block_cut_at_every_byte_is_torn_and_nothing_else_is_lost() {
             });
             let (_, found) = blocks(&copy).unwrap_or_else(|error| panic!("cut at {cut}: {error}"));
             assert_eq!(found[..], all[..all.len() - 1], "cut at {cut}");
-            // The next owner goes on in its place.
+            // The next owner continues in its place.
             if cut % 97 == 0 {
                 let (mut log, report) = open(&copy);
                 assert_eq!((report.last.next(), log.durable()), (lsn, lsn));

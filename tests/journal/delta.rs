@@ -1,4 +1,4 @@
-//! Deltas: what is written is read back, whatever the base, and what was not written is refused.
+//! Deltas: decoding gives what was encoded, for any base, and invalid deltas are refused.
 
 use expressway::journal::delta::{Encoder, decode};
 use proptest::prelude::*;

@@ -1,5 +1,5 @@
-//! Each write and each sync of a journal at work fails once, in each way: what is recovered is what was durable, and
-//! whoever waits is told. [`Model`] panics when a file is used on whose write or sync failed.
+//! Each write and each sync of a working journal fails once, in each way: the recovered blocks are the durable ones,
+//! and waiters are notified. [`Model`] panics when a file is used after a failed write or sync.
 
 use std::sync::{Arc, mpsc};
 
@@ -8,10 +8,10 @@ use expressway::journal::{Journal, LogJournal, Lsn, Record, Refused, Room};
 
 use super::{Kept, blocks, open, small};
 
-/// What a journal told those who used it.
+/// What a journal reported to its users.
 #[derive(Default)]
 struct Told {
-    /// Records that were appended, and those of blocks that were said to be durable.
+    /// Records that were appended, and those of blocks that were reported as durable.
     appended: Vec<(Lsn, Kept)>,
     durable: Lsn,
     /// Why it ended.

@@ -13,7 +13,7 @@ fn golden(version: u16) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/journal/version-{version}"))
 }
 
-/// What a journal says, one line a block and a record.
+/// The content of a journal, one line per block and record.
 fn text(disk: &dyn Disk) -> String {
     let report = scan(disk).expect("nothing is damaged");
     let mut text = String::new();
@@ -41,7 +41,7 @@ fn text(disk: &dyn Disk) -> String {
     text
 }
 
-/// The journal that is kept: two owners, every kind of block, a record in a block of its own, a segment's change.
+/// The stored journal: two owners, every kind of block, a record in a separate block, a change of segment.
 fn write(disk: Arc<dyn Disk>) {
     let record = |kind: u16, bytes: usize| Kept {
         kind,

@@ -78,7 +78,7 @@ fn a_stale_owner_appends_nothing_and_learns_that_it_is_one() {
         journal.wait(lsn).expect("it is the owner");
         server.sql("UPDATE expressway_owner SET epoch = epoch + 1, node = 'other'");
         let why = if is_idle {
-            // Its lease tells it.
+            // Its lease shows it.
             let end = told.iter().find_map(Result::err);
             end.expect("it is told")
         } else {
@@ -127,7 +127,7 @@ fn what_was_appended_waits_for_the_database_and_is_there_once_it_is_back() {
     assert_eq!(found, expected);
 }
 
-/// The connection is cut again and again, whatever goes on: each record is there once, and in its place.
+/// The connection is cut repeatedly, during any operation: each record is there once, and in its place.
 #[test]
 fn answers_that_are_lost_lose_and_double_nothing() {
     let Some(server) = Postgres::start() else { return };
@@ -173,7 +173,7 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
         assert_eq!(looked, Standby::Owned { node: owner.node().to_owned(), address: String::new() });
         std::thread::sleep(lease / 6);
     }
-    // As after kill -9: nobody renews it any more, and nobody gave it back.
+    // As after kill -9: the lease is neither renewed nor released.
     drop(journal);
     server.sql(&format!("UPDATE expressway_owner SET node = '{}'", owner.node()));
     server.sql(&format!(
@@ -215,7 +215,7 @@ fn a_journal_moves_from_a_folder_to_the_database_and_back() {
     assert_eq!((copied.last, copied.trimmed, copied.epoch), (read.last, read.trimmed, read.epoch));
     let again = copy_from(&one, &node()).expect_err("it has one");
     assert!(again.to_string().contains("has a journal already"), "{again}");
-    // It goes on there, and comes back.
+    // It continues there, and comes back.
     let journal = begin(&node(), Vec::new());
     journal.wait(append(&journal, b"there")).expect("it is appended");
     journal.close().expect("it ends");
@@ -249,7 +249,8 @@ fn the_table_does_not_grow_with_what_happened() {
     assert!(server.sql("SELECT min(lsn) FROM expressway_block").parse::<u64>().expect("a number") >= last.0);
 }
 
-/// A database that was put back to an earlier day, or a standby that had not everything, has lost what was told: it is noticed.
+/// A database that was restored from an older backup, or an incomplete standby, has lost reported records: that is
+/// detected.
 #[test]
 fn a_database_that_has_lost_blocks_is_noticed() {
     let Some(server) = Postgres::start() else { return };

@@ -164,7 +164,7 @@ fn folder(name: &str) -> std::path::PathBuf {
 fn a_folder_is_kept_by_one_and_read_by_the_next() {
     let path = folder("folder");
     let mut modes = vec![SyncMode::Data];
-    // Where the file system has no writes past the page cache, it says so.
+    // If the file system does not support writes without the page cache, a message is printed.
     match open_folder(&path.join("direct"), SyncMode::Direct, small(), Vec::new(), &mut |_| ()) {
         Ok(_) => modes.push(SyncMode::Direct),
         Err(error) => println!("not tried: {error}"),

@@ -1,5 +1,5 @@
-//! Executions recorded on AWS, run in process under virtual time. Differences that are known stand in
-//! `tests/known/corpus.txt`, each with its reason.
+//! Executions recorded on AWS, run in process under virtual time. Known differences are in `tests/known/corpus.txt`,
+//! each with its reason.
 
 use crate::corpora;
 use crate::recorded;

@@ -114,7 +114,7 @@ fn input() -> String {
 fn what_is_cut_ends_the_execution_and_no_state_catches_it() {
     for bomb in BOMBS {
         let mut bed = Bed::new(bomb, &input());
-        // A turn that yields in time goes on, up to the piece of work that takes longer than its fuel.
+        // A turn that yields in time continues, up to the piece of work that takes longer than its fuel.
         let (mut turn, mut used) = bed.turn(Event::Go, 0);
         for _ in 0..100_000 {
             if turn != Turn::Yielded {
@@ -149,10 +149,10 @@ fn a_turn_ends_by_its_work() {
     assert!(transitions[0] > 500 && transitions[5] < 20, "{transitions:?}");
 }
 
-/// Time between two looks at the clock, in nanoseconds of the processor. Generous where tests are not optimised.
+/// Time between two looks at the clock, in nanoseconds of the processor. Generous for unoptimised tests.
 const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 250_000_000 } else { 5_000_000 };
 
-/// Turns of one execution that are looked at.
+/// Turns of one execution that are measured.
 const TURNS_MAX: u32 = 50;
 
 /// Random definitions over much data: Maps and Parallels in each other, templates, rules, variables. Nothing works for

@@ -1,5 +1,5 @@
-//! Step Functions Local's mock configuration: what it answers, and what it says when it cannot. History in bounded
-//! memory, because both are seen through the same executions.
+//! Step Functions Local's mock configuration: its answers, and its errors. History in bounded memory, because both are
+//! tested by the same executions.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! Random machines with random inputs and tasks: whatever they do, the invariants of `tests/trial` hold, and the same
-//! seed gives the same execution. `EXPRESSWAY_SEEDS=from..to` runs others, `EXPRESSWAY_SEEDS=1000` more.
+//! Random machines with random inputs and tasks: the invariants of `tests/trial` always hold, and the same seed gives
+//! the same execution. `EXPRESSWAY_SEEDS=from..to` runs others, `EXPRESSWAY_SEEDS=1000` more.
 
 use crate::trial;
 use std::collections::BTreeMap;
@@ -91,7 +91,7 @@ impl Builder<'_> {
             };
         }
         if self.chance.one_in(4) {
-            // A name of its own for every workflow depth, because inner workflows may not assign outer names.
+            // A separate name for every workflow depth, because inner workflows may not assign outer names.
             state["Assign"] =
                 json!({format!("v{}", self.depth): self.chance.below(9), format!("w{}.$", self.depth): "$"});
         }

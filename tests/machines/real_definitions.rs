@@ -1,5 +1,5 @@
-//! Real definitions, run with made-up inputs and tasks: values as later paths ask for them, errors as handlers name
-//! them. Whatever comes out, the invariants of `tests/trial` hold.
+//! Real definitions, run with made-up inputs and tasks: values for later paths, errors with the names in handlers. For
+//! any result, the invariants of `tests/trial` hold.
 
 use crate::corpora;
 use crate::trial;

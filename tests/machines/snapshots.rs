@@ -31,7 +31,7 @@ enum Due {
     Answer(Result<String, Fault>),
 }
 
-/// What a task of this token comes to, and after how long, if ever.
+/// The result of a task with this token, and its delay, if it ends.
 fn answer(token: Token, seed: u64, result: &str) -> Option<(u64, Due)> {
     let mut chance = Chance(token.to_bits() ^ seed);
     let after_ms = match chance.below(6) {
@@ -63,7 +63,7 @@ fn plan(agenda: &mut Agenda, effects: &mut Vec<Effect>, now_ms: u64, seed: u64, 
     }
 }
 
-/// What the journal would have of the snapshots: each told by the one before.
+/// The snapshots in a journal: each as a delta to the one before.
 #[cfg(feature = "durable")]
 #[derive(Default)]
 struct Records {
@@ -85,7 +85,7 @@ impl Records {
     }
 }
 
-/// The events, one by one, and what became of it.
+/// The events, one by one, and their result.
 fn play(program: &Program, seed: u64, input: &str, result: &str, is_restored: bool) -> Vec<String> {
     let fingerprint = program.fingerprint();
     let (mut effects, mut compactor, mut scratch) = (Vec::new(), Compactor::default(), Scratch::default());

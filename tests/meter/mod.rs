@@ -1,4 +1,4 @@
-//! How long something works between two looks at the clock: in work that is charged, and in time.
+//! Measures how long something works between two looks at the clock: in charged work, and in time.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use expressway::fuel::{self, Cut, Refill};
 
-/// Counts the work between two looks at the clock and the processor's time that it took, and cuts at the most.
+/// Counts the work between two looks at the clock and its processor time, and cuts at the limit.
 pub(crate) struct Meter {
     work_max: u64,
     work: Cell<u64>,
@@ -31,8 +31,8 @@ fn busy_ns() -> u64 {
 /// Runs of what took long: the least of them counts, because what others do on the machine only adds.
 const RUNS_MAX: usize = 5;
 
-/// The longest stretch between two looks at the clock, in work and in nanoseconds. Where that is not far below the bound
-/// it is measured again.
+/// The longest stretch between two looks at the clock, in work and in nanoseconds. If that is close to the bound it is
+/// measured again.
 pub(crate) fn longest(work_max: u64, ns_max: u64, mut run: impl FnMut(&Meter)) -> (u64, u64) {
     let mut least = (u64::MAX, u64::MAX);
     for _ in 0..RUNS_MAX {

@@ -47,7 +47,7 @@ fn redrive(config: &Path) -> String {
     String::from_utf8(output.stderr).expect("UTF-8")
 }
 
-/// Waits until `done` says something.
+/// Waits until `done` returns something.
 async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
@@ -59,7 +59,7 @@ async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> 
     }
 }
 
-/// What the command said until its end.
+/// The command's output until its end.
 fn said(mut child: Child) -> String {
     let mut said = String::new();
     assert_eq!(terminate(&mut child), Some(1), "one order failed for good");
@@ -195,7 +195,7 @@ fn orders_are_posted_and_metrics_told() {
 fn the_other_descriptions_are_understood() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examples-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
-    // Nobody listens there.
+    // No server listens there.
     let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
     let closed = closed.expect("a free port").to_string();
     for name in ["kafka.toml", "kafka-redrive.toml"].iter().filter(|_| cfg!(not(feature = "kafka"))) {

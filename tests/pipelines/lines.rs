@@ -43,7 +43,7 @@ struct State {
     out_max: usize,
     steps: Vec<Step>,
     extended: usize,
-    /// What the next publications come to; well when empty.
+    /// The results of the next publications; success when empty.
     troubles: VecDeque<PipeError>,
     /// Outputs that are refused.
     refuses: Option<String>,
@@ -191,7 +191,7 @@ impl Sink for Broker {
 // ---- running ----
 
 fn engine(definition: &str) -> (Engine, Machine) {
-    // Events whose tasks nobody does end among the dead letters.
+    // Events whose tasks have no handler become dead letters.
     let engine = Engine::builder().shards(1).accept_unhandled(true).build().expect("an engine");
     let machine = engine.create_state_machine("machine", definition).expect("a machine");
     (engine, machine)
@@ -601,7 +601,7 @@ fn lines_fail_here_and_are_tried_again_here() {
 
 // ---- trouble ----
 
-/// What is told of trouble.
+/// The reported trouble.
 #[derive(Clone, Default)]
 struct Told(Arc<Mutex<Vec<Trouble>>>);
 
@@ -635,7 +635,7 @@ fn an_end_that_fails_is_told_at_once_and_again_and_when_it_is_over() {
     assert_eq!((over.failures, &over.why), (40, &None));
 }
 
-/// Fails once after its first events, in this way, and goes on.
+/// Fails once after its first events, in this way, and continues.
 struct Stumbles(Broker, Option<PipeError>, bool);
 
 impl Source for Stumbles {

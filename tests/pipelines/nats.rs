@@ -151,7 +151,7 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     let stall = Stall::before(bench.server.port);
     bench.file("twice.asl.json", TWICE);
     let child = pipeline(&bench.config_at(stall.port, "\"twice.asl.json\"", "batch = 16"));
-    // Longer than it takes for messages to go to someone else, and for what is published to count as lost.
+    // Longer than the time until messages go to another consumer, and until publications count as lost.
     pipelines::cut_off(&bench, child, &stall, Duration::from_secs(7)).await;
 }
 

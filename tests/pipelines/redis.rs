@@ -179,7 +179,7 @@ sink = {{ type = "redis", url = "{url}", stream = "events" }}
     pipelines::redrive(&redrive, async || bench.texts("events").await).await;
 }
 
-/// Receives until there is something; an error is none of this test's business.
+/// Receives until there is something; errors do not matter in this test.
 async fn receive(source: &mut RedisSource) -> Batch {
     source.receive(ROOM).await.expect("the server answers").expect("it never ends")
 }

@@ -49,8 +49,8 @@ impl Bench {
         made["QueueUrl"].as_str().expect("a URL").to_owned()
     }
 
-    /// A source that asks for messages one request at a time: `moto_server` gives one message to two that ask at once,
-    /// and lets a request wait that finds the first message of a group in flight, whatever is freed meanwhile.
+    /// A source with one request for messages at a time: `moto_server` gives one message to two concurrent requests,
+    /// and keeps a request waiting that finds the first message of a group in flight, even if it is freed meanwhile.
     fn source(&self, url: &str) -> SqsSource {
         self.sqs(url).source().receivers(1).wait(Duration::from_secs(1))
     }

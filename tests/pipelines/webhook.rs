@@ -112,7 +112,7 @@ fn exchange(
     body: &str,
 ) -> (u16, String, String) {
     let mut stream = TcpStream::connect(address).expect("it listens");
-    // Whoever refuses a body early may not read all of it.
+    // A server that refuses a body early may not read all of it.
     let _ = stream.write_all(request(method, path, headers, body).as_bytes());
     read_reply(stream)
 }
@@ -243,8 +243,8 @@ fn what_there_is_no_room_for_is_told_to_come_again() {
     };
     let first = send(1);
     assert_eq!(event_mask.recv(), Ok(1));
-    // One is taken by the pipeline, which has no room for it, one waits, and the next has no place: whichever of them
-    // came too late is told so.
+    // One is accepted by the pipeline, which has no room for it, one waits, and the next has no place: the one that
+    // came too late is refused.
     let others: Vec<TcpStream> = (2..6).map(send).collect();
     let (sender, replies) = std::sync::mpsc::channel();
     for stream in others {

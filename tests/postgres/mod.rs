@@ -1,5 +1,5 @@
-//! A PostgreSQL server that a test starts for itself, on a port of loopback, and that ends with it. It refuses to run as root, so
-//! root starts it as another user. Where it is not installed, the test says so and passes.
+//! A PostgreSQL server that a test starts for itself, on a port of loopback, and that ends with it. It refuses to run
+//! as root, so root starts it as another user. If it is not installed, the test prints a message and passes.
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
@@ -29,7 +29,7 @@ fn spawn(command: &mut Command) -> Child {
 /// A server that runs.
 pub(crate) struct Postgres {
     programs: PathBuf,
-    /// Who runs it, where that is not who runs the tests.
+    /// The user that runs it, if it differs from the tests' user.
     user: Option<(String, u32, u32)>,
     folder: PathBuf,
     port: u16,
@@ -166,7 +166,7 @@ impl Postgres {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
-    /// What a statement comes to.
+    /// The result of a statement.
     pub(crate) fn sql(&self, sql: &str) -> String {
         self.try_sql(sql).unwrap_or_else(|| panic!("{sql}: {}", self.log()))
     }

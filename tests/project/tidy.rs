@@ -1,5 +1,4 @@
-//! What keeps the house in order: who may import whom, how long files are, what they are called, and that nothing of
-//! one machine is in the tree.
+//! Rules of the repository: imports, file lengths, names, and no traces of a particular machine.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -40,7 +39,7 @@ const ALLOWED: [(&str, &str); 8] = [
     ("models", "json"),
 ];
 
-/// What must not be known although it stands lower: a program knows nothing of definitions.
+/// Forbidden imports of lower modules: a program does not know definitions.
 const FORBIDDEN: [(&str, &str); 3] = [("program", "asl"), ("engine", "asl"), ("engine", "compile")];
 
 const LINES_MAX: usize = 700;
@@ -148,7 +147,7 @@ fn modules_import_from_lower_rungs_only() {
             wrong.push(format!("{}: {from} stands on no rung", path.display()));
             continue;
         };
-        // The binary is a crate of its own: what it takes from the library it names by the library's name.
+        // The binary is a separate crate: it imports from the library by the library's name.
         let name = if from_rung == 9 { "expressway" } else { "crate" };
         for to in imports(text, name) {
             let Some(to_rung) = rung(&to) else { continue };
@@ -207,7 +206,7 @@ fn unsafe_code_stands_in_named_places_only() {
         .flat_map(|(path, text)| {
             let code = text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//"));
             code.filter(|(_, line)| {
-                // A browser's word for styles that stand in a page.
+                // The browser's term for styles in a page.
                 line.replace(concat!("'unsa", "fe-inline'"), "")
                     .split(|c: char| !c.is_alphanumeric() && c != '_')
                     .any(|it| it == word)
@@ -219,8 +218,8 @@ fn unsafe_code_stands_in_named_places_only() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// Ways not to say what happens where something is missing that should be there. Below: how many there are, in the core
-/// (queries, compiler, engine, runtime) and in all. They may only become fewer; what cannot happen is asserted instead.
+/// Silent defaults for missing values. Below: their numbers, in the core (queries, compiler, engine, runtime) and in
+/// all. They may only decrease; impossible cases are asserted instead.
 const SILENT: [(&str, usize, usize); 3] =
     [(".unwrap_or_default()", 29, 190), ("else { return };", 16, 55), ("else { return None };", 2, 10)];
 /// Assertions with a reason: what a user can bring about is no reason for one.

@@ -1,4 +1,4 @@
-//! Fuel: whatever goes over a user's data charges for it, so that a driver gets to look at the clock.
+//! Fuel: code that processes a user's data charges for it, so that a driver gets to read the clock.
 
 use crate::meter::{Chance, Meter, count, longest};
 use crate::required::some_of;
@@ -26,7 +26,7 @@ impl Context for Nothing {
 /// Work that is charged at once, at most: what is done at once in a library, and cannot be divided, is named in
 /// `LARGE_AT_ONCE`.
 const AT_ONCE_MAX: u64 = 2_000_000;
-/// Time between two looks at the clock, in nanoseconds of the processor. Generous where tests are not optimised.
+/// Time between two looks at the clock, in nanoseconds of the processor. Generous for unoptimised tests.
 const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 500_000_000 } else { 5_000_000 };
 
 /// What is evaluated: `JSONata`, a path that begins with `$`, or an intrinsic function.
@@ -82,7 +82,7 @@ fn input(n: usize) -> String {
     )
 }
 
-/// Each goes over something that grows with the input: `@` stands for the input.
+/// Each processes something that grows with the input: `@` stands for the input.
 const BOMBS: &[&str] = &[
     // Texts.
     "{% $count([1..30].$substringBefore(@text, 'b')) %}",
@@ -197,7 +197,7 @@ const BOMBS: &[&str] = &[
     "States.ArrayLength($..*)",
 ];
 
-/// Ends before the work is done, whatever `n` is; these are not expected to grow.
+/// Ends before the work is done, for any `n`; these are not expected to grow.
 const NOTHING_GROWS: [&str; 2] =
     ["{% $count([1..30].$eval2) %}", "{% $count([1..99].$parseInteger(@digits, '0')) %}"];
 
@@ -227,7 +227,7 @@ fn all_work_is_charged_as_the_data_grows() {
     assert!(failures.is_empty(), "{} of {}:\n{}", failures.len(), BOMBS.len(), failures.join("\n"));
 }
 
-/// A cut ends an evaluation wherever it is, and is told apart from the expression's own errors.
+/// A cut ends an evaluation anywhere, and is distinguished from the expression's own errors.
 #[test]
 fn a_cut_ends_any_evaluation() {
     let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
@@ -447,7 +447,7 @@ impl Chance {
         (0..steps).fold("$".to_owned(), |path, _| path + self.pick(&STEPS))
     }
 
-    /// An intrinsic function; `_` in a form stands for another, or a path.
+    /// An intrinsic function; `_` in a form is replaced by another one, or a path.
     fn intrinsic(&mut self, depth: u32) -> String {
         const FORMS: [&str; 14] = [
             "States.Array(_, _, _)",
@@ -477,7 +477,7 @@ impl Chance {
         out
     }
 
-    /// `_` in a form stands for another expression.
+    /// `_` in a form is replaced by another expression.
     fn expression(&mut self, depth: u32) -> String {
         const LEAVES: [&str; 14] = [
             "$states.input.text",

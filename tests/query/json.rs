@@ -190,7 +190,7 @@ proptest! {
         }
     }
 
-    /// Decimals stay text until someone computes with them; then they are the nearest double.
+    /// Decimals stay text until they are used in arithmetic; then they are the nearest double.
     #[test]
     fn decimals_are_the_nearest_double(text in "-?(0|[1-9][0-9]{0,8})\\.[0-9]{1,6}") {
         let mut arena = Arena::new();

@@ -1,7 +1,7 @@
 //! JSONata against its own suite, a derived cross suite, and expressions harvested from real workflows.
 //!
-//! The corpora are read in place (see `EXPRESSWAY_SUITES`); differences stand in `known/jsonata.txt`, one a line:
-//! the case's id, then the reason. A listed case that passes fails the run.
+//! The corpora are read in place (see `EXPRESSWAY_SUITES`); differences are in `known/jsonata.txt`, one per line: the
+//! case's id, then the reason. A listed case that passes fails the run.
 
 use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};

@@ -176,7 +176,7 @@ fn values() {
         ("$string(1e21)", r#""1e+21""#),
         ("$count(null)", "1"),
         ("{'a': $unknown, 'b': null}", r#"{"b":null}"#),
-        // Time stands still while evaluating.
+        // Time does not advance during an evaluation.
         ("$now() = $now() and $millis() = 1700000000123", "true"),
         ("$now()", r#""2023-11-14T22:13:20.123Z""#),
     ];

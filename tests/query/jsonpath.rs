@@ -30,7 +30,7 @@ fn jayway_suite() {
     }
 }
 
-/// Compares everything Jayway said about a selector and a document.
+/// Compares all recorded results of Jayway for a selector and a document.
 fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> {
     let path = match Path::parse(selector, &mut corpora::NoNames) {
         Err(_) if jayway["stage"] == "compile" => return Ok(()),

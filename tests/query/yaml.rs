@@ -1,4 +1,4 @@
-//! Definitions in YAML: the tree they become, and where what is wrong with them is told.
+//! Definitions in YAML: the resulting tree, and the places of errors.
 
 use expressway::asl::{self, Options};
 use expressway::json::yaml::{self, YamlError};

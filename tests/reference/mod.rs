@@ -1,5 +1,5 @@
-//! A naive interpreter of Amazon States Language: slow, obvious, and written without a look at the engine. It knows the
-//! subset that the simulation makes, and computes not only how an execution ends but when.
+//! A naive interpreter of Amazon States Language: slow, obvious, and written independently of the engine. It supports
+//! the subset that the simulation generates, and computes not only how an execution ends but when.
 //!
 //! A workflow is a function of its input and the moment it begins; branches and iterations are such functions too, so
 //! there is no interleaving to think about: the earliest failure counts. What others did after it is struck from the history.
@@ -31,7 +31,7 @@ impl Failure {
     }
 }
 
-/// What a task comes to, by resource, state, retries and input, and after how long; `None`: nothing is ever heard of it.
+/// The result of a task, by resource, state, retries and input, and its delay; `None`: it never ends.
 pub(crate) type Behaviour<'b> = &'b dyn Fn(&str, &str, u64, &Json) -> Option<(u64, Result<Json, Failure>)>;
 
 pub(crate) struct Interpreter<'b> {
@@ -80,7 +80,7 @@ impl<'b> Interpreter<'b> {
         self.workflow(machine, input, at_ms, chain, None)
     }
 
-    /// The events of a machine that came to this end, or was still running when its time was over.
+    /// The events of a machine with this end, or still running at its timeout.
     pub(crate) fn history(&mut self, end: &End, deadline_ms: u64) -> Vec<Shown> {
         if end.at_ms > deadline_ms {
             self.cut(0, deadline_ms);
@@ -128,8 +128,8 @@ impl<'b> Interpreter<'b> {
             event.chain == chain && event.kind.ends_with("StateEntered") && event.at_ms < NEVER
         };
         let Some(entered) = self.events.iter().rev().find(|event| is_entry(event)).cloned() else {
-            // All that it did was cut already: it begins at that moment, or joins within each other end together. Which
-            // comes first is not told, and such a history is not compared.
+            // All its work was cut already: it begins at that moment, or nested joins end together. Which comes first
+            // is undefined, and such a history is not compared.
             self.is_unsure = true;
             self.chains[chain].ended_ms = at_ms;
             return;
@@ -255,7 +255,7 @@ impl<'b> Interpreter<'b> {
 
     fn task(&mut self, name: &str, state: &Json, input: &Json, retries: u64, from: From) -> End {
         let (at_ms, chain, mut last) = from;
-        // Nobody sends heartbeats.
+        // No heartbeats are sent.
         let limits = ["TimeoutSeconds", "HeartbeatSeconds"].iter().filter_map(|field| state[*field].as_u64());
         let timeout_ms = limits.min().map_or(NEVER, |seconds| at_ms + seconds * 1_000);
         let resource = text(&state["Resource"]);
@@ -328,7 +328,7 @@ impl<'b> Interpreter<'b> {
         self.join(ends, Some(name), (at_ms, chain, started))
     }
 
-    /// Whether events are told apart when they are compared.
+    /// Whether events are distinguished in comparisons.
     fn differ(&self, one: Option<usize>, other: Option<usize>) -> bool {
         let show = |event: Option<usize>| {
             event.map(|n| (self.events[n].at_ms, &self.events[n].kind, &self.events[n].name))

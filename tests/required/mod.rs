@@ -1,8 +1,7 @@
 //! What tests need and a machine may not have: corpora beside the project, servers, clients of others.
 //!
-//! A newcomer's run says what it left out and passes. `EXPRESSWAY_REQUIRE=all`, as `.ci/run` sets it, makes each such
-//! test fail instead. What is drawn at random, or costs much and differs little, is run in part by a newcomer and whole
-//! where everything is required.
+//! A newcomer's run lists what it left out and passes. `EXPRESSWAY_REQUIRE=all`, as set in `.ci/run`, makes each such
+//! test fail instead. Random or expensive tests run in part by default and completely if everything is required.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 /// Whether everything is required: `EXPRESSWAY_REQUIRE=all`.
@@ -15,7 +14,7 @@ pub(crate) fn some_of(all: u64, every: u64) -> u64 {
     if is_all() { all } else { all.div_ceil(every) }
 }
 
-/// Says that something was not run, and why.
+/// Prints that something was not run, and why.
 pub(crate) fn not_run(why: &str) {
     if is_all() {
         panic!("NOT RUN, although EXPRESSWAY_REQUIRE=all: {why}");

@@ -1,5 +1,4 @@
-//! What becomes of executions when somebody sets the clock on the wall: nothing, but that times of day come sooner or
-//! later.
+//! Executions when the wall clock is set: nothing changes, except that times of day come sooner or later.
 
 use expressway::runtime::{Engine, Handle, ManualTime, Outcome, Simulation, Status};
 use expressway::task::TaskError;
@@ -95,7 +94,7 @@ fn five_minutes_are_five_minutes() {
     }
 }
 
-/// A time of day comes when the clock on the wall says so; the timestamp is a minute ahead.
+/// A time of day comes by the wall clock; the timestamp is a minute ahead.
 #[test]
 fn times_of_day_go_by_the_clock_on_the_wall() {
     let states = r#""A": {"Type": "Wait", "Timestamp": "2023-11-14T22:14:20Z", "End": true}"#;

@@ -1,4 +1,4 @@
-//! Durable executions of a library's engine: they are found in the journal, go on, and the journal stays short.
+//! Durable executions of a library's engine: they are found in the journal, continue, and the journal stays short.
 
 use std::path::{Path, PathBuf};
 
@@ -57,7 +57,7 @@ fn start(engine: &Engine, machine: &Machine, name: &str, input: &str) -> Result<
     engine.start_with(machine, input.to_owned(), options)
 }
 
-/// On a busy machine new segments of the journal take their time, and whoever is refused for that asks again.
+/// On a busy machine making new segments of the journal takes time, and a refused start is retried.
 fn start_when_there_is_room(engine: &Engine, machine: &Machine, name: &str, input: &str) -> Handle {
     loop {
         match start(engine, machine, name, input) {
@@ -109,7 +109,7 @@ fn a_journal_is_compacted_and_loses_nothing_that_is_needed() {
         let wanted = (&*execution.name != "open").then(|| (Status::Succeeded, br#"{"seconds":0}"#.to_vec()));
         assert_eq!(outcome, wanted, "{}", execution.name);
     }
-    // The one that is open goes on, and its end is found by the next engine.
+    // The open one continues, and its end is found by the next engine.
     let waits = machine(&second, WAITS);
     let open = recovered.into_iter().next().expect("there are some");
     let handle = second.resume(&waits, open, None).expect("it goes on");
@@ -193,11 +193,11 @@ fn what_cannot_be_durable_is_refused() {
     let options = StartOptions { durable: Some(Box::default()), ..StartOptions::default() };
     let refused = engine.start_with(&waits, "{}", options).expect_err("it has no name");
     assert!(refused.to_string().ends_with("it has no name"), "{refused}");
-    // A state that no record holds fails its execution, and says why: it does not go on undurably.
+    // A state that exceeds any record fails its execution, with a message: it does not continue undurably.
     let large = format!(r#"{{"seconds": 0, "x": "{}"}}"#, "x".repeat(100_000));
     let refused = start(&engine, &waits, "large", &large).expect_err("a record has 64 KiB at most here");
     assert!(refused.to_string().contains("larger than"), "{refused}");
-    // What does not repeat is not told by what was before.
+    // Random data has no deltas.
     let grows = r#"{"StartAt": "P", "QueryLanguage": "JSONata", "States": {
         "P": {"Type": "Pass", "Output": "{% [1..6000].$random() %}", "Next": "W"},
         "W": {"Type": "Wait", "Seconds": 100000, "End": true}}}"#;
@@ -244,7 +244,7 @@ fn a_history_is_read_back_from_what_turns_changed() {
     let whole = history.read(|history| history.events().map(|it| format!("{it:?}").len()).sum::<usize>());
     let bytes = first.recorded_bytes() as usize;
     assert!(bytes < whole, "{bytes} bytes for a history of {whole}: a turn is told by the one before");
-    // Copies stand behind later turns then.
+    // Copies are behind later turns then.
     first.compact_journal().expect("it is compacted");
     let events: Vec<Event> = history.read(|history| history.events().cloned().collect());
     drop((first, grows, handle));
@@ -297,7 +297,7 @@ fn lines(name: &str, history: &History) -> String {
     history.events().map(line).collect()
 }
 
-/// Compares what records of a version came to with what they came to before; `EXPRESSWAY_WRITE=1` writes that.
+/// Compares the results of a version's records with the stored ones; `EXPRESSWAY_WRITE=1` writes these.
 fn compare_histories(version: u32, histories: &str) {
     let path = golden(version).with_file_name(format!("histories-{version}.txt"));
     if std::env::var_os("EXPRESSWAY_WRITE").is_some() {

@@ -174,7 +174,7 @@ fn a_panic_in_a_turn_fails_its_execution_and_no_other() {
     const TASKS: &str = r#"{"StartAt": "W", "States": {
         "W": {"Type": "Wait", "SecondsPath": "$.seconds", "Next": "T"},
         "T": {"Type": "Task", "Resource": "arn:aws:states:us-east-1:123456789012:activity:work", "End": true}}}"#;
-    // The engine asks for it in the midst of a turn.
+    // The engine calls it inside a turn.
     let builder = Engine::builder().shards(1).time(ManualTime::at(0)).express_callbacks(true);
     let builder = builder.activities(|_| panic!("an assertion that does not hold"));
     let (engine, mut simulation) = builder.simulate().expect("an engine");

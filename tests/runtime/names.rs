@@ -1,5 +1,5 @@
-//! Nobody foretells names, and what is random in an execution, from what an execution shows; with a seed, all of it is the
-//! same again.
+//! Names, and random values of an execution, cannot be predicted from what an execution shows; with a seed, all of it
+//! is reproducible.
 
 use expressway::runtime::{Engine, Machine};
 
@@ -22,7 +22,7 @@ fn unmix(mixed: u64) -> u64 {
     unshift(z.wrapping_mul(0x96DE_1B17_3F11_9089), 30)
 }
 
-/// The two halves of a UUID, in which six bits say nothing.
+/// The two halves of a UUID, without its six constant bits.
 fn halves(uuid: &str) -> (u64, u64) {
     let number = u128::from_str_radix(&uuid.replace('-', ""), 16).expect("a UUID");
     ((number >> 64) as u64, number as u64)

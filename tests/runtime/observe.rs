@@ -1,5 +1,5 @@
-//! What the sharded engine shows of its executions: whoever watches one sees the same as the in-line driver's listener,
-//! wherever the execution goes, and concerns nobody else.
+//! Observability of the sharded engine: a watcher sees the same as the in-line driver's listener, wherever the
+//! execution goes, and affects no other execution.
 
 use std::pin::pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -53,7 +53,7 @@ fn a_history_grows_while_the_execution_runs_and_outlives_packing() {
     });
 }
 
-/// Counts what it is told, and panics at one of the calls.
+/// Counts its calls, and panics at one of them.
 struct Nervous {
     told: Arc<Told>,
     calls_left: u64,
@@ -177,7 +177,7 @@ fn every_end_is_told_once() {
     assert_eq!(ends(), ["aborted"]);
 }
 
-/// Hears of failures only, and of the time before anything moves.
+/// Only wants failures, and the time before anything moves.
 struct Selective {
     history: Arc<Mutex<History>>,
     event_mask: EventMask,
@@ -220,7 +220,7 @@ fn a_watcher_hears_of_the_states_it_wants_to_hear_of() {
         let history = history.lock().unwrap();
         let ids: Vec<u64> = history.events().map(|event| event.id).collect();
         assert_eq!(ids, wanted, "{event_mask:?}");
-        // Whatever is heard is the same.
+        // With any mask, it gets the same.
         if all.is_empty() {
             all = history.events().cloned().collect();
         }
@@ -547,7 +547,7 @@ fn the_times_of_a_task_are_counted_from_its_scheduling_and_from_its_start() {
         time.advance(ms);
         simulation.settle(time.now_ms());
     };
-    // One waits 3 s for its worker, who takes 5 s; the other waits no longer, and its worker falls silent.
+    // One waits 3 s for its worker, who takes 5 s; the other waits no longer, and its worker sends no heartbeats.
     pass(3_000);
     let take = || ready(engine.get_activity_task(ACTIVITY, None));
     let (task, _silent) = (take(), take());
@@ -574,7 +574,7 @@ fn the_times_of_a_task_are_counted_from_its_scheduling_and_from_its_start() {
     }
 }
 
-/// What a future comes to that is ready.
+/// The result of a ready future.
 fn ready<F: Future>(future: F) -> F::Output {
     match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => output,

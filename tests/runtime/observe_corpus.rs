@@ -1,5 +1,5 @@
-//! Executions recorded on AWS, through the sharded engine: what its ring keeps and what its log says must be what was
-//! recorded, and both must say the same.
+//! Executions recorded on AWS, through the sharded engine: retained histories and the log must be as recorded, and
+//! agree.
 
 use crate::corpora;
 use crate::recorded;

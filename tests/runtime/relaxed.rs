@@ -117,7 +117,7 @@ struct World {
 fn open(durable: Durable) -> World {
     let (call, called) = channel();
     let function = move |_: serde_json::Value| {
-        // Nobody listens when only the journal is looked at.
+        // There is no listener when only the journal is compared.
         let _ = call.send(());
         async { Ok::<_, TaskError>(7) }
     };

@@ -15,7 +15,7 @@ use crate::durable::{Folder, folder};
 const NOW_MS: u64 = 1_700_000_000_000;
 const TELL: &str = "arn:aws:states:::lambda:invoke.waitForTaskToken";
 
-/// A wait; a task that somebody answers; both beside each other, twice; a state that has more than a page.
+/// A wait; a task that is answered from outside; both in parallel, twice; a state larger than a page.
 const DEFINITION: &str = r#"{"StartAt": "First", "States": {
     "First": {"Type": "Wait", "Seconds": 100, "Next": "Ask"},
     "Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke.waitForTaskToken", "TimeoutSeconds": 500,

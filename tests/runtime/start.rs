@@ -162,7 +162,7 @@ fn the_context_object_shows_how_an_execution_is_called() {
     let own = StartOptions { execution_arn: Some("arn:own".into()), ..named("own") };
     let shown = started(&mut world, &express, own);
     assert_eq!((&shown["e"]["Id"], &shown["e"]["Name"]), (&"arn:own".into(), &"own".into()));
-    // One that is waited for has not been redriven and says nothing about it; nothing of the last one's names is left.
+    // A synchronous one has no redrive count; nothing of the last one's identity is left.
     let shown = output(&world.run(&express, StartOptions::default()));
     assert_eq!(shown["e"].get("RedriveCount"), None);
     assert_ne!(shown["e"]["Name"], "own");
@@ -435,7 +435,7 @@ fn a_map_run_without_room_sleeps_until_there_is_some() {
         let engine = world.engine.clone();
         let mut run = Box::pin(engine.run(&map, "[1,2,3]"));
         assert!(poll(run.as_mut()).is_pending());
-        // It comes to an end: who looks again and again would keep it from that.
+        // It must end undisturbed: polling it would delay that.
         world.pass_ms(99_000);
         assert!(poll(run.as_mut()).is_pending());
         world.pass_ms(10_000);

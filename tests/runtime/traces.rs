@@ -23,7 +23,7 @@ use prost::Message;
 
 const FLAKY: &str = "arn:aws:lambda:us-east-1:123456789012:function:flaky";
 
-/// A collector on a port of its own, and what it received.
+/// A collector on a free port, and what it received.
 fn collector() -> (String, Receiver<ExportTraceServiceRequest>) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();

@@ -33,7 +33,7 @@ impl World {
         self.engine.create_state_machine(name, definition).unwrap()
     }
 
-    /// Starts so many executions, which go on without end, and lets the shard get to know them.
+    /// Starts so many endless executions, and lets the shard measure them.
     fn crowd(&mut self, machine: &Machine, executions: usize) {
         let batch = self.engine.start_batch(machine, std::iter::repeat_n("{}", executions));
         assert_eq!(batch.counts().accepted, executions as u64);
@@ -322,7 +322,7 @@ fn expressions_end_with_the_engine() {
         let expected = if drains { Status::TimedOut } else { Status::Aborted };
         assert!(bombs.iter().all(|bomb| bomb.status() == expected));
     }
-    // What is in the midst of something when everything is thrown away ends in order, too.
+    // An execution inside an operation ends in order even when everything is dropped.
     let mut world = World::new();
     let machine = world.machine("bombs", &bomb(2_000));
     let _handle = world.engine.start(&machine, "{}").unwrap();

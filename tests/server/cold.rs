@@ -89,7 +89,7 @@ fn until_cold(service: &Service, executions: u64) {
     }
 }
 
-/// `None`, when nobody knows it.
+/// `None` when it is unknown.
 pub(crate) fn status(service: &Service, name: &str) -> Option<Status> {
     let described = service.describe_execution(&arn(name)).ok()?;
     Some(described.outcome.map_or(Status::Running, |outcome| outcome.status))
@@ -110,7 +110,7 @@ fn the_journal_drops_what_left_memory_and_nothing_is_lost_or_comes_back_from_the
     let copied = service.compact_journal().expect("it is compacted");
     assert!(copied < 16 << 10, "{copied} bytes of executions that are not in memory");
     assert_eq!(service.counts().running, 0, "those that run here are in memory");
-    // One that comes back is told by its row, whatever the journal has dropped.
+    // One that comes back is decoded from its row, even if the journal has dropped its records.
     for name in &names[..3] {
         stop(&service, name);
     }

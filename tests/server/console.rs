@@ -1,4 +1,4 @@
-//! The console, over HTTP: its page, its actions, and who may use them.
+//! The console, over HTTP: its page, its actions, and their permissions.
 
 use expressway::server::{Auth, Console, Server};
 use expressway::service::{CreateStateMachine, Service, StartExecution};
@@ -315,7 +315,7 @@ fn executions_are_found_and_told_as_their_history_has_them() {
     assert_eq!(name(&column("visits", "state")[0]), "F");
     assert_eq!(name(&column("visits", "status")[0]), "failed");
     assert_eq!(column("visits", "fault"), [json!(2)]);
-    // What the events tell is asked for.
+    // The details of the events are requested.
     let details = ask(&mut client, "GetEvents", &json!({"executionArn": arn, "ids": [3, 2, 99]}));
     assert_eq!(
         details["events"][0],

@@ -1,4 +1,4 @@
-//! Changes of drafts as patches of their text: what they come to, and that they touch nothing else.
+//! Changes of drafts as patches of their text: their results, and that they touch nothing else.
 
 use expressway::asl::{self, MachineType};
 use expressway::draft::{Draft, Edit, Patch, edit};

@@ -66,7 +66,7 @@ impl Stream {
         Stream { stream: client.stream(), read: String::new() }
     }
 
-    /// What the server says up to this text.
+    /// The server's output up to this text.
     fn until(&mut self, end: &str) -> Option<String> {
         loop {
             if let Some(at) = self.read.find(end) {
@@ -132,7 +132,7 @@ fn a_stream_tells_the_newest_only_and_nothing_twice() {
     let most = began.elapsed().as_millis() / 250 + 2;
     assert!(frames <= most, "{frames} frames in {:?}", began.elapsed());
     assert_eq!(data(&last)["executions"].as_array().map(Vec::len), Some(3), "a window");
-    // Whoever knows the last frame gets the next one only.
+    // A client that has the last frame only gets the next one.
     let mut again = Stream::open(
         &server,
         "FindExecutions",
@@ -140,7 +140,7 @@ fn a_stream_tells_the_newest_only_and_nothing_twice() {
         &format!("Last-Event-ID: {}\r\n", last["id"]),
     );
     again.until("\r\n\r\n").expect("a head");
-    // It looked once before the next is started, as its sibling did, or looks afterwards: both tell 201.
+    // It was evaluated before the next start, like its sibling, or is afterwards: both report 201.
     start(&service, &machine, "one-more", &json!({}));
     for stream in [&mut again, &mut stream] {
         assert_eq!(data(&stream.frame().expect("a frame"))["matching"], json!(201));
@@ -278,7 +278,7 @@ fn what_states_do_is_counted_while_somebody_asks() {
     run(&json!([1]));
     let mut client = Client::of(&server);
     let heat = |client: &mut Client| ask(client, "Heat", &json!({"machineArn": machine}));
-    // Nothing is counted before somebody asks, nor until it is known how many are started in a second.
+    // Nothing is counted before the first request, nor until the rate of starts is known.
     let began = Instant::now();
     let mut told = heat(&mut client);
     while told["oneIn"] == json!(0) {

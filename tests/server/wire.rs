@@ -8,7 +8,7 @@ use expressway::runtime::Budgets;
 use expressway::server::{Config, Limits, Server};
 use expressway::service::{CreateStateMachine, Service};
 
-/// Long enough for any machine: who waits this long failed.
+/// Long enough for any machine: a longer wait is a failure.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 fn serve(set: impl FnOnce(&mut Limits)) -> Server {
@@ -60,7 +60,7 @@ impl Client {
     }
 
     pub(crate) fn send(&mut self, bytes: &[u8]) {
-        // A server that has seen enough may have closed the connection: what it said is read nevertheless.
+        // A server that refuses a request may have closed the connection: its output is still read.
         let _ = self.0.write_all(bytes);
     }
 
@@ -357,7 +357,7 @@ fn bodies_that_do_not_end_take_no_more_than_their_share() {
         client.send(most.as_bytes());
     }
     let began = std::time::Instant::now();
-    // All that fits is there, and what does not is refused, without a look at who asks.
+    // Everything within the limit is answered, and the rest is refused, for any client.
     while server.counts().memory_refused < 5 {
         assert!(began.elapsed() < PATIENCE, "{:?}", server.counts());
         std::thread::yield_now();
@@ -457,7 +457,7 @@ fn a_request_names_this_server_and_comes_from_no_other_page() {
             let target = "X-Amz-Target: AWSStepFunctions.ListStateMachines\r\nContent-Length: 0\r\n";
             client.send(format!("{line} HTTP/1.1\r\n{headers}{target}\r\n").as_bytes());
             let status = client.status().expect("a response");
-            // Nobody said that it is ready.
+            // It was not reported as ready.
             let is_expected = status == expected || (expected, status, line) == (200, 503, "GET /ready");
             assert!(is_expected, "{line} with {headers:?}: {status}");
         }
@@ -467,8 +467,8 @@ fn a_request_names_this_server_and_comes_from_no_other_page() {
     assert_eq!(client.status(), Some(400), "an address of another host");
 }
 
-/// Who asks for a page stays with the thread that accepts; its operations are done all the same, and those that wait
-/// are ended by the drain.
+/// A client that asks for a page stays with the accepting thread; its operations are done all the same, and waiting
+/// ones are ended by the drain.
 #[test]
 fn operations_may_follow_pages_on_one_connection() {
     let server = server();
@@ -503,7 +503,7 @@ fn a_drain_finishes_what_is_under_way() {
     let (mut idle, mut busy) = (Client::of(&server), Client::of(&server));
     idle.send(HEALTH.as_bytes());
     assert_eq!(idle.status(), Some(200));
-    // A request whose head was read: the server says that it waits for the body.
+    // A request whose head was read: the server answers that it waits for the body.
     let request = post("{}").replace("Content-Length", "Expect: 100-continue\r\nContent-Length");
     let (head, body) = request.split_at(request.len() - 2);
     busy.send(head.as_bytes());

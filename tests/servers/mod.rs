@@ -1,5 +1,5 @@
-//! Servers of others that tests talk to, started for one test on a port of their own and ended with it. Where a program
-//! is not installed, the test says so and passes.
+//! External servers that tests use, started for one test on a free port and ended with it. If a program is not
+//! installed, the test prints a message and passes.
 
 #![allow(dead_code, reason = "no test needs all of them")]
 
@@ -61,7 +61,7 @@ impl Server {
     }
 }
 
-/// The program on the path; says so when there is none.
+/// The program in `PATH`; prints a message when there is none.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // Debian keeps some servers where only root looks.
@@ -150,8 +150,8 @@ pub(crate) fn moto() -> Option<Server> {
     Some(server)
 }
 
-/// Stands before a server and, when told, lets nothing through in either direction: connections stay open, and nobody
-/// hears anything, as when a network is cut.
+/// A proxy in front of a server that can block both directions: connections stay open without traffic, as in a network
+/// partition.
 pub(crate) struct Stall {
     pub(crate) port: u16,
     stalled: Arc<(Mutex<bool>, Condvar)>,
@@ -218,7 +218,7 @@ pub(crate) fn running(mut child: Child) -> Child {
         line.clear();
         assert!(said.read_line(&mut line).expect("its words") > 0, "the pipeline does not run");
     }
-    // What it says at its end has room in the pipe.
+    // Its last output fits into the pipe.
     child.stderr = Some(said.into_inner());
     child
 }

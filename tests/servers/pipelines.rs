@@ -1,5 +1,5 @@
-//! What every pipeline must bear, whatever its broker: processes that are killed, a server that goes away, events that
-//! fail. A test brings a [`Bench`]; these are the stories.
+//! Failures that every pipeline must survive, with any broker: processes that are killed, a server that goes away,
+//! events that fail. A test brings a [`Bench`]; these are the scenarios.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,7 +55,7 @@ pub(crate) struct Kills<'a> {
     pub(crate) start: &'a dyn Fn() -> Child,
     /// The same, and waits until it runs.
     pub(crate) run: &'a dyn Fn() -> Child,
-    /// How many, where `EXPRESSWAY_KILLS` says nothing.
+    /// How many, by default.
     pub(crate) usually: u64,
     /// Events for each of them.
     pub(crate) events: u64,
@@ -133,7 +133,7 @@ pub(crate) fn check_dead_letters(letters: &[impl AsRef<[u8]>], source: &str, del
     }
 }
 
-/// Sends the dead letters of [`JUDGE`] again, as the configuration says; `events` are all that were ever published.
+/// Sends the dead letters of [`JUDGE`] again, with this configuration; `events` are all that were ever published.
 pub(crate) async fn redrive(config: &Path, events: impl AsyncFn() -> Vec<Vec<u8>>) {
     let before = events().await.len();
     let status = super::expressway(&["redrive", "--idle", "1"], config).wait().expect("its end");

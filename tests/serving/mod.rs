@@ -1,4 +1,4 @@
-//! A server of the command's, in a process of its own.
+//! A server of the command, in a separate process.
 
 #![allow(dead_code, reason = "each test uses a part")]
 
@@ -9,7 +9,7 @@ use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// A folder of its own for a test, taken away at its end.
+/// A separate folder for a test, removed at its end.
 pub(crate) struct Folder(pub(crate) PathBuf);
 
 impl Folder {
@@ -30,7 +30,7 @@ impl Folder {
     }
 
     pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
-        // At once, so that nobody sees half of it.
+        // At once, so that it is never seen incomplete.
         let (path, draft) = (self.0.join(name), self.0.join("draft"));
         std::fs::write(&draft, text).and_then(|()| std::fs::rename(&draft, &path)).expect("a file");
         path
@@ -43,12 +43,12 @@ impl Drop for Folder {
     }
 }
 
-/// `expressway serve`, and what it says.
+/// `expressway serve`, and its output.
 pub(crate) struct Serving {
     child: Child,
     said: BufReader<ChildStderr>,
     pub(crate) port: u16,
-    /// Everything up to the line that says that it is ready.
+    /// Everything up to the line that reports it ready.
     pub(crate) start: String,
 }
 
@@ -101,7 +101,7 @@ impl Serving {
         serving
     }
 
-    /// The next line it says.
+    /// The next line of its output.
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.said.read_line(&mut line).expect("a line");
@@ -179,13 +179,13 @@ impl Serving {
         (status, body.to_owned())
     }
 
-    /// Ends it at once, as a power cut would: it is told nothing.
+    /// Ends it at once, without notice, like a power failure.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");
         self.child.wait().expect("its end");
     }
 
-    /// Asks it to end. Its exit code, and the rest of what it said.
+    /// Asks it to end. Its exit code, and the rest of its output.
     pub(crate) fn stop(self) -> (Option<i32>, String) {
         self.terminate();
         self.end()
@@ -197,7 +197,7 @@ impl Serving {
         assert!(killed.is_ok_and(|status| status.success()), "it could not be told");
     }
 
-    /// Waits for its end. Its exit code, and the rest of what it said.
+    /// Waits for its end. Its exit code, and the rest of its output.
     pub(crate) fn end(mut self) -> (Option<i32>, String) {
         let mut rest = String::new();
         self.said.read_to_string(&mut rest).expect("what it said");

@@ -13,11 +13,11 @@ use super::chance::Chance;
 use super::machines::{ACTIVITY, CALLBACK, FUNCTION};
 use super::reference::Failure;
 
-/// What a task comes to after how many milliseconds; `None`: nothing is ever heard of it.
+/// A task's result and its delay in milliseconds; `None`: it never ends.
 pub(crate) type Course = Option<(u64, Result<Json, Failure>)>;
 
-/// What a call comes to follows from the call alone, so that the reference can say it as well. A worker of an activity
-/// knows no more than the input.
+/// The result of a call only depends on the call, so that the reference can compute it as well. A worker of an activity
+/// only knows the input.
 pub(crate) fn behaviour(seed: u64, resource: &str, state: &str, retries: u64, input: &Json) -> Course {
     let (state, retries) = if resource == ACTIVITY { ("", 0) } else { (state, retries) };
     // The order of an input's members is the engine's affair.
@@ -52,7 +52,7 @@ pub(crate) struct Alarms {
     pub(crate) now_ms: u64,
     count: u64,
     waiting: BTreeMap<(u64, u64), Alarm>,
-    /// Tokens whose tasks nobody answers.
+    /// Tokens whose tasks are not answered.
     pub(crate) silent: Vec<String>,
 }
 
@@ -61,7 +61,7 @@ enum Alarm {
     Answer(String, Result<Json, Failure>),
 }
 
-/// An answer to a task that someone else does.
+/// An answer to a task that is done from outside.
 pub(crate) type Answer = (String, Result<Json, Failure>);
 
 impl Alarms {
@@ -70,7 +70,7 @@ impl Alarms {
         self.waiting.insert((at_ms, self.count), alarm);
     }
 
-    /// Someone took on the task of a token.
+    /// The task of a token was started.
     pub(crate) fn take_on(&mut self, token: String, course: Course) {
         match course {
             Some((after_ms, result)) => self.set(self.now_ms + after_ms, Alarm::Answer(token, result)),
@@ -142,7 +142,7 @@ pub(crate) async fn handle(
     }
 }
 
-/// Hands a task to someone else, who will answer with the token.
+/// Passes a task on, to be answered with the token.
 pub(crate) async fn hand_over(
     seed: u64,
     alarms: Shared,

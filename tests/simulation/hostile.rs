@@ -104,7 +104,7 @@ fn who_behaves_has_its_share_beside_hostile_neighbours() {
         let fair = 1.0 / (1 + hostile) as f64;
         println!("seed {seed}: {share:.2} beside {hostile}, fair is {fair:.2}");
         assert!(share > 0.7 * fair, "seed {seed}: {share:.2} beside {hostile}");
-        // Nobody outlives its time by more than it takes to tell all of them.
+        // No execution outlives its timeout by more than it takes to notify all of them.
         it.now_ms += 300_000;
         for _ in 0..200 {
             it.turn();

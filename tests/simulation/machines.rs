@@ -4,7 +4,7 @@ use serde_json::{Value as Json, json};
 
 use super::chance::Chance;
 
-/// What tasks call: a handler, one that hands a token to someone else, and an activity.
+/// The resources of tasks: a handler, one that passes a token on, and an activity.
 pub(crate) const FUNCTION: &str = "arn:aws:lambda:us-east-1:123456789012:function:f";
 pub(crate) const CALLBACK: &str = "arn:aws:states:::sqs:sendMessage.waitForTaskToken";
 pub(crate) const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:a";

@@ -93,7 +93,7 @@ impl World {
         assert_eq!(Alias::new(&routes).is_ok(), changed);
     }
 
-    /// An answer to a task that nobody was to answer, or to one that is over.
+    /// An answer to a task that does not wait for one, or that is over.
     fn answer_anything(&mut self) {
         let silent = self.alarms.lock().unwrap().silent.clone();
         let spent = self.spent.len();
@@ -114,12 +114,12 @@ impl World {
         }
     }
 
-    /// Heartbeats, as many as anyone pleases.
+    /// Heartbeats, any number of them.
     fn beat(&mut self) {
         let silent = self.alarms.lock().unwrap().silent.clone();
         for token in &silent {
             for _ in 0..self.chance.below(4) {
-                // Nobody may wait for it any more.
+                // The task may be gone.
                 let _ = self.engine.send_task_heartbeat(token);
             }
         }

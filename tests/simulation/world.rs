@@ -22,7 +22,7 @@ use super::reference::{End, Interpreter, Shown};
 pub(crate) struct World {
     pub(crate) seed: u64,
     pub(crate) chance: Chance,
-    /// Whether more happens than what the reference knows of.
+    /// Whether more happens than the reference supports.
     pub(crate) wild: bool,
     /// When what is shown is carried away, if anything is.
     carrier: Option<Chance>,
@@ -38,7 +38,7 @@ pub(crate) struct World {
     pub(crate) ran: u64,
     pub(crate) dropped: u64,
     pub(crate) drains: Vec<Pin<Box<dyn Future<Output = Counts>>>>,
-    /// Tokens that were used, and are of no use any more.
+    /// Tokens that were used, and are invalid now.
     pub(crate) spent: Vec<String>,
     pub(crate) now_ms: u64,
     log: Vec<String>,
@@ -78,7 +78,7 @@ impl World {
         World::shown(seed, None)
     }
 
-    /// The same world, of which everything is logged and kept, by someone who is at times too slow or fails.
+    /// The same world, in which everything is logged and kept, by a sink that is sometimes slow or fails.
     pub(crate) fn watched(seed: u64) -> World {
         let mut chance = Chance::new(!seed);
         let (level, mut sink) =
@@ -342,7 +342,7 @@ impl World {
             running += u64::from(status == Status::Running);
             execution.look(status, &mut self.log);
         }
-        // Runs whose futures were dropped may not have been told yet.
+        // Runs whose futures were dropped may not have been notified yet.
         assert!((running..=running + self.dropped).contains(&counts.running));
     }
 
@@ -352,7 +352,7 @@ impl World {
         for shard in self.simulation.shards() {
             assert_eq!((shard.executions(), shard.timers(), shard.tasks()), (0, 0, 0));
         }
-        // Tasks that nobody answered in time are gone, and so are those that were answered.
+        // Tasks that were not answered in time are gone, and so are those that were answered.
         let silent = std::mem::take(&mut self.alarms.lock().unwrap().silent);
         for token in silent.iter().chain(&self.spent) {
             assert!(self.engine.send_task_success(token, b"1").is_err(), "a task outlives its execution");
@@ -449,7 +449,7 @@ impl World {
 }
 
 impl Execution {
-    /// It ends once, and stays what it came to.
+    /// It ends once, and keeps its outcome.
     pub(crate) fn look(&mut self, status: Status, log: &mut Vec<String>) {
         match (&self.outcome, poll(Pin::new(&mut self.handle))) {
             (None, Poll::Ready(outcome)) => {

@@ -68,7 +68,7 @@ pub(crate) fn request(json: &Value) -> TestState {
     }
 }
 
-/// Runs a test; time passes at once, tasks come to `answer`.
+/// Runs a test; time passes at once, `answer` is the result of tasks.
 pub(crate) fn run(request: &TestState, answer: &str) -> Result<TestedState, Error> {
     let surroundings = surroundings();
     let mut now_ms = surroundings.now_ms;
@@ -134,7 +134,7 @@ fn without_null(value: Value) -> Value {
     }
 }
 
-/// The corpus's own rule: placeholders match anything, numbers compare by value, and a recorded container may stand for
+/// The corpus's own rule: placeholders match anything, numbers compare by value, and a recorded container may match
 /// JSON text.
 pub(crate) fn matches(expected: &Value, actual: &Value, wild: &HashSet<&str>) -> bool {
     match (expected, actual) {
@@ -158,7 +158,7 @@ pub(crate) fn matches(expected: &Value, actual: &Value, wild: &HashSet<&str>) ->
     }
 }
 
-/// Whether a text fits a pattern in which placeholders stand for any text.
+/// Whether a text matches a pattern in which placeholders match any text.
 fn fits(pattern: &str, text: &str, wild: &HashSet<&str>) -> bool {
     let next = wild.iter().filter_map(|token| pattern.find(token).map(|at| (at, token.len()))).min();
     let Some((at, len)) = next else {
@@ -205,7 +205,7 @@ fn tested_states() {
     report.finish();
 }
 
-/// Cases of our own: what the guide shows, and what nobody recorded.
+/// Our own cases: from the guide, and unrecorded ones.
 #[test]
 fn own_cases() {
     let rows: Vec<Value> = serde_json::from_str(include_str!("cases.json")).expect("cases");

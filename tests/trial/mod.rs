@@ -1,5 +1,5 @@
-//! What must hold whatever a machine does, and a run that checks it. No answer of a task, no input and no machine may
-//! make the engine panic, hang, or leave its history in disorder.
+//! Invariants of any machine, and a run that checks them. No answer of a task, no input and no machine may make the
+//! engine panic, hang, or leave its history inconsistent.
 
 use expressway::engine::{Execution, Outcome, TaskCall};
 use expressway::fault::Fault;
@@ -170,7 +170,7 @@ fn check(history: &History, status: &str, error: Option<&str>) -> Result<(), Str
     Ok(())
 }
 
-/// In an execution that succeeded, whatever was begun has ended: states, tasks, iterations.
+/// In an execution that succeeded, everything that was begun has ended: states, tasks, iterations.
 fn balance(events: &[&Event], status: &str) -> Result<(), String> {
     let count =
         |names: &[&str]| events.iter().filter(|event| names.contains(&event.event_type.name())).count();

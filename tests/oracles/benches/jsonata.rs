@@ -1,8 +1,8 @@
 //! JSONata: a plain chain, a filter with an object constructor over 20 items of 2 KB, and a sum, each on the values the
 //! implementation itself prefers. Compiling and reading are not measured.
 //!
-//! The reference implementation on Node runs in a process of its own, when `JSONATA_NODE` names a directory in which
-//! `npm install jsonata@2.0.6` was run; its figure is printed in nanoseconds per evaluation.
+//! The reference implementation on Node runs in a separate process, when `JSONATA_NODE` is a directory in which `npm
+//! install jsonata@2.0.6` was run; its figure is printed in nanoseconds per evaluation.
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use expressway::fuel::Fuel;

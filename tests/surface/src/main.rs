@@ -5,8 +5,8 @@
 //! cargo run -p surface -- target/doc/expressway.json            # --write keeps what is there now
 //! ```
 //!
-//! A line is an item that users can name. Items that are hidden from the documentation are not promised to anybody and are
-//! left out, as are derived and blanket implementations.
+//! A line is an item that users can name. Items hidden from the documentation are not promised and are left out, as are
+//! derived and blanket implementations.
 
 use std::collections::BTreeSet;
 use std::path::Path;
