@@ -210,14 +210,14 @@ fn of_size(measured: &[Measured]) -> Vec<Figure> {
 
 // ---- memory ----
 
-/// What a process is told to be the one that [`memory`] starts.
+/// The argument of the process that [`memory`] starts.
 const LOOP: &str = "--memory-of-the-loop";
 
 /// A loop of a million transitions that leaves garbage at each: the process's peak above where it stood. The exact
 /// count, by allocation, is in `tests/allocations.rs`.
 ///
-/// In a process of its own, so that memory left over from other measurements is not used again, and without transparent
-/// huge pages: mimalloc asks for them, and then the first byte of a region that is touched makes 2 MiB resident.
+/// In a separate process, so that memory left over from other measurements is not reused, and without transparent huge
+/// pages: mimalloc asks for them, and then touching the first byte of a region makes 2 MiB resident.
 fn memory() -> Figure {
     let laps = if measure::is_test() { 500 } else { 500_000 };
     let above = std::env::current_exe().ok().and_then(|this| {
@@ -230,8 +230,8 @@ fn memory() -> Figure {
     Figure { what, at_most: 1.0, measured: above.unwrap_or(f64::NAN) / 1_024.0, unit: "MiB" }
 }
 
-/// Runs the loop after a short one, which makes the code resident and keeps its own memory, and says the KiB that it
-/// added at its peak; `NaN` where the system does not tell.
+/// Runs the loop after a short one, which makes the code resident and keeps its own memory, and returns the KiB that it
+/// added at its peak; `NaN` if the system does not report it.
 fn memory_of_the_loop(laps: usize) {
     let run = |laps| {
         let program = machines::program(&machines::counting(laps));
@@ -249,7 +249,7 @@ fn memory_of_the_loop(laps: usize) {
     println!("{}", run(laps).0);
 }
 
-/// A line of what Linux says about this process.
+/// A line of Linux's status of this process.
 fn resident_kib(line: &str) -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let value = status.lines().find_map(|it| it.strip_prefix(line))?;

@@ -1,5 +1,5 @@
 //! Durable executions that wait for a year, or are over, and are not in memory: how fast they leave it, how soon a service
-//! answers after it was killed, and what each takes. Each step is a process of its own.
+//! answers after it was killed, and what each takes. Each step is a separate process.
 //!
 //! `cargo bench --bench cold --features service` with a million of each, in `DURABLE_FOLDER` or in cargo's target directory;
 //! behind `--` which of them (`waits`, `closed`), or another number, or both.
@@ -28,7 +28,7 @@ const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:waits"
 
 fn service(folder: &Path, executions: u64) -> Service {
     let builder = Service::builder().memory(2 << 30).state(folder).open_executions_max(10_000_000);
-    // Who starts many does not wait for the disk: it is not measured here, and all is durable when they have left.
+    // Starts do not wait for the disk: that is not measured here, and all are durable when they have left.
     let durability = match executions {
         ..100_000 => DurabilityMode::Strict,
         _ => DurabilityMode::Relaxed(Duration::from_secs(10)),

@@ -138,7 +138,7 @@ impl Bed {
             };
             match self.engine.start_with(&self.machine, Json(input), options) {
                 Ok(handle) => return handle,
-                // The disk is behind: a client would be told to try again.
+                // The disk is behind: a client would be asked to retry.
                 Err(StartError::NotDurable(_) | StartError::Throttled(_)) => {
                     self.refused.fetch_add(1, Ordering::Relaxed);
                     std::thread::sleep(Duration::from_millis(1));
@@ -156,7 +156,7 @@ impl Bed {
 /// As long as what the service writes of a start.
 const LABEL: &[u8] = &[b'l'; 200];
 
-/// What a closed loop came to.
+/// The result of a closed loop.
 struct Loop {
     executions: u64,
     cpu: Duration,
@@ -320,13 +320,13 @@ fn waits(base: &Path, is_test: bool) {
             "{count} waits of a year: {each} bytes of RSS and {bytes} of records each, {rate:.0} starts/s"
         );
     }
-    // In a process of its own, whose memory is its own.
+    // In a separate process, to measure its memory.
     let bench = std::env::current_exe().expect("this program has a file");
     let reopened = std::process::Command::new(bench).arg("--bench").env("DURABLE_REOPEN", &folder).status();
     assert!(reopened.expect("it is run").success());
 }
 
-/// Opens a folder, and lets all go on that is in there.
+/// Opens a folder, and resumes all its executions.
 fn reopen(folder: &Path) {
     let before = resident_bytes();
     let begin = Instant::now();

@@ -11,7 +11,7 @@
 //! cargo bench --bench instructions -- '*w3*'                 # some of the cases
 //! ```
 //!
-//! Without valgrind or the runner it says so and counts nothing.
+//! Without valgrind or the runner it prints a message and counts nothing.
 
 // What gungraun's macros make is public and has no documentation.
 #![allow(missing_docs)]
@@ -50,7 +50,7 @@ macro_rules! cases {
             for _ in 0..CALLS {
                 call();
             }
-            // Who made it drops it: not here.
+            // Dropped by the caller, not here.
             call
         }
 
@@ -94,7 +94,7 @@ fn warm(mut call: Call) -> Call {
     call
 }
 
-/// The texts of this repository, whatever lies beside it: a budget counts one text.
+/// The texts of this repository, not of an adjacent one: a budget counts one text.
 fn own(name: &str) -> workloads::Workload {
     workloads::own(name)
 }
@@ -161,7 +161,7 @@ fn run_in_place(workload: &workloads::Workload) -> Call {
     })
 }
 
-/// One parcel of 64, on a shard that has no thread of its own.
+/// One parcel of 64, on a shard without a thread.
 fn on_a_shard(workload: &workloads::Workload, setup: Setup) -> Call {
     let input = workload.input.clone();
     let builder = Engine::builder().shards(1).seed(1).time(ManualTime::at(0)).observe(setup);
@@ -199,7 +199,7 @@ fn main() {
     if arguments.first().is_some_and(|argument| argument == "--gungraun-run") {
         return counted::run();
     }
-    // `cargo test` says nothing, `cargo bench` says `--bench`.
+    // `cargo test` passes nothing, `cargo bench` passes `--bench`.
     if asked("--test") || !asked("--bench") {
         return each_once();
     }

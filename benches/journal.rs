@@ -14,7 +14,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const RECORD_BYTES: usize = 300;
 
-/// Times of blocks or waits, and what came of them.
+/// Times of blocks or waits, and their quantiles.
 struct Times {
     each: Vec<Duration>,
     records: u64,

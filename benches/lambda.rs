@@ -61,7 +61,7 @@ fn rate(calls: usize, work: impl FnOnce()) -> f64 {
     calls as f64 / start.elapsed().as_secs_f64()
 }
 
-/// The trivial endpoint, on a thread of its own.
+/// The trivial endpoint, on a separate thread.
 fn serve() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -96,7 +96,7 @@ fn thread() -> Runtime {
     tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap()
 }
 
-/// What one would write who has nothing but this to do.
+/// A minimal hand-written implementation.
 struct Bare {
     runtime: Runtime,
     address: SocketAddr,

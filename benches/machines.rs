@@ -21,8 +21,8 @@ pub(crate) fn program(text: &str) -> Arc<Program> {
 }
 
 /// A machine of `count` states, Pass and Choice in turn, that goes through all of them again and again and never ends.
-/// From the state at place `n` in the text it goes on to the one at `n + stride`, so `stride` 1 walks in the order of
-/// the text; another odd number jumps, and still comes everywhere.
+/// From the state at index `n` in the text it leads to the one at `n + stride`, so `stride` 1 walks in the order of the
+/// text; another odd number jumps, and still visits all states.
 pub(crate) fn ring(count: usize, stride: usize) -> String {
     let state = |n: usize| {
         let next = (n + stride) % count;

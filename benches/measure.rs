@@ -74,7 +74,7 @@ impl Measured {
     }
 }
 
-/// Measures everything with criterion, then in turns, and gives what the turns said.
+/// Measures everything with criterion, then in turns, and returns the results of the turns.
 ///
 /// `cargo bench --bench NAME -- FILTER` takes criterion's arguments; a filter that nothing matches leaves the turns.
 pub(crate) fn run(mut comparisons: Vec<Comparison<'_>>) -> Vec<Measured> {

@@ -1,5 +1,6 @@
-//! What looking costs: W2 on two shards with nothing shown, and with each of the outputs, taking turns in one run. The
-//! ratios are medians over the turns. `tests/runtime/observe.rs` says what is shown; this says only how fast.
+//! The cost of observability: W2 on two shards with nothing recorded, and with each of the outputs, taking turns in one
+//! run. The ratios are medians over the turns. `tests/runtime/observe.rs` tests what is recorded; this only measures
+//! speed.
 
 mod workloads;
 
@@ -69,11 +70,11 @@ fn main() {
     ];
     let input = workload("w2").input;
     let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().expect("a runtime");
-    // What logs everything leaves much behind for whoever comes next, and has a figure of its own: it comes last.
+    // Logging everything leaves much memory behind for the next one, and has a figure of its own: it comes last.
     let (compared, alone) = candidates.split_at_mut(5);
     for turns in [compared, alone] {
         for round in 0..=rounds {
-            // There and back again, so that nobody always comes after the same.
+            // Forwards and backwards, so that none always follows the same one.
             for candidate in turns.iter_mut() {
                 let rate = turn(candidate, executions, &input, &tokio);
                 // The first round warms up.
@@ -97,7 +98,7 @@ fn main() {
         println!("  {name:<36} {rate:>12.0}   {ratio:>6.3}   {wanted}");
         assert_eq!(engine.observed().dropped().log_lines, 0);
     }
-    // A shard hands its lines over at the end of a turn, after it told whoever waits for the executions.
+    // A shard hands its lines over at the end of a turn, after it has notified the waiters.
     let (observed, expected) = (candidates[5].engine.observed(), 12 * (executions * (rounds + 1)) as u64);
     let waits = Instant::now();
     while observed.lines_written() < expected && waits.elapsed() < Duration::from_secs(60) {
@@ -105,11 +106,11 @@ fn main() {
     }
     assert_eq!(observed.lines_written(), expected);
     drop(candidates);
-    // It lies in the system's folder for such files.
+    // It is in the system's folder for temporary files.
     let _ = std::fs::remove_dir_all(folder);
 }
 
-/// How many executions a second one turn comes to.
+/// The rate of one turn, in executions a second.
 fn turn(candidate: &Candidate, executions: usize, input: &[u8], tokio: &tokio::runtime::Runtime) -> f64 {
     let Candidate { engine, machine, .. } = candidate;
     let began = Instant::now();

@@ -1,4 +1,4 @@
-//! Keeps threads where they are, so that those who measure and those who are measured are not in each other's way.
+//! Pins threads, so that measuring and measured threads do not disturb each other.
 
 /// Keeps this thread, and those it makes, on the n-th processor, if there is one (Linux; elsewhere nothing).
 #[cfg(target_os = "linux")]

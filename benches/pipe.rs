@@ -1,11 +1,11 @@
 //! Pipelines beside what their best user would write by hand, in one run:
 //!
-//! * `lines`: W2 from standard input to standard output by the command, beside `jaq` with the same reshaping (`JAQ` says
-//!   where it is, else it is looked for in the path).
+//! * `lines`: W2 from standard input to standard output by the command, beside `jaq` with the same reshaping (`JAQ` is
+//!   its path, else it is looked for in `PATH`).
 //! * `nats`, `redis`: W2 from a stream to another, all acknowledged, beside a bare loop with the same client that
 //!   passes bodies on as they are.
 //!
-//! Candidates take turns; medians are printed. What needs a program that is not installed says so.
+//! Candidates take turns; medians are printed. A missing program is reported.
 
 #[path = "../tests/servers/mod.rs"]
 mod servers;
@@ -33,7 +33,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 const RESHAPE: &str = "{id: .order.id, qty: .order.qty, customer: {name: .customer.name, tier: .customer.tier}, \
     tags: .order.tags, source: \"express\", version: 3}";
-/// Messages that a bare loop takes at once, and how many such batches are under way: what a pipeline does unless told.
+/// Messages that a bare loop takes at once, and how many such batches are under way: a pipeline's defaults.
 const BATCH: usize = 512;
 const UNDER_WAY: usize = 19;
 

@@ -18,7 +18,7 @@ use serde_json::Value as Tree;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Each beside the same by hand on a `serde_json::Value` that was parsed before, where a JSON pointer can say it.
+/// Each beside the same by hand on a `serde_json::Value` that was parsed before, if a JSON pointer can express it.
 const PATHS: [(&str, Option<&str>); 7] = [
     ("$", Some("")),
     ("$.detail", Some("/detail")),

@@ -20,7 +20,7 @@ pub(crate) fn workload(name: &str) -> Workload {
     }
 }
 
-/// The same, with the texts written here, whatever lies elsewhere.
+/// The same, with the texts in this file.
 pub(crate) fn own(name: &str) -> Workload {
     let (definition, input) = texts(name);
     Workload { definition: definition.into(), input: input.into() }

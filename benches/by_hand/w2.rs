@@ -9,8 +9,8 @@ use serde_json::{Result, Value, json};
 
 use super::{missing, write};
 
-/// Where the two Choice states go. The definition sends every route to the same state; `black_box` keeps the compiler
-/// from concluding that nobody needs to look.
+/// The targets of the two Choice states. The definition sends every route to the same state; `black_box` keeps the
+/// compiler from removing the choice.
 pub(super) fn route_by_quantity(qty: i64) {
     black_box(match qty {
         101.. => 0,

@@ -1,5 +1,5 @@
-//! Who behaves beside who does not: a client that starts a thousand short synchronous executions a second at
-//! `expressway serve`, alone and beside each of sixty bad neighbours.
+//! Interference between clients: one that starts a thousand short synchronous executions a second at `expressway
+//! serve`, alone and beside each of sixty bad neighbours.
 //!
 //! `cargo bench --bench neighbours --features cli-serve`; a part of a neighbour's name as an argument measures that one.
 
@@ -21,7 +21,7 @@ const RATE: u32 = 1_000;
 const CONNECTIONS: u32 = 16;
 /// Connections of the neighbour, each of which asks again as soon as it has its answer.
 const BAD_CONNECTIONS: usize = 8;
-/// Executions of the neighbour's that nobody waits for.
+/// Executions of the neighbour whose end is not awaited.
 const BAD_EXECUTIONS: usize = 10;
 /// How long an answer is waited for: nothing keeps this from coming to its end.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -210,7 +210,7 @@ fn probes(server: &Server, done: &AtomicBool) -> Vec<f64> {
 /// A bad neighbour at work, on threads that end with the server.
 struct Bad {
     machine: Option<(String, String)>,
-    /// Clients that wait, and say nothing more.
+    /// Idle clients that keep waiting.
     streams: Vec<TcpStream>,
 }
 
@@ -264,7 +264,7 @@ impl Bad {
     }
 }
 
-/// A client that has said all that it will say, and waits for an answer.
+/// A client that has sent everything, and waits for an answer.
 fn half_closed(address: SocketAddr, body: &str) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.write_all(request("StartSyncExecution", body).as_bytes())?;
@@ -300,7 +300,7 @@ impl Server {
                 break address;
             }
         };
-        // What it says later has somewhere to go.
+        // Later output has a destination.
         std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
         Server { child, address }
     }

@@ -66,7 +66,7 @@ const PARTS: [(&str, Part); 7] = [
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // `cargo test` says nothing, `cargo bench` says `--bench`.
+    // `cargo test` passes nothing, `cargo bench` passes `--bench`.
     let is_test = arguments.iter().any(|it| it == "--test") || !arguments.iter().any(|it| it == "--bench");
     let effort = if is_test {
         Effort { is_test, rounds: 1, executions: 1_000, parked: 1_000 }

@@ -21,7 +21,7 @@ const RATE: u64 = 100_000;
 type Times = Arc<Vec<AtomicU64>>;
 
 pub(super) fn open_loop(effort: Effort) -> Vec<Figure> {
-    // On a thread of its own, because what is pinned stays pinned.
+    // On a separate thread, because pinning is permanent.
     let measured = std::thread::spawn(move || measure(effort)).join();
     measured.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
@@ -30,8 +30,7 @@ fn measure(effort: Effort) -> Vec<Figure> {
     println!("\nopen loop, {RATE} starts of W2 a second");
     let seconds = if effort.is_test { 0.01 } else { 10.0 };
     let calls = (RATE as f64 * seconds) as usize;
-    // One shard: the thread that starts looks at the clock all the time, and takes one of two processors. The shard stays
-    // where the thread was that made it.
+    // One shard: the sender busy-waits, and takes one of two processors. The shard stays where its creating thread was.
     pin(0);
     let (engine, machine, input) = engine_on(1, "w2", Engine::builder());
     pin(1);
@@ -99,7 +98,7 @@ fn woken(calls: usize) -> Times {
     times
 }
 
-/// A batch of one, because a batch shows when an execution is over without anyone waiting for it.
+/// A batch of one, because a batch calls back when an execution is over, without a waiter.
 fn start(engine: &Engine, machine: &Machine, input: &[u8], n: usize, begun: Instant, times: &Times) {
     let times = Arc::clone(times);
     let batch = engine.start_batch_with(machine, [input], move |_, _| over(&times, n, begun));
@@ -111,7 +110,7 @@ fn over(times: &Times, n: usize, intended: Instant) {
         .store(u64::try_from(intended.elapsed().as_nanos()).unwrap_or(u64::MAX).max(1), Ordering::Relaxed);
 }
 
-/// Makes calls at even distances. The thread that does looks at the clock all the time; it never sleeps.
+/// Makes calls at even distances. The sender busy-waits; it never sleeps.
 fn paced(calls: usize, mut call: impl FnMut(usize, Instant, &Times)) -> Times {
     let times: Times = Arc::new((0..calls).map(|_| AtomicU64::new(0)).collect());
     let begun = Instant::now();

@@ -1,8 +1,8 @@
 //! More than there is room for: twice and ten times what the engine can do, refused at once where it does not fit.
 //!
-//! Whoever offers runs on the same two processors as the shards, so what offering costs is missing from the goodput.
-//! That is why W2 is offered in batches of 64, as whoever has ten million events a second has them, and one `start` at a
-//! time a machine that takes longer: W3 with 200 items.
+//! The senders run on the same two processors as the shards, so their cost is missing from the goodput. That is why W2
+//! is offered in batches of 64, as a source of ten million events a second would, and a slower machine by one `start`
+//! at a time: W3 with 200 items.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::{Effort, Figure, engine, megabytes, nanoseconds, resident_bytes, toki
 const BYTES_MAX: usize = 64 << 20;
 const BATCH: usize = 64;
 const ITEMS: usize = 200;
-/// How often those who offer wake, to offer what has become due.
+/// How often the senders wake, to offer what has become due.
 const TICK: Duration = Duration::from_micros(500);
 
 pub(super) fn overload(effort: Effort) -> Vec<Figure> {
@@ -53,7 +53,7 @@ fn measure(
     let (engine, machine, input) = engine(workload, Engine::builder().budgets(budgets).run_in_place(false));
     let input = larger(input);
     let load = Load { engine: &engine, machine: &machine, input: &input, executions, offer };
-    // As fast as it takes them: whoever is refused waits for the next tick.
+    // As fast as accepted: a refused sender waits for the next tick.
     let peak = load.offer(None, time);
     let calm = load.latency(time);
     let before = resident_bytes();
@@ -124,7 +124,7 @@ struct Offered {
     idle_after: Duration,
     /// Nanoseconds each call took that was refused, wholly or in part.
     refusals: Histogram<u64>,
-    /// Resident bytes at most, as looked at now and then.
+    /// The greatest number of resident bytes, sampled at intervals.
     resident: u64,
 }
 

@@ -20,7 +20,7 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
-/// What came of a while of load.
+/// The result of a period of load.
 pub(crate) struct Load {
     pub(crate) requests: u64,
     pub(crate) failures: u64,
@@ -156,7 +156,7 @@ fn response_bytes(bytes: &[u8]) -> Option<usize> {
     Some(head + 4 + length)
 }
 
-/// One request on a connection of its own.
+/// One request on a separate connection.
 pub(crate) fn once(stream: &mut std::net::TcpStream) {
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n").expect("a request");
     let mut bytes = [0; 1024];

@@ -30,7 +30,7 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Spawn {
     }
 }
 
-/// Starts it on a thread of its own, which lives as long as the process.
+/// Starts it on a separate thread, which lives as long as the process.
 pub(crate) fn start(bytes_out: usize, tls: Option<Arc<ServerConfig>>) -> Echo {
     let thread = if tls.is_some() { "echo-tls" } else { "echo" };
     let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");

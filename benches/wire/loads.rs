@@ -79,7 +79,7 @@ struct Pair {
     body: String,
 }
 
-/// What came of a comparison, by medians.
+/// The result of a comparison, by medians.
 struct Measured {
     /// The server's requests a second, and in units of the bare one's.
     rate: f64,
