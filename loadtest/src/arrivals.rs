@@ -1,8 +1,8 @@
 //! When starts are due: the open model.
 //!
-//! A [`Curve`] says how the rate goes over time, in linear pieces. The n-th start is due when the area below the curve
-//! comes to n; for a Poisson process the steps between the areas are exponential instead of one. Workers share a curve
-//! by taking every n-th start each, or, for Poisson, steps that are so much longer.
+//! A [`Curve`] is the rate over time, in linear pieces. The n-th start is due when the area below the curve reaches n;
+//! for a Poisson process the steps between the areas are exponential instead of one. Workers share a curve by taking
+//! every n-th start each, or, for Poisson, steps that are so much longer.
 
 use std::sync::Arc;
 
@@ -125,16 +125,16 @@ impl Pace {
         self.next
     }
 
-    /// Goes on to the start after the next.
+    /// Moves to the next start.
     pub fn advance(&mut self) {
         self.area += self.stride();
         self.next = self.due();
     }
 
-    /// How many starts are due before `nanoseconds`, from the next on; goes on behind them. Where they are many, a Poisson
-    /// process has as many as it has in the mean.
+    /// How many starts are due before `nanoseconds`, from the next on; moves behind them. If they are many, a Poisson
+    /// process is approximated by its mean.
     pub fn skip_until(&mut self, nanoseconds: u64) -> u64 {
-        // A leap first: a rate that nobody can send leaves more behind than can be counted one by one.
+        // A leap first: an unsendable rate leaves too many behind to be counted one by one.
         let area = self.curve.starts_until(nanoseconds as f64 / 1e9) - self.area;
         let mut skipped = ((area / self.step).floor() - NEAR).max(0.0) as u64;
         if skipped > 0 {
@@ -200,7 +200,7 @@ mod tests {
         assert_eq!(curve.rate_at(5.0), 500.0);
         let due = all(curve, 2, None);
         assert_eq!(due.len(), 5_000);
-        // A quarter of the area lies in the first half.
+        // A quarter of the area is in the first half.
         assert_eq!(due.iter().filter(|&&at| at < 5_000_000_000).count(), 1_250);
         assert!(due.last().is_some_and(|&at| at < 10_000_000_000));
     }

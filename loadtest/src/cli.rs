@@ -58,8 +58,8 @@ enum Command {
     },
 }
 
-/// The command, from its arguments to its exit code: 0 when all is well, 1 when a threshold was breached, 2 when it could
-/// not be carried out, 130 when somebody stopped it.
+/// The command, from its arguments to its exit code: 0 when all is well, 1 when a threshold was breached, 2 when it
+/// could not be carried out, 130 when it was interrupted.
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let result = match &arguments.command {
@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
     })
 }
 
-/// What Ctrl-C and SIGTERM say, and whether there is a run that listens to them.
+/// The flags that Ctrl-C and SIGTERM set, and whether a run checks them.
 #[derive(Clone, Debug, Default)]
 struct Stop {
     said: Arc<AtomicBool>,
@@ -112,7 +112,7 @@ impl Stop {
         stop
     }
 
-    /// Whether there is a run, which ends when it is told to.
+    /// Whether there is a run, which ends on request.
     fn is_heard(&self, heard: bool) {
         self.heard.store(heard, Ordering::SeqCst);
     }

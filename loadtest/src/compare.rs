@@ -9,7 +9,7 @@ use crate::units::{show_count, show_nanoseconds};
 /// Reads a report that a run wrote.
 ///
 /// # Errors
-/// When it cannot be read, or is none.
+/// When it cannot be read, or is not a report.
 pub fn read(path: &Path) -> Result<Report, String> {
     let path = if path.is_dir() { path.join("report.json") } else { path.to_owned() };
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
@@ -23,7 +23,7 @@ pub fn read(path: &Path) -> Result<Report, String> {
     serde_json::from_value(value).map_err(|error| named(&error))
 }
 
-/// What became of one measure.
+/// The comparison of one measure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// What was measured.
@@ -46,11 +46,11 @@ pub enum Verdict {
     Worse,
     /// No more than noise.
     Noise,
-    /// Too few seconds to say.
+    /// Too few seconds for a conclusion.
     Unknown,
 }
 
-/// Fewer seconds than this say nothing.
+/// Fewer seconds than this allow no conclusion.
 const SECONDS_MIN: usize = 4;
 /// A change must be unlikelier than this by chance, and larger than this share: seconds of one run are not independent, so
 /// chance alone is too easily convinced.

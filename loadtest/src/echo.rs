@@ -11,7 +11,7 @@ const BODY: &str = r#"{"executionArn":"arn","output":"{}","status":"SUCCEEDED"}"
 const LISTENER: Token = Token(usize::MAX - 1);
 const CONNECTIONS_MAX: usize = 65_536;
 
-/// Serves until the process ends; tells `ready` where.
+/// Serves until the process ends; calls `ready` with the address.
 ///
 /// # Errors
 /// When the address cannot be listened on.
@@ -67,7 +67,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Reads what is there and answers each whole request; whether the connection goes on.
+    /// Reads available data and answers each complete request; whether the connection continues.
     fn turn(&mut self, chunk: &mut [u8], answer: &[u8]) -> bool {
         loop {
             let bytes = match self.stream.read(chunk) {

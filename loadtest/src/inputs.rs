@@ -101,7 +101,7 @@ const COUNTRIES: [&str; 6] = ["DE", "NG", "IN", "SE", "US", "JP"];
 const TAGS: [&str; 6] = ["new", "priority", "used", "gift", "fragile", "standard"];
 const WORDS: [&str; 8] = ["ring", "the", "bell", "twice", "leave", "at", "door", "please"];
 
-/// An order; its note is as long as it takes to come to `bytes` bytes.
+/// An order, padded by its note to `bytes` bytes.
 fn order(n: usize, bytes: usize, random: &mut fastrand::Rng) -> String {
     let mut pick = |from: &[&'static str]| from[random.usize(..from.len())];
     let (name, family, tier) = (pick(&NAMES), pick(&FAMILIES), pick(&TIERS));

@@ -1,4 +1,4 @@
-//! The load test: starts executions at a rate, and says how many came through and how long they took.
+//! The load test: starts executions at a rate, and reports how many came through and how long they took.
 //!
 //! ```text
 //!  workload file ─► plan::Plan ─► session::run ─► session::Run ─► report::Report ─► table, JSON, HTML, …

@@ -1,8 +1,8 @@
 //! Which processors run what: the threads that send on some of their own, everything else in this process on the rest.
 //!
-//! A thread that looks at the clock all the time has used up its share of a processor. Whatever wakes up on the same one,
-//! such as a shard of the engine under test, goes first, and the sender is late by a time slice, some milliseconds. Linux
-//! does that although another processor is idle. So nobody but the sender is let onto its processor.
+//! A thread that busy-waits has used up its share of a processor. Any thread that wakes up on the same one, such as a
+//! shard of the engine under test, runs first, and the sender is late by a time slice, some milliseconds. Linux does
+//! that even if another processor is idle. So only the sender may use its processor.
 
 use std::{fmt, io};
 
@@ -91,7 +91,7 @@ impl Confined {
 
 impl Drop for Confined {
     fn drop(&mut self) {
-        // What was allowed before is allowed again, unless somebody took the processors away meanwhile.
+        // The former processors are allowed again, unless they were removed meanwhile.
         let _ = system::keep_to(&self.before);
     }
 }

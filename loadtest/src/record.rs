@@ -1,7 +1,7 @@
 //! What is written down of every start, and how it comes together.
 //!
-//! Each worker writes into an [`Interval`] of its own; several times a second it hands that over and begins another, so
-//! nothing is shared on the way of a start.
+//! Each worker writes into its own [`Interval`]; several times a second it hands that over and begins another, so
+//! nothing is shared while starting.
 
 use std::collections::BTreeMap;
 
@@ -157,7 +157,7 @@ impl Interval {
         self.ends[end as usize]
     }
 
-    /// Executions that came to an end of their own: succeeded, failed, timed out, aborted.
+    /// Executions that ended by themselves: succeeded, failed, timed out, aborted.
     pub fn completed(&self) -> u64 {
         self.ends[..4].iter().sum()
     }
@@ -179,7 +179,7 @@ impl Interval {
             (&mut self.service, &other.service),
             (&mut self.lateness, &other.lateness),
         ] {
-            // Histograms that grow on their own take whatever another holds.
+            // Histograms that grow take any range.
             let added = mine.add(others);
             debug_assert!(added.is_ok());
         }

@@ -13,7 +13,7 @@ use crate::session::{self, Progress, Run};
 pub struct Trial {
     /// Starts a second that were due.
     pub rate: f64,
-    /// Executions a second that came to an end.
+    /// Executions a second that ended.
     pub reached: f64,
     /// Latency at p99.9, in nanoseconds.
     pub p999: u64,
@@ -23,13 +23,13 @@ pub struct Trial {
     pub reason: String,
 }
 
-/// What a search came to.
+/// The result of a search.
 pub struct Found {
     /// The trial with the highest rate that was borne, if any was.
     pub best: Option<(Run, Report)>,
     /// All of them, in order.
     pub trials: Vec<Trial>,
-    /// What there is of the run during which somebody stopped it.
+    /// The part of the run that was interrupted.
     pub cut: Option<(Run, Report)>,
 }
 

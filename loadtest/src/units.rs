@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// Takes the number off that stands before a unit.
+/// Splits off the number before a unit.
 fn split(text: &str) -> Result<(f64, &str), String> {
     let text = text.trim();
     let most = text.find(|c: char| !(c.is_ascii_digit() || "._+-eE".contains(c))).unwrap_or(text.len());
@@ -17,7 +17,7 @@ fn split(text: &str) -> Result<(f64, &str), String> {
 /// A duration: `250us`, `1ms`, `2.5s`, `1m`. A bare number is seconds.
 ///
 /// # Errors
-/// When it is none, or negative.
+/// When it is invalid, or negative.
 pub fn duration(text: &str) -> Result<Duration, String> {
     let (value, unit) = split(text)?;
     let seconds = match unit {
@@ -35,7 +35,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 /// A count or a rate: `5000`, `100k`, `2.5M`, each with or without `/s` behind it.
 ///
 /// # Errors
-/// When it is none, or negative.
+/// When it is invalid, or negative.
 pub fn count(text: &str) -> Result<f64, String> {
     let (value, unit) = split(text)?;
     let factor = match unit.trim_end_matches("/s") {
@@ -53,7 +53,7 @@ pub fn count(text: &str) -> Result<f64, String> {
 /// A share: `0.01` or `1%`, from 0 to 1.
 ///
 /// # Errors
-/// When it is none, or lies outside.
+/// When it is invalid, or out of range.
 pub fn share(text: &str) -> Result<f64, String> {
     let (value, unit) = split(text)?;
     let value = match unit {
@@ -71,7 +71,7 @@ pub fn share(text: &str) -> Result<f64, String> {
 /// Bytes: `200`, `16k`, `256KiB`, `1M`; a k is 1,024.
 ///
 /// # Errors
-/// When it is none.
+/// When it is invalid.
 pub fn bytes(text: &str) -> Result<usize, String> {
     let (value, unit) = split(text)?;
     let factor = match unit.to_ascii_lowercase().trim_end_matches("ib").trim_end_matches('b') {
@@ -172,7 +172,7 @@ pub mod as_count {
     /// Reads one.
     ///
     /// # Errors
-    /// When it is none, or negative.
+    /// When it is invalid, or negative.
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
         match Written::deserialize(deserializer)? {
             Written::Number(number) if number.is_finite() && number >= 0.0 => Ok(number),

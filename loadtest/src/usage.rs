@@ -8,7 +8,7 @@ pub struct Usage {
     /// What of it the threads that send took to look at the clock until something was due.
     #[serde(default)]
     pub waiting_seconds: f64,
-    /// The most memory it had resident, in bytes; 0 where the system does not tell.
+    /// The greatest resident memory, in bytes; 0 if unknown.
     pub resident_bytes_max: u64,
 }
 
@@ -42,7 +42,7 @@ fn cpu_seconds() -> f64 {
     0.0
 }
 
-/// Processor time that the calling thread took, in nanoseconds; 0 where the system does not tell.
+/// Processor time of the calling thread, in nanoseconds; 0 if unknown.
 #[cfg(unix)]
 pub fn thread_cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);

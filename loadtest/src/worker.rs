@@ -9,7 +9,7 @@ use crate::lane::{self, Clock, Lane};
 use crate::record::{Interval, Stamp};
 use crate::usage::thread_cpu_ns;
 
-/// What the session tells its workers.
+/// Messages from the session to its workers.
 #[derive(Debug, Default)]
 pub struct Signals {
     /// Nothing more is to be sent, and nothing to be waited for.
@@ -83,11 +83,11 @@ pub struct Worker {
     pub end: u64,
     /// How long to wait for that.
     pub drain: u64,
-    /// Which worker this is, and of how many: tells inputs apart.
+    /// The worker's number, and the total: distinguishes inputs.
     pub number: u64,
     /// See above.
     pub workers: u64,
-    /// What the session says.
+    /// The session's messages.
     pub signals: Arc<Signals>,
     /// Where deliveries go.
     pub deliveries: Sender<Delivery>,
@@ -95,13 +95,13 @@ pub struct Worker {
     pub cleared: Receiver<Vec<Interval>>,
 }
 
-/// Starts between two looks at everything else, and how long they may take together.
+/// Starts between two checks of everything else, and their longest duration.
 const BURST_MAX: usize = 64;
 const BURST_NS: u64 = 200_000;
 /// A sleeping thread wakes up late by about so much; what is due sooner is waited for awake.
 const SPIN_IN_PLACE_NS: u64 = 200_000;
 const SPIN_NS: u64 = 60_000;
-/// Nobody waits longer than this without looking around.
+/// The longest wait without checking for messages.
 const WAIT_NS_MAX: u64 = 5_000_000;
 const SHARED_WAIT_NS_MAX: u64 = 500_000;
 
@@ -152,8 +152,8 @@ impl Worker {
         self.deliver(&mut state, true);
     }
 
-    /// Gives up what was due before a time and is not sent, and says how much it was. What a warm-up leaves behind is nobody's
-    /// loss, and must not be in the way of what is measured.
+    /// Drops starts that were due before a time, and returns how many. The rest of a warm-up does not count as lost,
+    /// and must not delay what is measured.
     fn give_up_before(&mut self, time: u64) -> u64 {
         match &mut self.model {
             Model::Open(pace) => pace.skip_until(time.saturating_sub(self.begin)),
@@ -305,7 +305,7 @@ impl Worker {
             congestion: self.ways.iter().find_map(|way| way.lane.congestion()),
             last,
         };
-        // The session may be gone, when it was told to stop at once.
+        // The session may be gone, when it was interrupted.
         let _ = self.deliveries.send(delivery);
     }
 }

@@ -161,8 +161,8 @@ fn load_built_in(name: &str, seed: u64) -> Result<Workload, String> {
     Ok(Workload { name: built_in.name.to_owned(), definition, inputs, source })
 }
 
-/// The texts that the project's own comparisons use, when they lie beside the repository or where `EXPRESSWAY_PERF`
-/// says: a definition and one input.
+/// The texts of the project's own comparisons, beside the repository or in `EXPRESSWAY_PERF`: a definition and one
+/// input.
 fn load_shared(name: &str) -> Option<Workload> {
     let root = std::env::var_os("EXPRESSWAY_PERF").map(PathBuf::from);
     let root = root.unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/perf"));

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 
 fn loadtest() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_loadtest"));
-    // The workloads of its own, wherever the test runs.
+    // The built-in workloads, wherever the test runs.
     command.env("EXPRESSWAY_PERF", "nowhere");
     command
 }
@@ -16,7 +16,7 @@ fn said(arguments: &[&str]) -> (i32, String, String) {
     (status.code().unwrap_or(-1), text(stdout), text(stderr))
 }
 
-/// A folder for one test, gone when dropped.
+/// A folder for one test, removed on drop.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -74,7 +74,7 @@ fn all_reports_are_written_and_two_of_them_compare() {
     assert_eq!(code, 0, "{out}{error}");
     assert_eq!(run(&other).0, 0);
     let report: serde_json::Value = serde_json::from_str(&folder.read("one/report.json")).expect("JSON");
-    // A machine that pauses at the end leaves some that were due unsent, and says so.
+    // A machine that pauses at the end leaves some due starts unsent, and reports it.
     let count = |name: &str| report["total"][name].as_u64().expect("a count");
     assert_eq!(count("succeeded") + count("dropped"), 400);
     assert!(count("succeeded") > 0);
@@ -202,7 +202,7 @@ fn find_max_finds_a_rate_that_is_borne() {
     assert!(words.iter().any(|word| out.contains(word)), "{out}");
 }
 
-/// Begins a run of a minute, and waits until it told of a first second.
+/// Begins a run of a minute, and waits until it has reported its first second.
 #[cfg(unix)]
 fn a_minute(folder: &Folder, arguments: &[&str]) -> std::process::Child {
     let mut child = loadtest()
@@ -215,7 +215,7 @@ fn a_minute(folder: &Folder, arguments: &[&str]) -> std::process::Child {
     let mut stderr = std::io::BufReader::new(child.stderr.take().expect("its stderr"));
     let mut line = String::new();
     std::io::BufRead::read_line(&mut stderr, &mut line).expect("a line");
-    // Whatever it tells further goes nowhere, and must not stop it.
+    // Later output is discarded, and must not stop it.
     std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
     child
 }
@@ -302,7 +302,7 @@ fn a_signal_before_the_first_start_ends_it_at_once() {
         .stderr(Stdio::piped())
         .spawn()
         .expect("the command");
-    // The first one only sees whether somebody is there.
+    // The first one only checks the connection.
     let open = [listener.accept().expect("a connection"), listener.accept().expect("a connection")];
     let begun = std::time::Instant::now();
     kill(&child, "-TERM");

@@ -1,4 +1,4 @@
-//! The HTTP target against endpoints of every manner: nothing is lost, and what went wrong is said.
+//! The HTTP target against endpoints of every kind: nothing is lost, and errors are reported.
 
 mod runs;
 mod servers;
@@ -43,7 +43,7 @@ fn every_manner_is_counted_as_what_it_is() {
         let server = serve(manner);
         let run = run(&plan(server.url()));
         account(&run);
-        // A machine that stands still for 60 ms makes any answer late.
+        // A machine that pauses for 60 ms delays any answer.
         let expected = run.total.count(end);
         assert!(expected * 10 >= run.total.sent * 8, "{manner:?}: {:?}", run.total);
         let said = run.total.problems.keys().any(|text| text.starts_with(problem));
@@ -102,7 +102,7 @@ fn certificates_that_nobody_vouches_for_are_refused_before_anything_is_sent() {
     let mut plan = plan(server.url());
     plan.targets[0].http.operation = "/echo".to_owned();
     let error = session::run(&plan, &AtomicBool::new(false), &mut |_| {}).unwrap_err();
-    // The system may have no certificates of its own, which is another reason.
+    // The system may have no certificates, which is another reason.
     assert!(error.contains("certificate"), "{error}");
     assert_eq!(server.starts.load(Ordering::SeqCst), 0);
     let plain = serve(Manner::Succeeds);
@@ -121,7 +121,7 @@ fn nobody_there_is_said_before_anything_is_sent() {
 #[test]
 fn an_endpoint_that_goes_away_costs_starts_and_not_the_report() {
     for arrivals in [Arrivals::Constant { rate: 200.0, poisson: false }, Arrivals::Closed { in_flight: 2 }] {
-        // It takes what comes before the starts, and is gone then: its listener is closed with its first connection open.
+        // It accepts the first connection, and closes its listener with that connection open.
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let endpoint = format!("http://{}", listener.local_addr().expect("its address"));
         let gone = std::thread::spawn(move || drop(listener.accept()));

@@ -163,7 +163,7 @@ fn a_target_that_cannot_keep_up_is_told_from_a_generator_that_cannot() {
     assert!(report.total.dropped > 0 && !report.generator.was_bottleneck, "{:?}", report.generator);
     let verdict = &report.generator.verdict[0];
     assert!(verdict.contains("the target was the bottleneck"), "{:?}", report.generator);
-    // Where it was given one processor, it says how it gets the others.
+    // If it was given one processor, the message names the way to get others.
     let hint = report.generator.processors.as_ref().map(|it| format!("--workers {}", it.others.len() + 1));
     assert!(hint.is_none_or(|hint| verdict.contains(&hint)), "{verdict}");
 }

@@ -201,7 +201,7 @@ fn steps(text: &str) -> Result<(f64, f64), String> {
 const STEPS_MAX: Duration = Duration::from_secs(3_600);
 
 impl Options {
-    /// The plan, and whether it says when starts are due.
+    /// The plan, and whether it has the times of starts.
     pub(super) fn plan(&self) -> Result<(Plan, bool), String> {
         let mut plan = match &self.file {
             Some(_) if self.target.says_something() => {
@@ -228,7 +228,7 @@ impl Options {
         plan.thresholds.extend(&self.threshold);
         self.faults(&mut plan);
         if self.arrivals.steps.is_some() && self.duration.is_none() {
-            // It goes on until it breaks.
+            // It continues until the target is overloaded.
             plan.duration = STEPS_MAX;
         }
         let arrivals = self.arrivals.arrivals(plan.duration);

@@ -1,4 +1,4 @@
-//! What a plan comes to: reports, and an exit code.
+//! The results of a plan: reports, and an exit code.
 
 use std::io::Write;
 use std::path::Path;
@@ -58,7 +58,7 @@ fn finish(folder: Option<&Path>, run: &Run, report: &Report) -> Result<(), Strin
     written
 }
 
-/// Prints. Whoever reads may be gone: that is no reason to lose the reports.
+/// Prints. A closed output must not lose the reports.
 pub(super) fn say(text: &str) {
     let mut out = std::io::stdout().lock();
     let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());

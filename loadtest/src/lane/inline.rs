@@ -45,7 +45,7 @@ pub struct InLine {
 }
 
 impl InLine {
-    /// A driver of its own for one worker.
+    /// A separate driver for one worker.
     pub fn new(program: Arc<Program>, inputs: Inputs, tasks: Simulated, clock: Clock) -> InLine {
         let driver = Driver::with_tasks(program, RealClock, Box::new(tasks));
         InLine { driver, inputs, output: Vec::new(), clock }

@@ -24,7 +24,7 @@ use expressway::{asl, compile};
 pub struct Clock(Instant);
 
 impl Clock {
-    /// A clock that says 0.
+    /// A clock that shows 0.
     pub fn begin() -> Clock {
         Clock(Instant::now())
     }
@@ -55,7 +55,7 @@ pub trait Lane {
         0
     }
 
-    /// Waits until something ends, `nanoseconds` at most, if it has a way of its own to do that.
+    /// Waits until something ends, at most `nanoseconds`, if it can wait itself.
     fn wait(&mut self, _nanoseconds: u64) -> bool {
         false
     }
@@ -131,8 +131,8 @@ impl Loaded {
         matches!(self.road, Road::Http)
     }
 
-    /// Sets the target up: makes an engine, connects. An engine that says nothing of it has so many shards; its threads
-    /// inherit where this one may run.
+    /// Sets the target up: makes an engine, connects. By default an engine has so many shards; its threads inherit this
+    /// one's processors.
     ///
     /// # Errors
     /// When something of that fails, in words.
@@ -232,7 +232,7 @@ impl Ready {
         })
     }
 
-    /// Starts in flight in a closed model that says nothing of it, for each of `workers` workers.
+    /// Default starts in flight of a closed model, for each of `workers` workers.
     pub fn window(&self, workers: usize) -> usize {
         match &self.set_up {
             SetUp::Empty | SetUp::Inline(_) | SetUp::Run(_) => 1,
@@ -241,7 +241,7 @@ impl Ready {
         }
     }
 
-    /// Says goodbye to the target.
+    /// Closes the target.
     ///
     /// # Errors
     /// When what was made there cannot be deleted.

@@ -19,7 +19,7 @@ use crate::plan::{Faults, Slow, Target};
 use crate::record::{End, Interval, Stamp};
 use crate::workloads::Workload;
 
-/// A machine in an engine of its own.
+/// A machine in a separate engine.
 #[derive(Clone)]
 pub struct Served {
     engine: Engine,
@@ -266,7 +266,7 @@ fn reason(error: &StartError) -> String {
 impl Lane for Batches {
     fn begin(&mut self, blank: &Interval) {
         self.blank = Some(blank.clone());
-        // Nobody else has it yet: nothing was started.
+        // There is no other reference yet: nothing was started.
         if let Some(ledger) = Arc::get_mut(&mut self.ledger) {
             ledger.pages = (0..PAGES).map(|_| Mutex::new(blank.clone())).collect();
         }

@@ -1,5 +1,4 @@
-//! Tasks that are answered by the load test itself: with their own input, after some time, and with whatever is to go
-//! wrong.
+//! Tasks that are answered by the load test itself: with their own input, after some time, and with injected faults.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,18 +14,18 @@ use crate::plan::Faults;
 /// A function whose name ends so fails on the first two attempts.
 const FAILS_TWICE: &str = "fails-twice";
 
-/// What becomes of one call.
+/// The result of one call.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Fate {
     /// How long it takes.
     pub(super) time: Duration,
-    /// How long the thread stands still before.
+    /// How long the thread blocks before.
     pub(super) stall: Option<Duration>,
     /// The error it fails with.
     pub(super) error: Option<String>,
 }
 
-/// Decides what becomes of calls.
+/// Decides the results of calls.
 #[derive(Debug)]
 pub struct Simulated {
     time: Duration,
@@ -43,7 +42,7 @@ impl Simulated {
         Simulated { time, faults: faults.clone(), seed, calls: AtomicU64::new(0) }
     }
 
-    /// What becomes of the next call of a resource, which was tried `retries` times before.
+    /// The result of the next call of a resource, after `retries` retries.
     pub(super) fn fate(&self, resource: &str, retries: u32) -> Fate {
         let Faults { slow, fail, stall, .. } = &self.faults;
         let storm = resource.ends_with(FAILS_TWICE) && retries < 2;

@@ -59,7 +59,7 @@ fn broken() -> String {
 pub struct Stall {
     /// How many of all, 0 to 1.
     pub share: f64,
-    /// How long the thread stands still.
+    /// How long the thread blocks.
     #[serde(rename = "for", with = "as_duration")]
     pub lasts: Duration,
 }

@@ -10,7 +10,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Reads a workload file. Paths in it are meant from where the file lies.
 ///
 /// # Errors
-/// When it cannot be read or says what makes no sense; with the place in the text where the format tells.
+/// When it cannot be read or is invalid; with the place in the text if the format has it.
 pub fn read(path: &Path) -> Result<Plan, String> {
     let named = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
     let size = std::fs::metadata(path).map_err(|error| named(&error))?.len();

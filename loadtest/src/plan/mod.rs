@@ -28,7 +28,7 @@ pub struct Plan {
     /// How long starts are measured.
     #[serde(with = "as_duration")]
     pub duration: Duration,
-    /// How long the same goes on before, unmeasured.
+    /// The duration of the warm-up, which is not measured.
     #[serde(with = "as_duration")]
     pub warmup: Duration,
     /// How long to wait at the end for what is still under way.
@@ -77,7 +77,7 @@ impl Default for Plan {
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Target {
-    /// What it is called in reports; the workload's name unless told otherwise.
+    /// Its name in reports; by default the workload's name.
     pub name: Option<String>,
     /// What runs the executions.
     pub kind: Kind,
@@ -95,7 +95,7 @@ pub struct Target {
     pub shards: usize,
     /// Starts under way at a time; what is due beyond is dropped.
     pub in_flight_max: usize,
-    /// How long a task takes that nothing else is said of.
+    /// The default duration of a task.
     #[serde(with = "as_duration")]
     pub task_time: Duration,
     /// Where the target listens, for [`Kind::Http`].
@@ -198,7 +198,7 @@ const CONNECTIONS_MAX: usize = 60_000;
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Plan {
-    /// Says what makes no sense, before anything is started.
+    /// Reports what is invalid, before anything is started.
     ///
     /// # Errors
     /// The first thing found, with the field's name.

@@ -30,7 +30,7 @@ pub enum Metric {
     Lateness(f64),
     /// The longest latency: `max`.
     Max,
-    /// Executions that came to an end, per second: `rate`.
+    /// Executions that ended, per second: `rate`.
     Rate,
     /// The share of starts that did not succeed: `errors`.
     Errors,
@@ -105,7 +105,7 @@ impl Metric {
 impl FromStr for Threshold {
     type Err = String;
 
-    /// `p99.9 <= 1ms`, `rate >= 100k`; `=` stands for "no worse than".
+    /// `p99.9 <= 1ms`, `rate >= 100k`; `=` means "no worse than".
     fn from_str(text: &str) -> Result<Threshold, String> {
         let parts =
             [("<=", Some(true)), (">=", Some(false)), ("<", Some(true)), (">", Some(false)), ("=", None)];

@@ -25,7 +25,7 @@ const FILES: [&str; 9] = [
     TRIALS,
 ];
 
-/// What is written down while a run goes on, a line of JSON each, so that it is there whatever becomes of the process.
+/// What is written during a run, one line of JSON each, so that it survives the end of the process.
 #[derive(Debug)]
 pub struct Journal {
     folder: Option<PathBuf>,
@@ -60,7 +60,7 @@ impl Journal {
         Ok(Journal { folder: folder.map(Path::to_owned), name, file: None, told: 0 })
     }
 
-    /// Writes down the seconds that were not told of yet.
+    /// Writes the seconds that were not written yet.
     pub fn tell(&mut self, seconds: &[Second]) {
         for it in &seconds[self.told..] {
             self.write(&second(it));
@@ -72,13 +72,13 @@ impl Journal {
     pub fn write(&mut self, line: &impl Serialize) {
         if let Some(folder) = self.folder.take() {
             for stale in FILES {
-                // What cannot be removed cannot be written anew either, which is said then.
+                // A file that cannot be removed cannot be rewritten either, which is reported then.
                 let _ = std::fs::remove_file(folder.join(stale));
             }
             self.file = File::create(folder.join(self.name)).ok();
         }
         if let (Some(file), Ok(text)) = (&mut self.file, serde_json::to_string(line)) {
-            // A full disk is no reason to end the run; writing the reports will tell of it.
+            // A full disk must not end the run; writing the reports will report it.
             let _ = file.write_all((text + "\n").as_bytes());
         }
     }
@@ -132,7 +132,7 @@ fn csv(report: &Report) -> String {
     text
 }
 
-/// Text as it stands in XML and HTML.
+/// Escapes text for XML and HTML.
 pub(super) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
@@ -141,7 +141,7 @@ pub(super) fn escape(text: &str) -> String {
             '<' => escaped.push_str("&lt;"),
             '>' => escaped.push_str("&gt;"),
             '"' => escaped.push_str("&quot;"),
-            // XML has no way to say these.
+            // XML cannot represent these.
             c if c.is_control() && !matches!(c, '\n' | '\t') => escaped.push('\u{fffd}'),
             c => escaped.push(c),
         }

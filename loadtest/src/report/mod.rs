@@ -1,4 +1,4 @@
-//! What is told of a run: one value that all forms are written from, and that `compare` reads back.
+//! The report of a run: one value from which all formats are written, and that `compare` reads back.
 
 mod files;
 mod html;
@@ -24,7 +24,7 @@ use crate::search::Trial;
 use crate::session::Run;
 use crate::usage::Usage;
 
-/// All that is told of a run. Times are nanoseconds unless their names say otherwise.
+/// The report of a run. Times are nanoseconds unless their names have another unit.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Report {
     /// The form of this value; readers refuse others.
@@ -41,9 +41,9 @@ pub struct Report {
     pub open_model: bool,
     /// Seconds measured.
     pub seconds: f64,
-    /// Somebody stopped it before its time.
+    /// Whether it was interrupted.
     pub interrupted: bool,
-    /// Executions that came to an end, per second.
+    /// Executions that ended, per second.
     pub rate: f64,
     /// What was counted and measured of all targets.
     pub total: Figures,
@@ -143,7 +143,7 @@ pub struct TargetReport {
     pub definition_bytes: usize,
     /// How large an input is, in the mean.
     pub input_bytes_mean: f64,
-    /// Executions that came to an end, per second.
+    /// Executions that ended, per second.
     pub rate: f64,
     /// What was counted and measured.
     pub figures: Figures,
@@ -158,7 +158,7 @@ pub struct SecondReport {
     pub wanted: Option<f64>,
     /// Starts that were sent, per second.
     pub sent: f64,
-    /// Executions that came to an end, per second.
+    /// Executions that ended, per second.
     pub rate: f64,
     /// Counts.
     pub late: u64,
@@ -196,7 +196,7 @@ pub struct Generator {
     pub usage: Usage,
 }
 
-/// A threshold that was looked at.
+/// A checked threshold.
 #[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
 pub struct Checked {
     /// The threshold, in words.
@@ -265,7 +265,7 @@ pub fn measure(metric: Metric, interval: &Interval, seconds: f64) -> Option<f64>
 }
 
 impl Report {
-    /// What is told of a run.
+    /// The input of a report.
     pub fn new(run: &Run) -> Report {
         let seconds = run.measured_seconds;
         let rate =

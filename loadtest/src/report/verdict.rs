@@ -4,7 +4,7 @@ use super::Generator;
 use crate::session::Run;
 use crate::units::{show_count, show_nanoseconds};
 
-/// From this share of late or dropped starts on, one is told.
+/// The share of late or dropped starts from which on they are reported.
 const LATE_SHARE: f64 = 0.001;
 /// Workers that are busy for more of their time than this have nothing left.
 const BUSY_SHARE: f64 = 0.9;
@@ -37,7 +37,7 @@ pub(super) fn generator(run: &Run) -> Generator {
             was_bottleneck = true;
             verdict.push(format!("the generator was the bottleneck: {counts}, and its threads had no time left; use more workers or another machine"));
         } else if run.busy > BUSY_SHARE {
-            // Who carries starts out and has left processors to others could have had them.
+            // A target that left processors idle could have used them.
             let left = run.processors.as_ref().filter(|_| run.inside > run.busy / 2.0);
             let hint = left.map_or(String::new(), |it| {
                 format!("; with --workers {} it has all processors", it.workers.len() + it.others.len())

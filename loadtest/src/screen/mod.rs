@@ -1,4 +1,4 @@
-//! What one sees while a run goes on: a view that fills the terminal, or a line every second.
+//! The display during a run: a full-screen view, or a line every second.
 
 mod live;
 
@@ -13,7 +13,7 @@ pub enum Screen {
     Quiet,
     /// A line every second.
     Lines {
-        /// Seconds that were told of.
+        /// Seconds that were shown.
         told: usize,
     },
     /// The whole terminal, until it is dropped.
@@ -63,7 +63,7 @@ impl Screen {
     }
 }
 
-/// Writes a line to standard error. Whoever reads it may be gone: that is no reason to end.
+/// Writes a line to standard error; errors are ignored.
 pub fn note(line: &str) {
     let _ = stderr().write_all(format!("{line}\n").as_bytes());
 }

@@ -1,4 +1,4 @@
-//! Runs, and whether they tell of every start.
+//! Runs, and whether they account for every start.
 
 use std::sync::atomic::AtomicBool;
 
@@ -18,7 +18,7 @@ pub(crate) fn account(run: &Run) {
     if let Some(curve) = run.plan.arrivals.curve(run.plan.duration)
         && !run.plan.arrivals.is_poisson()
     {
-        // The curve's last start may lie on its edge, for each worker.
+        // The curve's last start may be on its edge, for each worker.
         let due = (total.sent + total.dropped) as f64;
         assert!((due - curve.starts()).abs() <= run.workers as f64, "{due} of {}", curve.starts());
     }

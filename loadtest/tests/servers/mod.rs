@@ -27,7 +27,7 @@ pub(crate) enum Manner {
     Breaks,
     /// Something that is no HTTP.
     Babbles,
-    /// A success that says it closes the connection, and does.
+    /// A success with a header that closes the connection, and the close.
     ClosesAfter,
     /// In chunks, and byte by byte.
     Dribbles,
@@ -35,7 +35,7 @@ pub(crate) enum Manner {
     Sleeps,
 }
 
-/// An endpoint, gone when dropped as far as new connections go.
+/// An endpoint, which accepts no new connections after drop.
 pub(crate) struct Server {
     address: SocketAddr,
     scheme: &'static str,
@@ -66,7 +66,7 @@ fn tls() -> Arc<ServerConfig> {
     Arc::new(config.expect("a configuration"))
 }
 
-/// Starts an endpoint on a port of its own. Its threads end with the test's process.
+/// Starts an endpoint on a free port. Its threads end with the test's process.
 pub(crate) fn serve(manner: Manner) -> Server {
     begin(manner, None)
 }
@@ -100,7 +100,7 @@ fn begin(manner: Manner, tls: Option<Arc<ServerConfig>>) -> Server {
     server
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 pub(crate) fn nobody() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     format!("http://{}", listener.local_addr().expect("its address"))

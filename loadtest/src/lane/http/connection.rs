@@ -19,7 +19,7 @@ pub(super) struct Flight {
     pub(super) deadline: u64,
 }
 
-/// What an event came to.
+/// The result of an event.
 pub(super) enum Happened {
     Nothing,
     Answered { flight: Flight, end: End, bytes: usize, problem: Option<String> },
@@ -111,7 +111,7 @@ impl Connection {
         }
         if event.is_readable() || event.is_read_closed() {
             let happened = self.read(scratch, endpoint, event.is_read_closed());
-            // TLS begins with an exchange of its own: what waited for its end can go now.
+            // TLS begins with a handshake: data that waited for its end can be sent now.
             return match (happened, self.write_rest()) {
                 (Happened::Nothing, Err(error)) => Happened::Lost(error.to_string()),
                 (happened, _) => happened,
@@ -206,14 +206,14 @@ impl Connection {
         } else {
             response::end(endpoint.operation(), answer.status, &bytes[answer.body.clone()])
         };
-        // What follows the answer unasked cannot be told from the next one.
+        // Unrequested data behind an answer cannot be distinguished from the next one.
         if !answer.keeps || closing || bytes.len() > answer.body.end || !self.out.is_empty() {
             *self = Connection::default();
         }
         Happened::Answered { flight, end, bytes: size, problem }
     }
 
-    /// The other side said it is done.
+    /// The other side has closed the connection.
     fn closed(&mut self, endpoint: &Endpoint) -> Happened {
         if self.flight.is_none() {
             // It was idle: no harm done.

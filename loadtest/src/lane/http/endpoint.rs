@@ -35,7 +35,7 @@ impl Endpoint {
     /// Connects, and makes a state machine where none is named.
     ///
     /// # Errors
-    /// When nobody answers there, or refuses, in words.
+    /// The message when the connection is refused, or fails.
     pub fn new(http: &Http, workload: &Workload) -> Result<Endpoint, String> {
         let find = |operation: &str| Address::find(&http.endpoint, operation, http.ca.as_deref());
         let address = find(&http.operation)?;
@@ -123,7 +123,7 @@ fn create(
 /// How long an answer to anything but a start may take.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One call, on a connection of its own.
+/// One call, on a separate connection.
 fn call(
     address: &Address,
     operation: &str,
@@ -144,7 +144,7 @@ fn call(
                 None => return Err(named(&"the connection was closed before an answer")),
             },
             Ok(bytes) => read.extend_from_slice(&chunk[..bytes]),
-            // A signal, which whoever listens to it deals with.
+            // A signal, which its handler deals with.
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 return Err(named(&format!("no answer within {} s", TIMEOUT.as_secs())));

@@ -42,7 +42,8 @@ pub struct Http {
     scratch: Vec<u8>,
     /// Until when nothing is connected anew, and why.
     down: Option<(u64, String)>,
-    /// What is due while nobody is there waits: in a closed model, whose starts would end at once for ever.
+    /// Whether due starts wait while the server is unreachable: in a closed model, whose starts would otherwise end at
+    /// once for ever.
     waits: bool,
     killed: Option<f64>,
     random: fastrand::Rng,
@@ -65,7 +66,7 @@ const DOWN_NS: u64 = 50_000_000;
 const LOOK_NS: u64 = 5_000_000;
 
 impl Http {
-    /// Connections for one of `workers` workers, of a closed model if it `waits` while nobody is there.
+    /// Connections for one of `workers` workers, of a closed model if it `waits` while the server is unreachable.
     ///
     /// # Errors
     /// When the system gives no poll.
@@ -137,7 +138,7 @@ impl Http {
         }
     }
 
-    /// A connection is gone, and what was on it.
+    /// A connection is lost, with the requests on it.
     fn lost(&mut self, at: usize, now: u64, problem: &str) {
         let was_connected = self.connections[at].was_connected();
         if let Some(flight) = self.connections[at].close() {
@@ -171,7 +172,7 @@ impl Http {
                 if self.waits {
                     return;
                 }
-                // Nobody is there: what is due now is lost, and not stored up for later.
+                // The server is unreachable: starts that are due now are lost, and not stored up.
                 for (_, stamp) in self.waiting.drain(..) {
                     interval.sent(stamp, 0);
                     interval.refused(stamp, End::Broken, problem);
@@ -219,7 +220,7 @@ impl Http {
     }
 
     fn poll(&mut self, timeout: Duration) {
-        // An interrupted poll says nothing; the next one will.
+        // An interrupted poll has no result; the next one will.
         if self.poll.poll(&mut self.events, Some(timeout)).is_ok() && !self.events.is_empty() {
             self.take_in();
         }

@@ -16,7 +16,7 @@ pub(super) struct Requests {
     head: Head,
 }
 
-/// What stands before a body.
+/// The head before a body.
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     path: String,

@@ -1,10 +1,10 @@
-//! Answers: where one ends, and what it says.
+//! Answers: finds the end of one, and parses it.
 
 use memchr::memmem;
 
 use crate::record::End;
 
-/// Bytes of an answer, at most: the largest output and what stands around it, escaped.
+/// The most bytes of an answer: the largest output and its envelope, escaped.
 pub(super) const ANSWER_BYTES_MAX: usize = 4 << 20;
 const HEADERS_MAX: usize = 64;
 
@@ -12,7 +12,7 @@ const HEADERS_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// Where its body lies in what was read.
+    /// Where its body is in the data.
     pub(super) body: std::ops::Range<usize>,
     /// The connection can take another request.
     pub(super) keeps: bool,
@@ -156,7 +156,7 @@ pub(super) fn body(answer: &Answer, bytes: &[u8]) -> Vec<u8> {
     body
 }
 
-/// What an operation's answer says.
+/// The result in an operation's answer.
 pub(super) fn end(operation: &str, status: u16, body: &[u8]) -> (End, Option<String>) {
     let is_plain = operation.starts_with('/');
     match status {

@@ -10,7 +10,7 @@ const AWAKE_NS: u64 = 60_000;
 /// From here on, the poll's own milliseconds will do.
 const COARSE_NS: u64 = 3_000_000;
 
-/// Says how long a poll may take.
+/// Limits the duration of a poll.
 #[derive(Debug)]
 pub(super) struct Sleeper {
     #[cfg(target_os = "linux")]

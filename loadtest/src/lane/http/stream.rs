@@ -9,7 +9,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
-/// Whom to believe, and who is expected: TLS 1.2 and 1.3.
+/// Trusted roots, and the expected server name: TLS 1.2 and 1.3.
 #[derive(Clone, Debug)]
 pub(super) struct Tls {
     config: Arc<ClientConfig>,
@@ -69,7 +69,7 @@ pub(super) enum Stream<S: Read + Write> {
 }
 
 impl<S: Read + Write> Stream<S> {
-    /// What lies below.
+    /// The stream below.
     pub(super) fn socket(&self) -> &S {
         match self {
             Stream::Plain(socket) => socket,
@@ -82,7 +82,7 @@ impl<S: Read + Write> Read for Stream<S> {
     fn read(&mut self, bytes: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Plain(socket) => socket.read(bytes),
-            // Many close without the word that TLS has for it; where an answer ends is told by HTTP.
+            // Many close without TLS's close notification; HTTP determines where an answer ends.
             Stream::Tls(stream) => match stream.read(bytes) {
                 Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
                 other => other,
