@@ -5,7 +5,7 @@ use serde::de::Deserialize;
 
 pub(crate) fn run(text: &[u8]) {
     let mut arena = Arena::new();
-    // serde_json stops at 128 levels unless told otherwise; beyond our own limit there is nothing to compare.
+    // serde_json stops at 128 levels by default; beyond our own limit there is nothing to compare.
     let found = json::read(&mut arena, text);
     if matches!(found, Err(error) if error.kind == ReadErrorKind::TooDeep) {
         return;

@@ -1,5 +1,5 @@
-//! A request: its operation in the first line, its body behind. Whatever it says, the answer is JSON, and an error has
-//! a name.
+//! A request: its operation in the first line, its body behind. For any request, the answer is JSON, and an error has a
+//! name.
 
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
