@@ -42,7 +42,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .sink(kafka.sink("orders-done")?)
         .order(Order::Key(KeyOf::source()));
 
-    // It runs for ever unless it is told to stop.
+    // It runs until it is stopped.
     let (stop, stats) = (pipe.stopper(), pipe.stats());
     let running = tokio::spawn(pipe.run());
     while stats.report().succeeded < 9 {

@@ -1,7 +1,7 @@
 //! From one JetStream stream to another: orders come in, priced ones and dead letters go out.
 //!
-//! `nats-server -js` in another terminal, then `cargo run --example nats_pipeline --features nats`; `NATS_URL` says where
-//! the server is.
+//! `nats-server -js` in another terminal, then `cargo run --example nats_pipeline --features nats`; `NATS_URL` is the
+//! server's URL.
 
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         .dead_letters(nats.sink("orders-dead"))
         .attempts(attempts);
 
-    // It runs for ever unless it is told to stop.
+    // It runs until it is stopped.
     let (stop, stats) = (pipe.stopper(), pipe.stats());
     let running = tokio::spawn(pipe.run());
     while stats.report().succeeded + stats.report().dead < 4 {

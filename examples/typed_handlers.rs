@@ -52,7 +52,7 @@ fn price(order: Order) -> Result<f64, TaskError> {
     Ok(order.lines.iter().map(|line| line.price * f64::from(line.n)).sum())
 }
 
-/// A future: may wait for whatever tokio can wait for. Errors have the names that Retry and Catch look for.
+/// A future: may await anything that tokio supports. Errors have the names that Retry and Catch match.
 async fn charge(order: Order) -> Result<Receipt, TaskError> {
     tokio::time::sleep(Duration::from_millis(10)).await;
     match order.total {
