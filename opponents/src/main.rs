@@ -1,8 +1,8 @@
 //! The same work done by others, beside the engine, in one run: every candidate's output is compared with the engine's
 //! before anything is timed, and then they take turns of a millisecond, so that what slows the machine down slows all.
 //!
-//! `opponents --texts` prints the workloads with the engine's outputs, for those that are no Rust; their results, a line
-//! of JSON each, are read from the file that is named, and stand in the same table. `run` does all of it.
+//! `opponents --texts` prints the workloads with the engine's outputs, for candidates that are not Rust; their results,
+//! one line of JSON each, are read from the given file, and added to the same table. `run` does all of it.
 
 mod ways;
 
@@ -71,7 +71,7 @@ fn print_texts() {
     println!("{}", serde_json::Value::Object(texts));
 }
 
-/// What came of one candidate.
+/// The result of one candidate.
 #[derive(Clone, serde::Deserialize)]
 struct Line {
     name: String,

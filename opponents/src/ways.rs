@@ -28,7 +28,7 @@ impl Way {
     }
 }
 
-/// What each language says for a workload, or why it cannot.
+/// Each language's form of a workload, or why it has none.
 struct Programs {
     jq: Said,
     jsonata: Said,
@@ -92,7 +92,7 @@ fn programs(workload: &str) -> Programs {
                 {"order": orderId, "amount": {"total": total, "currency": currency}, "customer": customer.id,
                   "lines": items, "carrier": $express ? "courier" : "post", "days": $express ? 1 : 5})
                 : $error("NotAuthorised"))"#),
-            // It has no way to fail but an error of its own, such as a field that is not there.
+            // Its only failures are errors of its own, such as a missing field.
             cel: Ok(r#"input.detail.payment.authorised == true ? {"order": input.detail.orderId,
                 "amount": {"total": input.detail.total, "currency": input.detail.currency},
                 "customer": input.detail.customer.id, "lines": input.detail.items,
