@@ -155,8 +155,8 @@ impl RecoveredExecution {
 }
 
 impl Durability {
-    /// Brings the execution back that waits for a token out of memory. `None` when there is none; else whether its
-    /// tokens are valid now, or will be soon.
+    /// Brings the execution that waits for a token back into memory. Returns `None` if there is no such execution,
+    /// otherwise whether its tokens are valid now (`true`) or will be soon.
     pub(in crate::runtime) fn wake_cold(&self, token: u128) -> Result<Option<bool>, String> {
         let Some(cold) = &self.cold else { return Ok(None) };
         if !cold.wake(token)? {
