@@ -1,11 +1,11 @@
-//! Executions that are over: kept for a time, as long as there is room.
+//! Executions that are over: kept for their retention period, as long as there is room.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::executions::{Execution, Rank};
 
-/// Executions that are over, by their end, and the bytes they take.
+/// Executions that are over, ordered by their end, and the bytes they take.
 pub(super) struct Closed {
     by_end: BTreeMap<Rank, (Arc<Execution>, usize)>,
     bytes: usize,
@@ -18,7 +18,7 @@ impl Closed {
         Closed { by_end: BTreeMap::new(), bytes: 0, bytes_max, retention_ms }
     }
 
-    /// Keeps one more. Returns the oldest ones, for which there is no more room; the last one is always kept.
+    /// Adds an execution. Returns the oldest ones, for which there is no more room; the last one is always kept.
     pub(super) fn keep(
         &mut self,
         rank: Rank,
@@ -34,13 +34,13 @@ impl Closed {
         forgotten
     }
 
-    /// The bytes that all take.
+    /// The bytes that all of them take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// The oldest of those that are more than so many, or take more bytes than that, at most `max` of them, and not many
-    /// more bytes than `bytes_max`: those that pass the filter.
+    /// The oldest executions that pass the filter, until no more than `kept` remain and they take no more than
+    /// `kept_bytes`: at most `max` of them, and not many more bytes than `bytes_max`.
     pub(super) fn oldest_above(
         &self,
         (kept, kept_bytes): (usize, usize),
@@ -68,14 +68,14 @@ impl Closed {
         self.bytes = 0;
     }
 
-    /// Takes one out, which continues. Whether it was there.
+    /// Removes an execution that continues. Returns whether it was there.
     pub(super) fn take(&mut self, rank: Rank) -> bool {
         let taken = self.by_end.remove(&rank);
         self.bytes -= taken.as_ref().map_or(0, |(_, bytes)| *bytes);
         taken.is_some()
     }
 
-    /// Takes out those whose retention is over.
+    /// Removes the executions whose retention period is over.
     pub(super) fn expired(&mut self, now_ms: u64) -> Vec<Arc<Execution>> {
         let mut expired = Vec::new();
         while self.expires_ms() <= now_ms {

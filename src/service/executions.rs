@@ -34,7 +34,7 @@ pub(super) struct Executions {
     /// The same, by the ARN of their machine, or of their Map Run, in the order they were started.
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
-    /// Those that are over and stay in memory as long as they are known, and those that may leave it.
+    /// Closed executions that stay in memory until they are forgotten, and closed ones that may move to disk.
     closed: [Mutex<Closed>; 2],
     /// Bytes of the latter.
     leaving_bytes: AtomicUsize,
@@ -258,7 +258,7 @@ impl Executions {
         cold: Option<Arc<Cold>>,
     ) -> Executions {
         let bytes_max = settings.executions_bytes_max;
-        // What leaves memory is not forgotten for want of room in it.
+        // Executions that move to disk are not forgotten for lack of memory.
         let closed = |bytes_max| Mutex::new(Closed::new(bytes_max, settings.retention_ms));
         Executions {
             machines,

@@ -1,5 +1,6 @@
-//! Executions that are over leave memory, oldest first, while more than may stay are in it: their rows are written while
-//! they are there still, so that somebody finds each of them at any time. When their time is over, rows are forgotten.
+//! Moves executions that are over out of memory, oldest first, while there are more than may stay. A row is written
+//! before the execution is removed, so lookups always find one of the two. Rows are deleted when their retention period
+//! is over.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +14,7 @@ use crate::service::executions::Execution;
 use crate::service::store::StateError;
 
 impl Cold {
-    /// Writes rows of executions that are over, and lets these leave. Whether there are more.
+    /// Writes rows of executions that are over and removes these from memory. Returns whether any was removed.
     pub(super) fn write_closed(&self, inner: &Inner) -> Result<bool, StateError> {
         let now_ms = inner.now_ms();
         inner.executions.expire(now_ms);
@@ -42,7 +43,7 @@ impl Cold {
         Ok(is_any)
     }
 
-    /// Forgets those whose time is over, some at a time. Whether there are more.
+    /// Forgets a batch of executions whose retention period is over. Returns whether there may be more.
     pub(super) fn forget_expired(&self, inner: &Inner) -> bool {
         let (Some(rows), from) = (self.rows(), self.queue().expired) else { return false };
         let Some(to_ms) = inner.now_ms().checked_sub(inner.settings.retention_ms) else { return false };
@@ -62,15 +63,15 @@ impl Cold {
         });
         let is_more = ended.len() == limits::DURABLE_COLD_BATCH;
         let last = ended.last().filter(|_| is_more);
-        // From the first again: one that was redriven is not over, and may have ended once more.
+        // Start from the first again: a redriven execution is not over now, and may end once more.
         self.queue().expired = last.map_or((0, 0), |&(ended_ms, id)| (ended_ms, id + 1));
         is_more
     }
 }
 
-/// How an execution ended, and its row; `None`, when somebody has it in hand.
+/// The outcome and the row of an execution that is over; `None` if it is in use.
 fn closed_row(inner: &Inner, execution: &Execution) -> Option<(Arc<Outcome>, Row)> {
-    // It is not redriven meanwhile.
+    // Holding the lock prevents a redrive meanwhile.
     let run = execution.try_run()?;
     let outcome = Arc::clone(run.outcome.as_ref()?);
     let mut recovered: RecoveredExecution = inner.engine.closed_execution(execution.recorded?)?;

@@ -71,7 +71,7 @@ struct Queue {
     is_tended: bool,
     /// How far timers were searched.
     swept: (u64, u64),
-    /// Up to where those that are over were.
+    /// Where the search for expired rows continues.
     expired: (u64, u64),
     /// How far the clock on the wall was behind at most.
     ahead_ms_min: i64,
@@ -146,7 +146,8 @@ impl Cold {
         queue.came[0] += 1;
     }
 
-    /// It is in memory again. Whoever lists executions may have looked there before: the row is still found in lists.
+    /// It is in memory again. A concurrent listing may have searched memory before that: the row is still found in
+    /// lists.
     fn is_back(&self, row: &Row) {
         let mut queue = self.queue();
         for token in &row.entry.tokens {
@@ -422,7 +423,7 @@ impl Cold {
     }
 }
 
-/// The row of an execution that is as the engine knows it, or is over; what it waits for is not told.
+/// The row of an execution in the state that the engine reports, or of one that is over, without what it waits for.
 fn row(execution: &Execution, run: &Run, mut recovered: RecoveredExecution) -> Row {
     let label = Label::of(execution);
     let mut history = Vec::new();
@@ -451,14 +452,14 @@ fn unreadable(error: StateError) -> Error {
 }
 
 impl Inner {
-    /// An execution that is not in memory, for reading; that does not bring it back.
+    /// An execution that is not in memory, for reading. It is not brought back into memory.
     pub(super) fn cold_view(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(None) };
         let row = cold.of_arn(arn).map_err(unreadable)?.filter(|row| !self.is_expired(row));
         row.map(|row| self.view(&row)).transpose()
     }
 
-    /// Whether nobody may ask for it any more.
+    /// Whether the retention period is over.
     fn is_expired(&self, row: &Row) -> bool {
         let retention_ms = self.settings.retention_ms;
         row.entry.stopped_ms().is_some_and(|it| it.saturating_add(retention_ms) <= self.now_ms())
@@ -510,12 +511,12 @@ impl Inner {
         RecoveredExecution::from_row(&row.bytes).ok_or_else(broken).map_err(unreadable)
     }
 
-    /// The execution of this ARN in memory, where it is brought if need be, unless it is over: then it is shown.
+    /// Returns the execution with this ARN, brought into memory first, unless it is over; then a read-only view.
     pub(super) fn bring_back(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
         self.bring(arn, false)
     }
 
-    /// The same of one that is over and is to go on.
+    /// Like `bring_back`, but also brings back an execution that is over and is to continue.
     pub(super) fn bring_back_over(&self, arn: &str) -> Result<Option<Arc<Execution>>, Error> {
         self.bring(arn, true)
     }
@@ -538,7 +539,7 @@ impl Inner {
         let recovered = self.row_of(&row)?;
         let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
         let turn = recovered.turn();
-        // Before the journal needs it again: whoever writes the row says then that it does not.
+        // Before the journal needs it again: the thread that writes the row then tells the journal that it does not.
         let is_waiting = cold.comes_back(&row);
         let resumed = self.resumed(&draft, recovered).inspect_err(|_| {
             if is_waiting {

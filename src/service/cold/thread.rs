@@ -114,8 +114,8 @@ impl Cold {
         Ok(late)
     }
 
-    /// Makes the file, if there is none, and has the journal note it before anything is in it: a process may have ended
-    /// between the two. Whether it did.
+    /// Creates the file, if it does not exist, and has the journal note it before anything is written to it, because
+    /// the process may end between the two. Returns whether the journal noted it.
     pub(super) fn begin_rows(&self, inner: &Inner) -> Result<bool, StateError> {
         let rows = match self.rows.get() {
             Some(rows) => rows,

@@ -1,4 +1,5 @@
-//! Executions that are over: they stay for a time, in memory as long as there is room, and then elsewhere if they are durable.
+//! Executions that are over: kept in memory for their retention period while there is room; durable ones then move to
+//! disk.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,14 +11,14 @@ use crate::limits;
 use crate::runtime::Outcome;
 
 impl Executions {
-    /// Those that are over and kept as this one is.
+    /// The list of closed executions that this execution belongs to.
     fn closed_with(&self, execution: &Execution) -> MutexGuard<'_, Closed> {
         let [staying, leaving] = &self.closed;
         let leaves = self.cold.is_some() && execution.recorded.is_some();
         lock(if leaves { leaving } else { staying })
     }
 
-    /// They changed.
+    /// Updates the cached totals after a change to the list.
     fn closed_changed(&self, execution: &Execution, closed: &Closed) {
         self.expires_ms.fetch_min(closed.expires_ms(), Ordering::Relaxed);
         if self.cold.is_some() && execution.recorded.is_some() {
@@ -25,8 +26,8 @@ impl Executions {
         }
     }
 
-    /// Keeps an execution that is over. Gives those that are to be [forgotten](Executions::forget) for want of room, for
-    /// which no lock of an execution may be held.
+    /// Keeps an execution that is over. Returns the executions to [forget](Executions::forget) for lack of room; the
+    /// caller must hold no lock of an execution when it does so.
     #[must_use]
     pub(in crate::service) fn keep_closed(
         &self,
@@ -40,7 +41,7 @@ impl Executions {
         self.keep_over(execution, outcome)
     }
 
-    /// The same, of one that nobody can have forgotten.
+    /// Like `keep_closed`, for an execution that cannot have been forgotten.
     #[must_use]
     pub(in crate::service) fn keep_over(
         &self,
@@ -54,7 +55,7 @@ impl Executions {
         forgotten
     }
 
-    /// Takes out one that goes on. Whether it was kept still.
+    /// Removes an execution that continues (a redrive). Returns whether it was still kept.
     pub(in crate::service) fn take_closed(&self, execution: &Execution, outcome: &Outcome) -> bool {
         let mut closed = self.closed_with(execution);
         let was_kept = closed.take((outcome.stopped_ms, execution.number));
@@ -62,8 +63,8 @@ impl Executions {
         was_kept
     }
 
-    /// Those that ended first of those that may leave memory, while more are in it than `resident_max`, or take more than
-    /// half of what they may take.
+    /// The executions that ended first and may leave memory, while there are more than `resident_max` or they take more
+    /// than half of their budget.
     pub(in crate::service) fn closed_to_leave(
         &self,
         resident_max: usize,
@@ -72,13 +73,13 @@ impl Executions {
         let kept = (resident_max, self.bytes_max / 2);
         let batch = (limits::DURABLE_COLD_BATCH, limits::DURABLE_COLD_BATCH_BYTES);
         lock(&self.closed[1]).oldest_above(kept, batch, |execution| {
-            // Whoever holds it looks at it, or ends it at this moment.
+            // A locked execution is being read, or is ending at this moment.
             execution.try_run().is_some_and(|run| run.outcome.is_some() && !run.redrives.has_tokens(now_ms))
         })
     }
 
-    /// Lets an execution leave memory that is over, of which there is a row with this outcome, unless somebody has it
-    /// in hand. `left` is called while nobody can look for it. Whether it left.
+    /// Removes an execution that is over from memory, if its row has this outcome and it is not in use. `left` is
+    /// called while lookups of it are blocked. Returns whether it was removed.
     pub(in crate::service) fn let_go(
         &self,
         execution: &Arc<Execution>,
@@ -86,7 +87,7 @@ impl Executions {
         left: impl FnOnce(),
     ) -> bool {
         let removed = self.by_arn.remove_if(&execution.arn, |_, kept| {
-            // The two maps have it, those that are over, and whoever calls this.
+            // The references: the two maps, the list of closed executions and the caller.
             let is_free = Arc::ptr_eq(kept, execution) && Arc::strong_count(execution) <= 4;
             let is_same = execution.try_run().is_some_and(|run| {
                 run.outcome.as_ref().is_some_and(|it| Arc::ptr_eq(it, outcome)) && run.is_unwatched()
@@ -103,9 +104,9 @@ impl Executions {
         removed.is_some()
     }
 
-    /// Forgets an execution that is over and not in memory. Whether it is not.
+    /// Forgets an execution that is over and not in memory. Returns `false` if it is in memory.
     pub(in crate::service) fn forget_cold(&self, arn: &str, recorded: u64) -> bool {
-        // Nobody brings it back meanwhile, or starts one of its name.
+        // While this entry is locked, the execution cannot be brought back, and no other can start under its name.
         let place = self.by_arn.entry(arn.into());
         if matches!(&place, Entry::Occupied(found) if found.get().recorded == Some(recorded)) {
             return false;
@@ -113,14 +114,14 @@ impl Executions {
         if let Some(engine) = &self.engine {
             engine.forget_recorded(recorded);
         }
-        // Those of another execution of this name are not of this one.
+        // If another execution has this name now, the Map Runs are that execution's.
         if matches!(place, Entry::Vacant(_)) {
             self.map_runs.forget(arn, self.engine.as_ref());
         }
         true
     }
 
-    /// Forgets those that ended so long ago that nobody may ask for them any more.
+    /// Forgets the executions whose retention period is over.
     pub(in crate::service) fn expire(&self, now_ms: u64) {
         if now_ms < self.expires_ms.load(Ordering::Relaxed) {
             return;
@@ -136,7 +137,7 @@ impl Executions {
 
     pub(in crate::service) fn forget(&self, forgotten: Vec<Arc<Execution>>) {
         for oldest in forgotten {
-            // First, so that nobody finds a row of it.
+            // First, so that its row can no longer be found.
             if let (Some(recorded), Some(engine)) = (oldest.recorded, &self.engine) {
                 engine.forget_recorded(recorded);
             }
@@ -148,6 +149,6 @@ impl Executions {
 }
 
 pub(super) fn lock(closed: &Mutex<Closed>) -> MutexGuard<'_, Closed> {
-    // It is whole between any two statements.
+    // It is consistent between any two statements.
     closed.lock().unwrap_or_else(PoisonError::into_inner)
 }
