@@ -44,7 +44,7 @@ fn try_start(service: &Service, of: &str, name: &str) -> Result<(), String> {
     };
     loop {
         match service.start_execution(request.clone()) {
-            // New segments of the journal take their time.
+            // Creating segments of the journal takes time.
             Err(error) if error.to_string().contains("Rate exceeded") => std::thread::yield_now(),
             started => return started.map(drop).map_err(|error| error.to_string()),
         }
@@ -148,7 +148,7 @@ fn what_is_over_and_not_in_memory_is_redriven() {
     assert!(refused.contains("Execution is SUCCEEDED and cannot be redriven"), "{refused}");
     let first = redrive(&service, "fails", "f", None).expect("it is redriven");
     let date_ms = redrive(&service, "fails", "g", Some("once")).expect("it is redriven");
-    // What is known of the token is in memory.
+    // Redrive tokens are known in memory.
     assert_eq!(redrive(&service, "fails", "g", Some("once")), Ok(date_ms));
     let of = |service: &Service, name: &str| {
         let described = service.describe_execution(&arn("fails", name)).expect("it is there");
@@ -163,7 +163,7 @@ fn what_is_over_and_not_in_memory_is_redriven() {
     assert_eq!(of(&service, "f"), (1, Some(first), None));
     drop(service);
 
-    // What is recorded behind a row is told by it, whatever of it the journal has.
+    // What the journal has beyond a row is described by the row, whatever part of it the journal has.
     let service = open(&folder);
     ["f", "g"].iter().for_each(|name| over(&service, name));
     until_closed(&service, 4);
@@ -195,7 +195,7 @@ fn what_is_over_and_not_in_memory_is_forgotten_when_its_time_is_over() {
     until_closed(&service, 50);
     drop(service);
 
-    // As if all their days had passed.
+    // As if the retention period had passed.
     let service = try_open(&folder, 0).expect("a service");
     for name in &names {
         assert!(service.describe_execution(&arn("ends", name)).is_err(), "{name}");
