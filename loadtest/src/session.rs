@@ -15,7 +15,7 @@ use crate::units::show_count;
 use crate::usage::Usage;
 use crate::worker::{Delivery, Model, Signals, Way, Worker};
 
-/// What came of a run.
+/// The outcome of a run.
 #[derive(Clone, Debug)]
 pub struct Run {
     /// The plan.
@@ -40,7 +40,7 @@ pub struct Run {
     pub processors: Option<Processors>,
     /// What held starts back on this side.
     pub congestion: Option<String>,
-    /// Somebody stopped it before its time.
+    /// It was stopped before its planned end.
     pub interrupted: bool,
     /// The rate at which steps broke, and why.
     pub broke_at: Option<(f64, String)>,
@@ -48,7 +48,7 @@ pub struct Run {
     pub usage: Usage,
 }
 
-/// What came of one target.
+/// The outcome of one target.
 #[derive(Clone, Debug)]
 pub struct Tested {
     /// What it is called.
@@ -82,7 +82,7 @@ pub struct Second {
     pub wanted: Option<f64>,
 }
 
-/// How far a run is, for those who watch.
+/// The progress of a run, for its observer.
 #[derive(Debug)]
 pub struct Progress<'r> {
     /// Since the first start, with the warm-up.
@@ -105,30 +105,31 @@ pub struct Progress<'r> {
     pub wanted: Option<f64>,
 }
 
-/// Looks per second.
+/// The interval between progress reports.
 const TICK: Duration = Duration::from_millis(250);
 const SECOND: f64 = 1.0;
 /// Workers hand over what they have within this, unless something holds them up.
 const HAND_OVER_NS: u64 = 20_000_000;
-/// A worker that was told to stop and does not within this is left behind.
+/// A worker that does not stop within this time is abandoned.
 const STUCK_NS: u64 = 2_000_000_000;
 
-/// Runs a plan. `watch` is told several times a second how far it is; `stop` ends it at once, with what there is.
+/// Runs a plan. `watch` is called several times a second with the progress; `stop` ends the run at once, with the
+/// results so far.
 ///
 /// # Errors
-/// When it cannot begin, in words.
+/// The message when the run cannot begin.
 pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>)) -> Result<Run, String> {
     plan.check()?;
     let loaded: Vec<Loaded> =
         plan.targets.iter().map(|target| Loaded::new(target, plan)).collect::<Result<_, _>>()?;
     let all = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = if plan.workers == 0 { usual_workers(plan, &loaded, all) } else { plan.workers };
-    // Where nobody has a time to be sent at, and where nothing in this process is in the way, the system does better.
+    // In a closed model, or with targets outside this process, the system's own placement is better.
     let apart = plan.placement == Placement::Apart
         && plan.arrivals.is_open()
         && !loaded.iter().all(Loaded::is_remote);
     let divided = if apart { Processors::divide(workers) } else { None };
-    // Before any of the threads is made that inherit it; until the end, as this one wakes up now and then, too.
+    // Before any thread is created that inherits it; until the end, as this thread wakes up now and then, too.
     let confined = divided.as_ref().map(|processors| Confined::to(&processors.others)).transpose();
     let _confined =
         confined.map_err(|error| format!("placement: {error}; with \"free\" the system decides"))?;
@@ -179,7 +180,7 @@ pub fn run(plan: &Plan, stop: &AtomicBool, watch: &mut dyn FnMut(&Progress<'_>))
     run
 }
 
-/// How many threads send where the plan does not say.
+/// The number of sending threads if the plan does not set one.
 fn usual_workers(plan: &Plan, targets: &[Loaded], processors: usize) -> usize {
     let in_place = targets.iter().all(Loaded::is_in_place);
     let remote = targets.iter().any(Loaded::is_remote);
@@ -213,7 +214,7 @@ fn nanoseconds(duration: Duration) -> u64 {
 }
 
 impl Crew {
-    /// One worker's life.
+    /// Runs one worker.
     fn member(
         &self,
         number: usize,
@@ -238,7 +239,7 @@ impl Crew {
             self.failed.store(true, Ordering::SeqCst);
         }
         self.gate.wait();
-        // Between the two, the session looks whether all are there and says when it begins.
+        // Between the two, the session checks that all are ready and sets the start time.
         self.gate.wait();
         let lanes = lanes?;
         if self.failed.load(Ordering::SeqCst) {
@@ -322,7 +323,7 @@ fn gather(
         let next = tick_began + nanoseconds(TICK);
         let mut recent = blank.clone();
         gathered.receive(crew.clock, next, usize::MAX, post, &mut recent);
-        // What they have till now is of now: whoever is slow to hand it over has it counted in the next tick.
+        // Deliveries up to now count for this tick; those of a slow worker count for the next.
         let now = crew.clock.now();
         crew.signals.epoch.fetch_add(1, Ordering::SeqCst);
         gathered.receive(crew.clock, now + HAND_OVER_NS, gathered.left, post, &mut recent);
@@ -419,9 +420,10 @@ impl Gathered {
                         recent.add(interval);
                         interval.clear();
                     }
-                    // The last one has nobody to go back to.
+                    // Fails if the worker has ended.
                     let _ = post.backs[delivery.worker].send(delivery.intervals);
-                    // What is neither sending nor asleep: as little as it can be, where others took the processor away.
+                    // Time spent neither sending nor asleep, taken as low as possible if other threads used the
+                    // processor.
                     let sending = delivery.elapsed.saturating_sub(delivery.idle);
                     self.waiting_ns += delivery.cpu.saturating_sub(sending);
                     self.elapsed_ns += delivery.elapsed;
@@ -435,7 +437,7 @@ impl Gathered {
                     }
                 }
                 Err(RecvTimeoutError::Timeout) => break,
-                // Workers are gone without a word: what they had is lost.
+                // Workers ended without a delivery: their data is lost.
                 Err(RecvTimeoutError::Disconnected) => self.left = 0,
             }
         }
@@ -457,7 +459,7 @@ impl Gathered {
         }
         let in_flight = self.in_flight();
         match self.run.seconds.last_mut() {
-            // A rate over next to nothing says nothing.
+            // A rate over a very short time means nothing.
             Some(last) if seconds < half_a_tick => {
                 last.interval.add(&self.second);
                 (last.at, last.seconds, last.in_flight) = (at, last.seconds + seconds, in_flight);
@@ -478,7 +480,7 @@ impl Gathered {
     }
 }
 
-/// Tells when steps are more than the target bears.
+/// Detects steps whose rate is more than the target can serve.
 struct Judge {
     step_s: Option<f64>,
     next_s: f64,
@@ -495,7 +497,7 @@ impl Judge {
         Judge { step_s, next_s: step_s.unwrap_or(f64::INFINITY), before: (0, 0, 0), ended_at: None }
     }
 
-    /// Looks at a step when it is over; gives its middle, in seconds, and why it was too much.
+    /// Checks a step when it is over; returns its middle, in seconds, and why it was too much.
     fn broken(&mut self, at: f64, total: &Interval) -> Option<(f64, String)> {
         let step_s = self.step_s?;
         if self.ended_at.is_some() || at < self.next_s {
