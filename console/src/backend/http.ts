@@ -1,7 +1,7 @@
 import { sign, type Key } from './sign';
 import type { Backend, Draft, File } from './types';
 
-/** What the server refused, and why. */
+/** A refusal of the server, and its reason. */
 export class Refused extends Error {
   constructor(
     readonly code: string,
@@ -21,11 +21,11 @@ export function use(it: Key | null) {
   key = it;
 }
 
-/** The key that everything is signed with, if it is. */
+/** The key that requests are signed with, if any. */
 export const signs = () => key;
 
 let filesKey = '';
-/** Takes the key of the studio's files out of the address. */
+/** Removes the key of the studio's files from the address. */
 export function takeFilesKey() {
   const found = /[?&]key=([0-9a-f]+)/.exec(location.hash);
   if (found) {
@@ -67,15 +67,15 @@ function refusal(read: any, status: number): Refused {
   return new Refused(code, read.message ?? read.Message ?? code);
 }
 
-/** Text as the signature of a query wants it. */
+/** Encodes text for the signature of a query. */
 const encoded = (text: string) =>
   encodeURIComponent(text).replace(/[!'()*]/g, (c) => `%${c.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** From losing a connection to trying again, at first and at most. */
+/** The delay before reconnecting, at first and at most. */
 const AGAIN_MS = 250;
 const AGAIN_MS_MAX = 5_000;
 
-/** What one stream tells, until it ends or is aborted. Whether there was a frame, and whether it is to be tried again. */
+/** Reads one stream until it ends or is aborted. Returns whether there was a frame, and whether to reconnect. */
 async function stream(action: string, ask: unknown, known: { id: string }, seen: Seen, signal: AbortSignal): Promise<boolean> {
   const address = `/console/live?ask=${encoded(JSON.stringify(ask))}`;
   const headers: Record<string, string> = { 'x-amz-target': `Expressway.${action}` };
@@ -92,13 +92,13 @@ async function stream(action: string, ask: unknown, known: { id: string }, seen:
   for (;;) {
     const { done, value } = await reader.read();
     if (done) return any;
-    // A frame may come in many pieces: it is put together when its end is here, which may be cut in two itself.
+    // A frame may come in many pieces: it is joined when its end has arrived, which may be split itself.
     const ends = value.includes('\n\n') || (value.startsWith('\n') && pieces[pieces.length - 1]?.endsWith('\n'));
     pieces.push(value);
     if (!ends) continue;
     const parts = pieces.join('').split('\n\n');
     pieces = [parts.pop()!];
-    // Of frames that came together, the last one is the newest.
+    // Of frames that arrive together, the last one is the newest.
     let newest: Record<string, string> | null = null;
     for (const part of parts) {
       const frame: Record<string, string> = {};
@@ -120,8 +120,8 @@ async function stream(action: string, ask: unknown, known: { id: string }, seen:
 type Seen = (answer: any, problem: string | null) => void;
 
 /**
- * Tells what an action answers, now and whenever that changes, at most four times a second. When the connection is lost it
- * is made again; while the page is hidden there is none. Ends when the result is called.
+ * Reports the answer of an action, now and on each change, at most four times a second. A lost connection
+ * is reopened; while the page is hidden there is none. Calling the result ends it.
  */
 function watch(action: string, ask: unknown, seen: Seen): () => void {
   const known = { id: '' };

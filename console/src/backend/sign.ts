@@ -1,4 +1,4 @@
-// Signature Version 4, by the browser's own cryptography.
+// Signature Version 4, with the browser's cryptography.
 
 export interface Key {
   id: string;

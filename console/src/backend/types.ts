@@ -75,9 +75,9 @@ export interface Visit {
   kind: string;
   parent: number | null;
   iteration: number | null;
-  /** The visit before it on the same way. */
+  /** The visit before it on the same path. */
   after: number | null;
-  /** Places among the events. */
+  /** Indices of events. */
   entered: number;
   exited?: number;
   status: 'open' | 'succeeded' | 'caught' | 'failed' | 'aborted';
@@ -85,7 +85,7 @@ export interface Visit {
   input?: number;
   output?: number;
   assigned?: [string, number][];
-  /** The event that tells its error. */
+  /** The event with its error. */
   fault?: number;
   steps: [string, number][];
 }
@@ -95,7 +95,7 @@ export interface HistoryEvent {
   time: number;
   type: string;
   visit: number | null;
-  /** Nothing where they are asked for when they are looked at. */
+  /** Absent if they are fetched when they are displayed. */
   details: [string, 'text' | 'value', string | number][] | null;
 }
 
@@ -105,7 +105,7 @@ export interface Trace {
   values: string[];
 }
 
-/** What happened, without payloads, in columns; names are places in `names`, and -1 is nothing. */
+/** The history without payloads, in columns; names are indices of `names`, and -1 means none. */
 export interface Outline {
   first: number;
   names: string[];
@@ -113,7 +113,7 @@ export interface Outline {
   visits: Record<'state' | 'kind' | 'status' | 'parent' | 'after' | 'iteration' | 'entered' | 'exited' | 'fault' | 'attempts', number[]>;
 }
 
-/** What some events of an execution tell. */
+/** The details of some events of an execution. */
 export interface EventDetails {
   events: { id: number; details: [string, 'text' | 'value', string | number][] }[];
   values: string[];
@@ -165,13 +165,13 @@ export interface Execution {
   picture?: Picture | null;
   /** Tasks that wait for an answer, by the number of the event they were scheduled by. */
   waits: { event: number; activity?: string; token?: string }[];
-  /** Whether it may be begun again where it failed. */
+  /** Whether it can be redriven. */
   redrivable?: boolean;
 }
 
 export type Counts = Record<'total' | 'pending' | 'running' | 'succeeded' | 'failed' | 'timedOut' | 'aborted' | 'resultsWritten', number>;
 
-/** As `DescribeMapRun` tells it. */
+/** As `DescribeMapRun` returns it. */
 export interface MapRun {
   mapRunArn: string;
   status: string;
@@ -310,10 +310,10 @@ export interface File {
   hash: string;
 }
 
-/** Everything the pages ask for. Today it is HTTP. */
+/** All requests of the pages; the implementation is HTTP. */
 export interface Backend {
   about(): Promise<{ version: string; files: boolean }>;
-  /** Of actions and what they are about: why the key may not, or null. */
+  /** For actions and their resources: the reason why the key may not use them, or null. */
   may(ask: [action: string, resource: string][]): Promise<{ refused: (string | null)[] }>;
   inspect(draft: Draft): Promise<Inspected>;
   edit(draft: Draft, edit: Edit): Promise<{ patches: { from: number; to: number; insert: string }[] }>;
@@ -322,14 +322,14 @@ export interface Backend {
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
   export(draft: Draft, as: 'svg' | 'mermaid'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
-  /** The value of an expression as JSON text, or why there is none. */
+  /** The value of an expression as JSON text, or the error. */
   evaluate(expression: Expression): Promise<{ value?: string; problem?: string }>;
   overview(): Promise<{ machines: Machine[] }>;
   find(query: Query): Promise<Found>;
-  /** Tells what an action answers, now and whenever that changes; the result ends it. */
+  /** Reports the answer of an action, now and on each change; calling the result ends it. */
   watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'Failures' | 'Heat' | 'Rates', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
   execution(arn: string, picture: boolean): Promise<Execution>;
-  /** What events of an execution tell, by their numbers. */
+  /** The details of events of an execution, by their numbers. */
   events(arn: string, ids: number[]): Promise<EventDetails>;
   machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean }>;
   listFiles(): Promise<{ folder: string; files: string[]; more: number }>;

@@ -5,7 +5,7 @@ export function parameter(name: string): string {
   return new URLSearchParams(location.hash.split('?')[1] ?? '').get(name) ?? '';
 }
 
-/** Goes to an address, or only writes it down: the page stays, and so does what it shows. */
+/** Goes to an address, or only updates the address bar without changing the page. */
 export function go(parts: string[], parameters: Record<string, string> = {}, quietly = false) {
   const query = new URLSearchParams(Object.entries(parameters).filter(([, value]) => value)).toString();
   const hash = `#/${parts.map(encodeURIComponent).join('/')}${query && `?${query}`}`;

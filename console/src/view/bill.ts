@@ -1,6 +1,6 @@
 // What AWS would bill, about. Prices are those of US East (N. Virginia), us-east-1, in US dollars, without the free tier and
 // without the lower prices of large amounts, as https://aws.amazon.com/step-functions/pricing/ lists them. They differ by region,
-// and AWS changes them: that page is right where this one differs.
+// and AWS changes them: where they differ, that page is right.
 
 import type { Trace } from '../backend/types';
 
@@ -15,7 +15,7 @@ const PER_GB_SECOND = 0.06 / 3_600;
 const STEP_MS = 100;
 /** Its memory is billed in steps of so many MB. */
 const STEP_MB = 64;
-/** An Express execution takes so much before it has any data. */
+/** The memory of an Express execution without data. */
 const BASE_MB = 50;
 
 export interface Bill {

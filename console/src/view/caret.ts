@@ -1,4 +1,4 @@
-// The expression that the caret is in, and what the last run had there to evaluate it over.
+// The expression at the caret, and the data of the last run to evaluate it with.
 
 import { syntaxTree } from '@codemirror/language';
 import type { EditorState } from '@codemirror/state';
@@ -13,7 +13,7 @@ export interface AtCaret {
   fields: string[];
 }
 
-/** Text as a string of JSON or YAML has it: nothing where it is not a whole one. */
+/** The text of a string of JSON or YAML; nothing if it is incomplete. */
 function decoded(written: string, quote: string): string | null {
   if (quote === "'") return written.replaceAll("''", "'");
   if (quote !== '"') return written.trim();
@@ -24,7 +24,7 @@ function decoded(written: string, quote: string): string | null {
   }
 }
 
-/** The expression around the caret: what is selected of it, or the whole. */
+/** The expression at the caret: its selected part, or all of it. */
 export function expressionAt(state: EditorState, picture: Picture | null): AtCaret | null {
   const { from, to, head } = state.selection.main;
   let node = syntaxTree(state).resolveInner(head, -1);
@@ -47,12 +47,12 @@ export function expressionAt(state: EditorState, picture: Picture | null): AtCar
   if (!found) return null;
   const at = names.lastIndexOf('States');
   const fields = at < 0 ? names : names.slice(at + 2);
-  // Where a value is put is no expression.
+  // A path where a value is stored is not an expression.
   if (fields.at(-1) === 'ResultPath') return null;
   return { source, language: jsonata === undefined ? 'JSONPath' : 'JSONata', state: found.name, fields };
 }
 
-/** Variables as a visit finds them: what was assigned around it before. */
+/** The variables visible to a visit: those assigned before it in its scopes. */
 function variables(trace: Trace, visit: Visit): [string, string][] {
   const around = new Set<number | null>([null]);
   for (let at = visit.parent; at !== null; at = trace.visits[at]!.parent) around.add(at);
@@ -62,7 +62,7 @@ function variables(trace: Trace, visit: Visit): [string, string][] {
     .flatMap((it) => (it.assigned ?? []).map(([name, value]): [string, string] => [name, trace.values[value]!]));
 }
 
-/** What the last visit of its state had; nothing where the run did not come there. */
+/** The data of the last visit of its state; nothing if the run did not reach it. */
 export function over(at: AtCaret, trace: Trace | null): { ask: Expression; visits: number } | null {
   const visits = trace?.visits.filter((it) => it.state === at.state) ?? [];
   const visit = visits.at(-1);

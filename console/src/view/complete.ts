@@ -7,7 +7,7 @@ import type { EditorState } from '@codemirror/state';
 import type { SyntaxNode } from '@lezer/common';
 import type { Picture, Trace, Words } from '../backend/types';
 
-/** What is known beside the text. */
+/** The context of a completion beside the text. */
 export interface Known {
   words: Words | null;
   picture: Picture | null;
@@ -47,7 +47,7 @@ export function path(state: EditorState, at: number): string[] {
   return names;
 }
 
-/** The state that the caret is in: the text says it, or else the last one whose name stands before. */
+/** The state at the caret: from the parsed text, or else the last one whose name precedes the caret. */
 export function stateAt(picture: Picture | null, at: number, names: string[]): Picture['nodes'][number] | null {
   const name = names[names.lastIndexOf('States') + 1];
   const nodes = picture?.nodes ?? [];
@@ -72,7 +72,7 @@ function members(trace: Trace | null, state: string, of: 'input' | 'result', nam
       if (Array.isArray(value)) value = value[0];
       if (value && typeof value === 'object') Object.keys(value).forEach((name) => found.add(name));
     } catch {
-      // What is no JSON has no members.
+      // Text that is not JSON has no members.
     }
   }
   return [...found];
@@ -143,7 +143,7 @@ export function complete(context: CompletionContext, known: Known): CompletionRe
   const key = known.yaml ? /^\s*(?:- )?(\w*)$/.exec(before) : /[{,]\s*"(\w*)$|^\s*"(\w*)$/.exec(before);
   if (!key || (!context.explicit && !(key[1] ?? key[2])?.length && known.yaml)) return null;
   const written = key[1] ?? key[2] ?? '';
-  // The member that is being written is no part of the path.
+  // The member being typed is not part of the path.
   const found = fields(names, at, known);
   return found.length ? { from: at - written.length, options: found.map(option('property')), validFor: /^\w*$/ } : null;
 }

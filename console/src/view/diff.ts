@@ -1,11 +1,11 @@
-// Lines that differ, by the shortest edit (Myers). Long texts are compared up to a bound, and it is said so.
+// Lines that differ, by the shortest edit (Myers). Long texts are compared up to a limit, and the result shows this.
 
 export interface Line {
   sign: ' ' | '+' | '-';
   text: string;
 }
 
-/** Edits that are looked for; beyond, the rest counts as replaced. */
+/** The most edits searched for; beyond, the rest counts as replaced. */
 const EDITS_MAX = 1_000;
 
 /** The lines of both texts; unchanged ones far from any change are left out, in place of which stands `…`. */

@@ -1,5 +1,5 @@
 // The graph: visible states as buttons in the page, visible edges in one SVG; zoomed far out, everything on a canvas.
-// What a state's status is stands apart from what the picture is, so that a run changes classes and nothing else.
+// Statuses of states are separate from the picture, so that a run changes only classes.
 
 import type { Node, Picture } from '../backend/types';
 import type { Status } from './trace';
@@ -9,13 +9,13 @@ const SVG = 'http://www.w3.org/2000/svg';
 const FAR = 0.35;
 const SCALE_MIN = 0.02;
 const SCALE_MAX = 2.5;
-/** Of the cells that things are found by. */
+/** The size of the cells of the spatial index. */
 const CELL = 600;
 const MARGIN = 200;
 
 type Box = [number, number, number, number];
 
-/** Finds what is in a rectangle. */
+/** Finds the items in a rectangle. */
 class Grid {
   private cells = new Map<number, number[]>();
   add(n: number, [x1, y1, x2, y2]: Box) {
@@ -38,7 +38,7 @@ class Grid {
 
 const NONE: Picture = { width: 0, height: 0, start: null, nodes: [], edges: [], paths: [], labels: [], marks: [], frames: [] };
 
-/** How busy states and edges are: `level` from 0 to 1, and what is said of it. Edges are called `from\nto`. */
+/** How busy states and edges are: `level` from 0 to 1, and its label. Edges are called `from\nto`. */
 export interface Glow {
   states: Map<string, { level: number; label: string; bad: boolean }>;
   edges: Map<string, { level: number; label: string }>;
@@ -106,7 +106,7 @@ export class GraphView {
     this.host.replaceChildren();
   }
 
-  /** Draws another picture. Where the view is stays, unless there was none. */
+  /** Draws another picture. The view keeps its position, unless there was no picture. */
   show(picture: Picture | null) {
     const first = this.picture === NONE;
     const before = this.anchor();
@@ -130,7 +130,7 @@ export class GraphView {
       this.home();
     } else if (!before) this.home();
     else {
-      // What was looked at stays where it is.
+      // The state in view keeps its position.
       const same = this.picture.nodes.find((node) => node.name === before.name);
       if (same) {
         this.x += (before.x - same.x - same.w / 2) * this.scale;
@@ -152,7 +152,7 @@ export class GraphView {
     this.draw();
   }
 
-  /** Shows how busy states and edges are, or nothing of it. */
+  /** Shows or hides how busy states and edges are. */
   heat(glow: Glow | null) {
     this.glow = glow;
     this.levels.fill(0);
@@ -180,7 +180,7 @@ export class GraphView {
     this.draw();
   }
 
-  /** Places of states in which something is wrong. */
+  /** Marks the states with problems, by their ids. */
   mark(ids: Iterable<number>) {
     this.marked = new Set(ids);
     for (const [n, elements] of this.shown) this.dress(n, elements);
@@ -192,7 +192,7 @@ export class GraphView {
     for (const [n, elements] of this.shown) this.dress(n, elements);
   }
 
-  /** The whole picture if it can be read then; otherwise its beginning. */
+  /** Shows the whole picture if it stays readable; otherwise its beginning. */
   home() {
     const { clientWidth: width, clientHeight: height } = this.host;
     if (!width || !height || this.picture === NONE) return;
@@ -280,7 +280,7 @@ export class GraphView {
         elements.forEach((it) => it.remove());
         this.shown.delete(n);
       }
-    // In the order of the text, which is the order that Tab goes by.
+    // In the order of the text, which is the Tab order.
     for (const n of [...nodes].sort((a, b) => a - b)) if (!this.shown.has(n)) this.put(n);
     const wanted = new Set<string>();
     for (const n of this.frames.in(view)) this.want(wanted, `f${n}`, () => this.frameElement(n));
@@ -376,7 +376,7 @@ export class GraphView {
     elements.push(button);
     this.dress(n, elements);
     this.shown.set(n, elements);
-    // Where it belongs, so that Tab goes by the order of the text.
+    // At its place in the text's order, which is the Tab order.
     let after = n + 1;
     while (after < this.picture.nodes.length && !this.shown.has(after)) after++;
     const next = this.shown.get(after)?.[0] ?? null;
@@ -503,7 +503,7 @@ export class GraphView {
   private focused = (event: FocusEvent) => {
     for (const [n, elements] of this.shown)
       if (elements.includes(event.target as HTMLElement)) {
-        // The browser scrolls to what has the focus; the view is moved instead.
+        // The browser scrolls to the focused element; the view is moved instead.
         this.host.scrollTo(0, 0);
         this.reveal(this.picture.nodes[n]!);
         this.draw();

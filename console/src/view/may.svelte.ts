@@ -1,10 +1,10 @@
-// What the key of the page may do: the server says it, by the rules it checks requests with.
+// The permissions of the page's key, as the server reports them, by the rules it checks requests with.
 
 import { http, signs } from '../backend/http';
 
-/** Permissions that are asked for at once. */
+/** The most permissions in one request. */
 const ASKED_MAX = 256;
-/** By action and resource: why not, or null. */
+/** By action and resource: the reason for a refusal, or null. */
 let known = $state.raw<Map<string, string | null>>(new Map());
 let asked = new Set<string>();
 let waiting: [action: string, resource: string][] = [];
@@ -15,13 +15,13 @@ async function ask() {
   if (waiting.length) queueMicrotask(ask);
   if (!now.length) return;
   const from = signs();
-  // Without an answer the button works, and the server refuses what it refuses.
+  // Without an answer the button is enabled, and the server checks the request.
   const { refused } = await http.may(now).catch(() => ({ refused: now.map(() => null) }));
   if (from !== signs()) return;
   known = new Map([...known, ...now.map((it, n) => [it.join(' '), refused[n] ?? null] as const)]);
 }
 
-/** Why the key may not do this: null if it may, and undefined as long as that is not known. */
+/** Why the key may not do this: null if it may, undefined while unknown. */
 export function refusal(action: string, resource: string): string | null | undefined {
   if (!signs()) return null;
   if (of !== signs()) {

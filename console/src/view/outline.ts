@@ -1,8 +1,8 @@
-// An execution whose payloads stay with the server until they are looked at.
+// An execution whose payloads stay on the server until they are displayed.
 
 import type { EventDetails, Outline, Trace, Visit } from '../backend/types';
 
-/** The trace that an outline tells of. */
+/** The trace of an outline. */
 export function expand({ first, names, events, visits }: Outline): Trace {
   const place = (n: number) => (n < 0 ? null : n);
   const optional = (n: number) => (n < 0 ? undefined : n);
@@ -32,7 +32,7 @@ export function expand({ first, names, events, visits }: Outline): Trace {
   };
 }
 
-/** A member of what an event tells: its name, whether it is a payload, and its text. */
+/** A member of an event's details: its name, whether it is a payload, and its text. */
 export type Detail = [name: string, kind: 'text' | 'value', text: string];
 
 export function texts({ events, values }: EventDetails): Map<number, Detail[]> {

@@ -1,4 +1,4 @@
-// An SVG as a picture of pixels.
+// Converts an SVG to PNG.
 
 /** Pixels for a unit of the drawing, so that text is sharp. */
 const SCALE = 2;

@@ -1,6 +1,6 @@
-// JSON text for people. It is never parsed into numbers, so 12345678901234567890 and 1.50 stay what they are.
+// Formats JSON text. It is never parsed into numbers, so 12345678901234567890 and 1.50 stay as they are.
 
-/** The same JSON text, indented. What is no JSON stays as it is. */
+/** The same JSON text, indented. Text that is not JSON stays as it is. */
 export function pretty(text: string): string {
   let out = '';
   let depth = 0;
@@ -46,7 +46,7 @@ export function moment(ms: number): string {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${clock(ms)}`;
 }
 
-/** How long, in the unit that suits it. */
+/** Formats a duration in a suitable unit. */
 export function span(ms: number): string {
   if (ms < 1_000) return `${ms} ms`;
   if (ms < 60_000) return `${(ms / 1_000).toFixed(2)} s`;
@@ -62,7 +62,7 @@ export const ofArn = (arn: string): string => arn.split(':').pop() ?? arn;
 export const kindOf = (status: string): string =>
   ({ SUCCEEDED: 'succeeded', RUNNING: 'open', ABORTED: 'aborted', PENDING_REDRIVE: 'aborted' })[status] ?? 'failed';
 
-/** How many, in few characters. */
+/** Formats a count in few characters. */
 export function many(count: number): string {
   if (count < 10) return count.toFixed(count > 0 && count % 1 !== 0 ? 1 : 0);
   if (count < 10_000) return Math.round(count).toLocaleString('en');

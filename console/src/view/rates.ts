@@ -46,7 +46,7 @@ export function rate(before: Counted, after: Counted, ms: number, bounds: number
   };
 }
 
-/** Microseconds for people. */
+/** Formats microseconds. */
 export function took(us: number): string {
   if (us < 1_000) return `${us < 10 ? us.toFixed(1) : us.toFixed(0)} µs`;
   if (us < 1_000_000) return `${(us / 1_000).toFixed(us < 10_000 ? 1 : 0)} ms`;

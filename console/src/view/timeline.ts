@@ -1,4 +1,4 @@
-// When states were under way, row by row: visits in the order they were entered, those inside a Map or Parallel below it.
+// When states ran, row by row: visits in the order they were entered, those inside a Map or Parallel below it.
 // Of a Map's iterations a thousand are shown at a time.
 
 import type { Trace, Visit } from '../backend/types';
@@ -12,7 +12,7 @@ export interface Row {
   it: Visit;
   depth: number;
   from: number;
-  /** Nothing while it is under way. */
+  /** Absent while it runs. */
   to: number | null;
   pieces: { from: number; to: number | null; kind: PieceKind }[];
   /** Of a Map: how many iterations began, and which thousand of them is shown. */
@@ -22,7 +22,7 @@ export interface Row {
   open: boolean;
 }
 
-/** What can be found out once for a trace. */
+/** What is computed once for a trace. */
 export interface Index {
   children: Map<number | null, number[]>;
   events: number[][];
@@ -90,7 +90,7 @@ function pieces(trace: Trace, events: number[], visit: Visit): Row['pieces'] {
   return found;
 }
 
-/** The rows, with what is folded left out. `pages` says which thousand of a Map's iterations is shown. */
+/** The rows, without collapsed ones. `pages` says which thousand of a Map's iterations is shown. */
 export function rows(trace: Trace, of: Index, maps: Map<number, number[]>, folded: Set<number>, pages: Map<number, number>): Row[] {
   const found: Row[] = [];
   const stack: { n: number; depth: number }[] = [];

@@ -2,7 +2,7 @@ import type { Picture, Trace } from '../backend/types';
 
 export type Status = '' | 'open' | 'succeeded' | 'caught' | 'failed' | 'aborted';
 
-/** What is coloured in place of a run: states by their names, edges by their places. */
+/** Colours shown in place of a run: states by name, edges by index. */
 export interface Overlay {
   states: Map<string, { status: Status; visits: number }>;
   edges: Set<number>;
@@ -17,7 +17,7 @@ export interface Moment {
   visit: number | null;
 }
 
-/** How things stand after the event at this place. */
+/** The statuses after the event at this index. */
 export function at(trace: Trace, place: number): Moment {
   const states: Moment['states'] = new Map();
   const passed = new Set<string>();
