@@ -1,9 +1,9 @@
-# An image with nothing in it but the command: statically linked, for an empty base.
+# An image that contains only the command: statically linked, on an empty base.
 #
 #   docker build -t expressway .
 #   docker run --rm -p 127.0.0.1:8083:8083 expressway
 #
-# Inside of a container the server listens on all addresses, and anybody who reaches the port may use it: publish the port
+# Inside a container the server listens on all addresses, and any client that reaches the port may use it: publish the port
 # on loopback only, as above, or mount a file of keys and give `--auth` in place of `--insecure`.
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
