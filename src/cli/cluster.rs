@@ -40,7 +40,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const DEFAULT: &str = "expressway";
 
 impl ClusterArguments {
-    /// Whether a cluster is asked for. An empty environment variable counts as unset.
+    /// Whether a cluster is configured. An empty environment variable counts as unset.
     pub(super) fn is_given(&self) -> bool {
         self.journal.as_ref().is_some_and(|url| !url.is_empty())
     }

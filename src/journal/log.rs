@@ -120,21 +120,12 @@ impl Log {
         options.check()?;
         let report = scan(&*disk)?;
         let mut log = Log {
-            journal: report.journal.unwrap_or(identity),
             epoch: report.epoch + 1,
             generation: report.generation,
             last: report.last,
             last_crc: report.last_crc,
             trimmed: report.trimmed,
-            current: None,
-            offset: 0,
-            full: VecDeque::new(),
-            spares: VecDeque::new(),
-            surplus: Vec::new(),
-            number: 0,
-            failure: None,
-            disk,
-            options,
+            ..Log::empty(disk, options, report.journal.unwrap_or(identity))
         };
         log.take_over(&report)?;
         log.clean()?;
@@ -160,13 +151,23 @@ impl Log {
         options.partition = (first.partition != SHARED).then_some(first.partition);
         options.check()?;
         Ok(Log {
-            disk,
-            options,
-            journal: first.journal,
             epoch: first.epoch,
-            generation: 0,
             last: Lsn(first.lsn.0 - 1),
             last_crc: first.previous,
+            ..Log::empty(disk, options, first.journal)
+        })
+    }
+
+    /// Nothing is written, and no segment is open.
+    fn empty(disk: Arc<dyn Disk>, options: Options, journal: u64) -> Log {
+        Log {
+            disk,
+            options,
+            journal,
+            epoch: 0,
+            generation: 0,
+            last: Lsn(0),
+            last_crc: 0,
             trimmed: Lsn(0),
             current: None,
             offset: 0,
@@ -175,7 +176,7 @@ impl Log {
             surplus: Vec::new(),
             number: 0,
             failure: None,
-        })
+        }
     }
 
     /// Writes the copy of a block, whose records are in the batch.

@@ -44,6 +44,7 @@ pub mod log;
 pub mod model;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+mod queue;
 pub mod scan;
 mod segment;
 pub mod spill;

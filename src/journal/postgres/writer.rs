@@ -3,14 +3,13 @@
 //! As in a folder, the last batch is open while the one before is being written, so batches grow while the database
 //! works.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::super::batches::{self, Batches};
+use super::super::batches;
 use super::super::block::{Batch, BlockKind, HEADER_BYTES, Header, SHARED};
-use super::super::writer::Written;
+use super::super::queue::{self, Fuse, wait};
 use super::super::{
     Block, Failure, Journal, JournalError, Lsn, Options, Ownership, Record, Refused, Report, Room, Stats,
     Watcher,
@@ -36,48 +35,17 @@ struct Running {
     lease: ClusterLease,
 }
 
-struct Shared {
-    queue: Mutex<Queue>,
-    /// For the writer: records to write, or the end.
-    work: Condvar,
-    /// For callers that wait for a number.
-    done: Condvar,
-    /// For the thread that deletes blocks.
-    chores: Condvar,
-    /// The durable number, for lock-free reads; the highest one after a failure.
-    durable: AtomicU64,
-    written: Written,
-}
+type Shared = queue::Shared<Table>;
 
-struct Queue {
-    batches: Batches,
-    durable: Lsn,
-    /// The mark for the next block, and the one in a durable block.
-    trim: Lsn,
-    trimmed: Lsn,
+/// The fields of a journal in PostgreSQL.
+struct Table {
     /// Blocks before this one are deleted.
     removed: Lsn,
     kept_bytes: u64,
-    watchers: Vec<Watcher>,
-    failure: Option<Failure>,
     /// Another node has the cluster.
     lost: Option<String>,
     /// Why the database does not accept blocks at present.
     away: Option<String>,
-    is_closing: bool,
-    /// Whether the writer sleeps, and must be woken for records.
-    is_idle: bool,
-    are_chores_over: bool,
-}
-
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn wait<'a>(on: &Condvar, queue: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
-    on.wait(queue).unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Opens the journal of a cluster, which is created if missing: claims it, unless a living node owns it, visits every
@@ -95,28 +63,8 @@ pub fn open(
     cluster.claim_within_lease(&mut lease)?;
     let known = cluster.known()?;
     let report = cluster.read_all(visit)?;
-    let shared = Arc::new(Shared {
-        queue: Mutex::new(Queue {
-            batches: Batches::new(report.last.next(), &options),
-            durable: report.last,
-            trim: report.trimmed,
-            trimmed: report.trimmed,
-            removed: Lsn(0),
-            kept_bytes: report.bytes,
-            watchers,
-            failure: None,
-            lost: None,
-            away: None,
-            is_closing: false,
-            is_idle: false,
-            are_chores_over: false,
-        }),
-        work: Condvar::new(),
-        done: Condvar::new(),
-        chores: Condvar::new(),
-        durable: AtomicU64::new(report.last.0),
-        written: Written::default(),
-    });
+    let table = Table { removed: Lsn(0), kept_bytes: report.bytes, lost: None, away: None };
+    let shared = Arc::new(Shared::new(report.last, report.trimmed, &options, watchers, table));
     let mut appender = Appender {
         shared: Arc::clone(&shared),
         cluster: cluster.clone(),
@@ -130,7 +78,7 @@ pub fn open(
     };
     let told = Arc::clone(&shared);
     lease.when_lost(Box::new(move |why| {
-        told.lock().lost = Some(why);
+        told.lock().own.lost = Some(why);
         told.work.notify_all();
     }));
     let mut batch = shared.lock().batches.begin_empty();
@@ -138,8 +86,7 @@ pub fn open(
     let Some(begun) = begun else {
         return Err(JournalError::Options("the journal was closed while it was opened"));
     };
-    shared.lock().durable = begun?;
-    shared.durable.store(appender.last.0, Ordering::Release);
+    shared.begin(begun?);
     let (chores, session) = (Arc::clone(&shared), Session::new(&cluster.address)?);
     let threads = vec![
         spawn("journal", move || write(appender))?,
@@ -188,28 +135,21 @@ impl PostgresJournal {
         if let Some(failure) = &queue.failure {
             return Err(Refused::Failed(failure.clone()));
         }
-        if let (Some(why), Room::Ordinary) = (&queue.away, room) {
+        if let (Some(why), Room::Ordinary) = (&queue.own.away, room) {
             return Err(Refused::Away(why.clone()));
         }
         let growth = queue.batches.growth(record.bytes.len(), &self.options);
         if queue.batches.waiting_bytes + growth > self.options.queue_bytes_max {
-            return Err(match &queue.away {
+            return Err(match &queue.own.away {
                 Some(why) => Refused::Away(why.clone()),
                 None => Refused::Busy,
             });
         }
         let lsn = queue.batches.push(record, &self.options);
         if !is_quiet {
-            self.wake_writer(queue);
+            self.shared.wake_writer(queue);
         }
         Ok(lsn)
-    }
-
-    /// Wakes the writer, if it sleeps and there is something to write.
-    fn wake_writer(&self, queue: &mut Queue) {
-        if !queue.batches.is_empty() && std::mem::take(&mut queue.is_idle) {
-            self.shared.work.notify_one();
-        }
     }
 }
 
@@ -229,36 +169,19 @@ impl Journal for PostgresJournal {
     }
 
     fn announce(&self) {
-        self.wake_writer(&mut self.shared.lock());
+        self.shared.wake_writer(&mut self.shared.lock());
     }
 
     fn durable(&self) -> Result<Lsn, Failure> {
-        match self.shared.durable.load(Ordering::Acquire) {
-            u64::MAX => {
-                let queue = self.shared.lock();
-                queue.failure.clone().map_or(Ok(queue.durable), Err)
-            }
-            lsn => Ok(Lsn(lsn)),
-        }
+        self.shared.durable()
     }
 
     fn wait(&self, lsn: Lsn) -> Result<(), Failure> {
-        let mut queue = self.shared.lock();
-        assert!(lsn < queue.batches.next(), "a number that was given out");
-        self.wake_writer(&mut queue);
-        while queue.durable < lsn {
-            if let Some(failure) = &queue.failure {
-                return Err(failure.clone());
-            }
-            queue = wait(&self.shared.done, queue);
-        }
-        Ok(())
+        self.shared.wait(lsn)
     }
 
     fn trim(&self, before: Lsn) {
-        let mut queue = self.shared.lock();
-        queue.trim = queue.trim.max(before.min(queue.durable.next()));
-        queue.is_idle = false;
+        self.shared.trim(before).is_idle = false;
         self.shared.work.notify_one();
     }
 
@@ -268,8 +191,8 @@ impl Journal for PostgresJournal {
 
     fn stats(&self) -> Stats {
         let queue = self.shared.lock();
-        let (waiting_bytes, kept_bytes) = (queue.batches.waiting_bytes, queue.kept_bytes);
-        Stats { waiting_bytes, kept_bytes, is_away: queue.away.is_some(), ..self.shared.written.stats() }
+        let (waiting_bytes, kept_bytes) = (queue.batches.waiting_bytes, queue.own.kept_bytes);
+        Stats { waiting_bytes, kept_bytes, is_away: queue.own.away.is_some(), ..self.shared.written.stats() }
     }
 
     fn finish(&self) {
@@ -379,13 +302,13 @@ impl Appender {
     /// The database does not accept a block. Whether to stop waiting.
     fn cannot_append(&self, trouble: &Trouble, closing_since: &mut Option<Instant>) -> bool {
         let mut queue = self.shared.lock();
-        if queue.away.is_none() {
+        if queue.own.away.is_none() {
             tracing::error!(
                 reason = %trouble, cluster = self.cluster.name(),
                 "the journal's database is away: durable executions wait, new ones are refused"
             );
         }
-        queue.away = Some(trouble.text.clone());
+        queue.own.away = Some(trouble.text.clone());
         if !queue.is_closing {
             return false;
         }
@@ -394,7 +317,7 @@ impl Appender {
     }
 
     fn is_back(&self) {
-        if self.shared.lock().away.take().is_some() {
+        if self.shared.lock().own.away.take().is_some() {
             tracing::info!(
                 cluster = self.cluster.name(),
                 "the journal's database is back: durable executions go on"
@@ -406,7 +329,7 @@ impl Appender {
 /// The writer's thread.
 fn write(mut appender: Appender) {
     let shared = Arc::clone(&appender.shared);
-    let _fuse = Fuse(&shared);
+    let _fuse = Fuse(&shared, "appending");
     while let Some((mut batch, trim)) = next_batch(&shared) {
         let is_empty = batch.records() == 0;
         let bytes = if is_empty { 0 } else { batch.block_bytes() as u64 };
@@ -417,27 +340,27 @@ fn write(mut appender: Appender) {
                 shared.written.add(batch.records(), bytes, began.elapsed());
                 publish(&shared, lsn, trim, batch, bytes);
             }
-            Some(Err(failure)) => return fail(&shared, failure),
-            None => return end_chores(&shared),
+            Some(Err(failure)) => return shared.fail(failure),
+            None => return shared.end_chores(),
         }
     }
-    let lost = shared.lock().lost.take();
+    let lost = shared.lock().own.lost.take();
     if let Some(error) = lost {
         let (lsn, file) = (appender.last.next(), appender.cluster.describe());
-        return fail(&shared, Failure { lsn, file, doing: "looking who owns it before", error });
+        return shared.fail(Failure { lsn, file, doing: "looking who owns it before", error });
     }
     let trimmed = shared.lock().trimmed;
     if let Some(Err(failure)) = appender.commit(&mut Batch::with_capacity(0), BlockKind::Seal, trimmed) {
-        fail(&shared, failure);
+        shared.fail(failure);
     }
-    end_chores(&shared);
+    shared.end_chores();
 }
 
 /// The next block to append, and its mark; `None` at the end. An empty batch only carries the mark.
 fn next_batch(shared: &Shared) -> Option<(Batch, Lsn)> {
     let mut queue = shared.lock();
     loop {
-        if queue.lost.is_some() {
+        if queue.own.lost.is_some() {
             return None;
         }
         let trim = queue.trim;
@@ -457,57 +380,13 @@ fn next_batch(shared: &Shared) -> Option<(Batch, Lsn)> {
 }
 
 fn publish(shared: &Shared, durable: Lsn, trimmed: Lsn, batch: Batch, bytes: u64) {
-    let mut watchers = {
-        let mut queue = shared.lock();
-        queue.durable = durable;
-        shared.durable.store(durable.0, Ordering::Release);
+    shared.publish(durable, batch, bytes, |queue| {
         if trimmed > queue.trimmed {
             queue.trimmed = trimmed;
             shared.chores.notify_one();
         }
-        queue.kept_bytes += bytes;
-        queue.batches.written(batch, bytes);
-        std::mem::take(&mut queue.watchers)
-    };
-    shared.done.notify_all();
-    for watcher in &mut watchers {
-        watcher(Ok(durable));
-    }
-    let mut queue = shared.lock();
-    watchers.append(&mut queue.watchers);
-    queue.watchers = watchers;
-}
-
-fn fail(shared: &Shared, failure: Failure) {
-    let mut watchers = {
-        let mut queue = shared.lock();
-        queue.failure = Some(failure.clone());
-        shared.durable.store(u64::MAX, Ordering::Release);
-        std::mem::take(&mut queue.watchers)
-    };
-    shared.done.notify_all();
-    for watcher in &mut watchers {
-        watcher(Err(&failure));
-    }
-    end_chores(shared);
-}
-
-/// A panic on the writer's thread must not leave callers waiting.
-struct Fuse<'a>(&'a Shared);
-
-impl Drop for Fuse<'_> {
-    fn drop(&mut self) {
-        if thread::panicking() {
-            let (doing, error) = ("appending", "the writer's thread panicked".to_owned());
-            let lsn = self.0.lock().durable.next();
-            fail(self.0, Failure { lsn, file: "the journal".to_owned(), doing, error });
-        }
-    }
-}
-
-fn end_chores(shared: &Shared) {
-    shared.lock().are_chores_over = true;
-    shared.chores.notify_all();
+        queue.own.kept_bytes += bytes;
+    });
 }
 
 /// The thread that deletes trimmed blocks, a few at a time.
@@ -515,7 +394,7 @@ fn make_room(shared: &Shared, mut session: Session, id: i32) {
     let mut queue = shared.lock();
     while !queue.are_chores_over {
         let trimmed = queue.trimmed;
-        if trimmed <= queue.removed {
+        if trimmed <= queue.own.removed {
             queue = wait(&shared.chores, queue);
             continue;
         }
@@ -524,9 +403,9 @@ fn make_room(shared: &Shared, mut session: Session, id: i32) {
         let is_over = removed.as_ref().is_ok_and(|more| !more);
         let kept_bytes = if is_over { rows::kept_bytes(&mut session, id).ok() } else { None };
         queue = shared.lock();
-        queue.kept_bytes = kept_bytes.unwrap_or(queue.kept_bytes);
+        queue.own.kept_bytes = kept_bytes.unwrap_or(queue.own.kept_bytes);
         if is_over {
-            queue.removed = trimmed;
+            queue.own.removed = trimmed;
         } else if removed.is_err() && !queue.are_chores_over {
             // The next attempt, when the database may work again.
             let pause = Duration::from_millis(POSTGRES_RETRY_MS_MAX);

@@ -335,24 +335,8 @@ impl Shard {
                 self.wake(key, Some(ResidentEvent::Abort(Fault { error: None, cause: None })));
                 continue;
             }
-            let Some(Resident { version, body, mut pending, flow, charged, due_before, due_after, .. }) =
-                self.residents.take(key)
-            else {
-                continue;
-            };
-            if matches!(body, Body::Spilled(_)) {
-                self.hand.spilled -= 1;
-            }
-            self.leave_queue(due_before, due_after);
-            for pending in pending.take_all() {
-                // Its token stays valid: an answer to it is recorded, and applied by the next process.
-                self.disarm(pending, None);
-            }
-            self.residents.release(key);
-            self.turns.leave(flow);
-            self.deferred.remove(&key);
-            self.shared.admission.release(&version.usage, 1, charged as usize);
-            self.made_room = true;
+            // Task tokens stay valid: an answer is recorded, and the next process delivers it.
+            let _reply = self.take_resident_out(key);
         }
     }
 }

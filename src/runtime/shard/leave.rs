@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 
 use super::{Body, Resident, Shard};
 use crate::engine::{Effect, TimerKind, Token};
+use crate::runtime::completion::Reply;
 use crate::runtime::durable::Leaving;
 use crate::runtime::machine::Work;
 use crate::runtime::slab::Key;
@@ -100,12 +101,18 @@ impl Shard {
             taken.into_iter().for_each(|(number, place)| self.shared.waiting.insert(number, place));
             return false;
         }
-        let Some(Resident {
-            version, reply, body, mut pending, flow, charged, due_before, due_after, ..
-        }) = self.residents.take(key)
-        else {
-            return false;
-        };
+        let Some(reply) = self.take_resident_out(key) else { return false };
+        if let Some(completion) = reply.completion() {
+            self.shared.forget(completion);
+        }
+        self.durability().absent.fetch_add(1, Ordering::Relaxed);
+        true
+    }
+
+    /// Takes a resident out of memory, with its timers and its turns. Its task tokens stay valid. Nothing, where it is gone.
+    pub(super) fn take_resident_out(&mut self, key: Key) -> Option<Reply> {
+        let Resident { version, reply, body, mut pending, flow, charged, due_before, due_after, .. } =
+            self.residents.take(key)?;
         if matches!(body, Body::Spilled(_)) {
             self.hand.spilled -= 1;
         }
@@ -118,11 +125,7 @@ impl Shard {
         self.deferred.remove(&key);
         self.shared.admission.release(&version.usage, 1, charged as usize);
         self.made_room = true;
-        if let Some(completion) = reply.completion() {
-            self.shared.forget(completion);
-        }
-        self.durability().absent.fetch_add(1, Ordering::Relaxed);
-        true
+        Some(reply)
     }
 }
 
