@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use crate::required::some_of;
 use crate::serving::Serving;
 
 /// Generous, for tests on busy machines: what is asserted is that no caller waits for operations that take minutes.
@@ -147,7 +148,8 @@ fn raise_file_limit() -> u64 {
 #[cfg(target_os = "linux")]
 fn clients_that_said_all_they_had_to_say_do_not_slow_others() {
     use std::io::Write;
-    let many = usize::try_from(raise_file_limit() / 2 - 100).map_or(10_000, |most| most.min(10_000));
+    let many = (raise_file_limit() / 2 - 100).min(some_of(10_000, 10));
+    let many = usize::try_from(many).expect("ten thousand");
     let serving = Serving::start(&["--threads", "2"]);
     let (pass, endless) = (create(&serving, "pass", PASS), create(&serving, "loops", LOOP));
     let start = |machine: &str| json!({"stateMachineArn": machine, "input": "{}"}).to_string();

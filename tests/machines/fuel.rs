@@ -1,6 +1,7 @@
 //! Fuel in the engine: a turn ends by its work, and what a driver cuts ends the execution, not the state.
 
 use crate::meter::{Chance, count, longest};
+use crate::required::step;
 use expressway::engine::{self, Event, EventMask, Execution, Outcome, Start, Turn};
 use expressway::fuel::{self, Cut, Fuel, Refill};
 use expressway::json::{self, Compactor};
@@ -238,7 +239,7 @@ fn large() -> Vec<(&'static str, String, String)> {
 #[test]
 fn what_holds_much_looks_at_the_clock() {
     let mut failures = Vec::new();
-    for (name, definition, input) in large() {
+    for (name, definition, input) in large().into_iter().step_by(step(4)) {
         let (work, ns) = longest(u64::MAX, STRETCH_NS_MAX, |meter| {
             let (mut bed, mut turn) = (Bed::new(&definition, &input), Turn::Yielded);
             for _ in 0..2_000 {

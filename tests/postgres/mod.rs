@@ -61,7 +61,9 @@ fn output(command: &mut Command) -> Output {
 }
 
 fn number(user: &str, what: &str) -> Option<u32> {
-    let found = Command::new("id").args([what, user]).output().ok()?;
+    let mut command = Command::new("id");
+    command.args([what, user]).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let found = spawn(&mut command).wait_with_output().ok()?;
     String::from_utf8(found.stdout).ok()?.trim().parse().ok()
 }
 

@@ -1,7 +1,7 @@
 //! Fuel: code that processes a user's data charges for it, so that a driver gets to read the clock.
 
 use crate::meter::{Chance, Meter, count, longest};
-use crate::required::some_of;
+use crate::required::{some_of, step};
 use expressway::fuel::{self, Cut, Fuel};
 use expressway::json::{self, Arena, Value};
 use expressway::query::intrinsic::Call;
@@ -291,7 +291,7 @@ const LARGE: &[&str] = &[
 #[test]
 fn the_largest_values_are_handled_in_pieces() {
     let mut failures = Vec::new();
-    for expression in LARGE {
+    for expression in LARGE.iter().step_by(step(4)) {
         let (work, ns) = longest(u64::MAX, STRETCH_NS_MAX, |meter| {
             let found = evaluate(&format!("{{% {expression} %}}"), "{}", &Fuel::new(fuel::SLICE, meter));
             assert!(found.is_ok(), "{expression}: {found:?}");

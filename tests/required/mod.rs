@@ -14,6 +14,11 @@ pub(crate) fn some_of(all: u64, every: u64) -> u64 {
     if is_all() { all } else { all.div_ceil(every) }
 }
 
+/// The step between the rows of a table that are run: all of them, or one of `every` in a newcomer's run.
+pub(crate) fn step(every: usize) -> usize {
+    if is_all() { 1 } else { every }
+}
+
 /// Prints that something was not run, and why.
 pub(crate) fn not_run(why: &str) {
     if is_all() {
