@@ -41,6 +41,7 @@
 //! | `service`, `api`, `server`, `console` | the actions of AWS's API, as AWS JSON, over HTTP, in the browser |
 //! | `pipe`, `nats`, `redis`, `sqs`, `kafka`, `webhook` | pipelines and brokers |
 //! | `excerpts` | problems of definitions with their lines of the source |
+//! | `map-data`, `parquet` | distributed Maps that read CSV and JSON, and Parquet |
 //! | `functions` | Lambda functions that processes of this machine answer |
 //! | `metrics`, `otel` | metrics and spans for others |
 //! | `postgres`, `cluster` | durable executions in PostgreSQL, a second server that stands by |

@@ -170,8 +170,10 @@ fn unreadable(reader: &asl::ItemReader) -> Vec<(&'static str, String)> {
     let mut refused = Vec::new();
     let mut refuse = |field, message: String| refused.push((field, message));
     match (word(config, "InputType"), manifest) {
-        (Some("PARQUET"), _) => {
-            refuse("/InputType", "The InputType PARQUET is not supported: use JSON, JSONL or CSV".to_owned());
+        (Some("PARQUET"), _) if cfg!(not(feature = "parquet")) => {
+            let message = "The InputType PARQUET is not supported by this program, which was built without the \
+                           feature parquet: use JSON, JSONL or CSV";
+            refuse("/InputType", message.to_owned());
         }
         (None, Some("S3_INVENTORY")) if !is_list => {}
         (None, _) if !is_list => {

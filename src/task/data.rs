@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::task::{Context, Poll};
 use std::time::UNIX_EPOCH;
@@ -41,6 +41,12 @@ pub trait Source {
     /// Writes bytes to the beginning of `buffer`, which is not empty, and returns how many; 0 at the end of the data. When
     /// it returns `Pending`, it wakes the task of `context` once there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
+
+    /// Goes to a byte of the data, from which it is read on, and returns which one that is. Data that is only read from its
+    /// beginning to its end is [not seekable](io::ErrorKind::NotSeekable).
+    fn poll_seek(&mut self, _: &mut Context<'_>, _: SeekFrom) -> Poll<io::Result<u64>> {
+        Poll::Ready(Err(io::ErrorKind::NotSeekable.into()))
+    }
 
     /// The version of the data, when some of it was read: data of the same version is the same. A Map Run that
     /// continues after a restart refuses another version.
@@ -171,6 +177,10 @@ struct Opened {
 impl Source for Opened {
     fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         never_waits(self.file.read(buffer))
+    }
+
+    fn poll_seek(&mut self, _: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        never_waits(self.file.seek(to))
     }
 
     fn version(&self) -> Option<String> {

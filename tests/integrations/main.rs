@@ -13,6 +13,8 @@ mod in_line;
 mod jobs;
 mod lambda;
 mod moto;
+#[cfg(feature = "parquet")]
+mod parquet;
 mod refusals;
 #[path = "../required/mod.rs"]
 mod required;

@@ -533,7 +533,6 @@ fn what_is_not_read_is_refused_when_the_machine_is_created() {
     let aws = Integrations::new().endpoint("S3", "http://localhost:1").expect("a URL");
     let engine = Engine::builder().shards(1).aws(aws).build().expect("an engine");
     for (config, name, field) in [
-        (json!({"InputType": "PARQUET"}), "PARQUET", "InputType"),
         (json!({"InputType": "MANIFEST", "ManifestType": "ATHENA_DATA"}), "MANIFEST", "InputType"),
         (json!({"InputType": "JSONL", "ManifestType": "S3_INVENTORY"}), "JSONL", "InputType"),
         (

@@ -164,6 +164,11 @@ impl Reader {
         format: &Format,
         pointer: Option<&str>,
     ) -> Result<Items, Fault> {
+        if *format == Format::Parquet && arguments.get("VersionId").is_some_and(|version| !version.is_null())
+        {
+            // Measured.
+            return Err(failed("S3 Version ID selection is not currently supported for PARQUET files"));
+        }
         let store = self.stores.find(resource);
         let nobody = || failed(format!("Nothing reads items of the resource {resource} here"));
         let data = store.ok_or_else(nobody)?.read(arguments).map_err(failed)?;

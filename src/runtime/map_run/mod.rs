@@ -10,6 +10,8 @@ mod children;
 mod dataset;
 mod inputs;
 mod log;
+#[cfg(feature = "parquet")]
+mod parquet;
 #[cfg(feature = "map-data")]
 mod reader;
 #[cfg(not(feature = "map-data"))]

@@ -17,7 +17,7 @@ use crate::program::Format;
 use crate::task::data::{self, Source};
 
 /// Bytes of an item that is read, before `ItemSelector` (AWS: 8 MB).
-const ITEM_BYTES_MAX: usize = 8 << 20;
+pub(super) const ITEM_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a JSON object whose members are the items, or into which `ItemsPointer` points.
 const WHOLE_BYTES_MAX: usize = 64 << 20;
 /// Fields of a row of CSV.
@@ -53,6 +53,8 @@ enum Form {
     /// An object, or a nested value, as far as it is read.
     Part(Bytes, Vec<u8>),
     Whole(std::vec::IntoIter<Json>),
+    #[cfg(feature = "parquet")]
+    Columns(Box<super::parquet::Rows>),
     /// The data cannot be read.
     Broken,
 }
@@ -107,15 +109,27 @@ impl Items {
         format: &Format,
         pointer: Option<&str>,
     ) -> Result<Items, Fault> {
-        if matches!(format, Format::Parquet | Format::Manifest) {
-            return Err(failed("Data in this format cannot be read here: use JSON, JSONL or CSV"));
-        }
         let waker = Rc::new(RefCell::new(Waker::noop().clone()));
         let version = Rc::new(RefCell::new(None));
-        let of_stream = Rc::clone(&version);
-        let stream = Stream { source, waker: Rc::clone(&waker), version: of_stream, is_begun: false };
+        let form = match format {
+            #[cfg(feature = "parquet")]
+            Format::Parquet => Form::Columns(Box::new(super::parquet::Rows::new(source))),
+            #[cfg(not(feature = "parquet"))]
+            Format::Parquet => {
+                let cause = "This program was built without the feature parquet, which reads such items";
+                return Err(failed(cause));
+            }
+            Format::Manifest => {
+                return Err(failed("A manifest has no items of its own: use JSON, JSONL or CSV"));
+            }
+            _ => {
+                let (waker, version) = (Rc::clone(&waker), Rc::clone(&version));
+                let stream = Stream { source, waker, version, is_begun: false };
+                Form::Packed(Packed { head: Vec::new(), stream })
+            }
+        };
         Ok(Items {
-            form: Form::Packed(Packed { head: Vec::new(), stream }),
+            form,
             format: format.clone(),
             pointer: pointer.map(Into::into),
             left: u64::MAX,
@@ -131,7 +145,11 @@ impl Items {
 
     /// The version of the data, when some of it was read.
     pub(super) fn version(&self) -> Option<String> {
-        self.version.borrow().clone()
+        match &self.form {
+            #[cfg(feature = "parquet")]
+            Form::Columns(rows) => rows.version(),
+            _ => self.version.borrow().clone(),
+        }
     }
 
     /// Replaces `item` by the next item, JSON text that may be invalid. False when there is none.
@@ -148,6 +166,8 @@ impl Items {
             match &mut self.form {
                 Form::Lines(bytes, line) => break ready!(next_line(bytes, line, item))?,
                 Form::Rows(rows) => break ready!(rows.poll_next(item))?,
+                #[cfg(feature = "parquet")]
+                Form::Columns(rows) => break ready!(rows.poll_next(context, item))?,
                 Form::Elements(elements) => break ready!(elements.poll_next(item))?,
                 Form::Whole(items) => match items.next() {
                     None => break false,

@@ -1,8 +1,8 @@
 //! Reads an object, a range at a time; the next range is requested while one is read.
 
-use std::io;
+use std::io::{self, SeekFrom};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use super::{Ask, Bucket, refusal};
 use crate::task::aws::http1::Reply;
@@ -21,6 +21,8 @@ pub(super) struct Object {
     /// The beginning of the range after the next one.
     end: u64,
     range: Vec<u8>,
+    /// Where it begins in the object.
+    begin: u64,
     /// How much of it was read.
     at: usize,
     next: Next,
@@ -50,11 +52,44 @@ impl Object {
             known: None,
             end: 0,
             range: Vec::new(),
+            begin: 0,
             at: 0,
             next: Next::Nothing,
         };
         object.ask();
         object
+    }
+
+    /// Whether the next range is there.
+    fn poll_ahead(&mut self, context: &mut Context<'_>) {
+        if let Next::Asked(answer) = &mut self.next
+            && let Poll::Ready(range) = answer.as_mut().poll(context)
+        {
+            self.next = Next::There(range);
+        }
+    }
+
+    /// Makes the next range the one that is read, and asks for that after it. False when there is none.
+    fn poll_range(&mut self) -> Poll<io::Result<bool>> {
+        match std::mem::replace(&mut self.next, Next::Nothing) {
+            Next::Nothing => Poll::Ready(Ok(false)),
+            asked @ Next::Asked(_) => {
+                self.next = asked;
+                Poll::Pending
+            }
+            Next::There(Err(why)) => {
+                self.next = Next::There(Err(why.clone()));
+                Poll::Ready(Err(Refused(why).into()))
+            }
+            Next::There(Ok(Range { bytes, tag, whole })) => {
+                self.begin = self.end;
+                self.end += bytes.len() as u64;
+                (self.range, self.at) = (bytes, 0);
+                self.known.get_or_insert((tag, whole));
+                self.ask();
+                Poll::Ready(Ok(true))
+            }
+        }
     }
 
     /// Requests the next range, if there is one.
@@ -125,11 +160,7 @@ impl Source for Object {
 
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
         loop {
-            if let Next::Asked(answer) = &mut self.next
-                && let Poll::Ready(range) = answer.as_mut().poll(context)
-            {
-                self.next = Next::There(range);
-            }
+            self.poll_ahead(context);
             let unread = &self.range[self.at..];
             if !unread.is_empty() {
                 let bytes = unread.len().min(buffer.len());
@@ -137,23 +168,37 @@ impl Source for Object {
                 self.at += bytes;
                 return Poll::Ready(Ok(bytes));
             }
-            match std::mem::replace(&mut self.next, Next::Nothing) {
-                Next::Nothing => return Poll::Ready(Ok(0)),
-                asked @ Next::Asked(_) => {
-                    self.next = asked;
-                    return Poll::Pending;
-                }
-                Next::There(Err(why)) => {
-                    self.next = Next::There(Err(why.clone()));
-                    return Poll::Ready(Err(Refused(why).into()));
-                }
-                Next::There(Ok(Range { bytes, tag, whole })) => {
-                    self.end += bytes.len() as u64;
-                    (self.range, self.at) = (bytes, 0);
-                    self.known.get_or_insert((tag, whole));
-                    self.ask();
-                }
+            if !ready!(self.poll_range())? {
+                return Poll::Ready(Ok(0));
             }
         }
+    }
+
+    fn poll_seek(&mut self, context: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+        let whole = loop {
+            match &self.known {
+                Some((_, whole)) => break *whole,
+                None => {
+                    self.poll_ahead(context);
+                    ready!(self.poll_range())?;
+                }
+            }
+        };
+        let to = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => whole.checked_add_signed(by),
+            SeekFrom::Current(by) => (self.begin + self.at as u64).checked_add_signed(by),
+        };
+        let to = to.ok_or(io::ErrorKind::InvalidInput)?;
+        match to.checked_sub(self.begin).filter(|&at| at <= self.range.len() as u64) {
+            Some(at) => self.at = at as usize,
+            // What was asked for is not waited for.
+            None => {
+                (self.range, self.begin, self.at, self.end) = (Vec::new(), to, 0, to);
+                self.next = Next::Nothing;
+                self.ask();
+            }
+        }
+        Poll::Ready(Ok(to))
     }
 }

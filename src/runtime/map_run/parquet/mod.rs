@@ -1,0 +1,490 @@
+//! Rows of a Parquet file as items: its footer is read first, then one row group after the other.
+//!
+//! A row group is in memory as it is stored, and of each of its columns the pages that the next rows take. What the file
+//! says of its sizes is not believed: `footer` looks at the schema before it is decoded, and `pages` at each page before
+//! its values are. A decoder that panics nevertheless is an error of the data.
+
+mod delta;
+mod footer;
+mod levels;
+mod pages;
+mod values;
+
+use std::io::{self, SeekFrom};
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::FOOTER_SIZE;
+use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
+use parquet::record::reader::ReaderIter;
+use parquet::schema::types::TypePtr;
+
+use self::pages::RowGroup;
+use super::reader::ITEM_BYTES_MAX;
+use crate::fault::{self, Fault};
+use crate::task::data::{self, Source};
+use crate::task::panics;
+
+/// Bytes of a row group, as it is stored and as it is read (AWS: 256 MB).
+const ROW_GROUP_BYTES_MAX: u64 = 256 << 20;
+/// Bytes of a footer (AWS: 5 MB).
+const FOOTER_BYTES_MAX: u64 = 5 << 20;
+/// The end of a file, with which most footers are read at once.
+const TAIL_BYTES: u64 = 64 << 10;
+/// Bytes that are read before others have their turn.
+const TURN_BYTES: usize = 4 << 20;
+
+/// Reads rows.
+pub(super) struct Rows {
+    source: Box<dyn Source>,
+    /// What is being read, and how much of it is wanted.
+    buffer: Vec<u8>,
+    wanted: usize,
+    stage: Stage,
+    file: Option<File>,
+}
+
+/// A file whose footer was read.
+struct File {
+    metadata: ParquetMetaData,
+    schema: TypePtr,
+    /// Which row group is next.
+    next: usize,
+    /// Where the data of row groups ends.
+    end: u64,
+}
+
+enum Stage {
+    /// It is not known how large the file is.
+    Closed,
+    /// From this byte on, a part is looked for; then it is read.
+    Seek(u64, Part),
+    Read(u64, Part),
+    /// There may be a next row group.
+    Between,
+    Rows(ReaderIter),
+    Broken,
+}
+
+enum Part {
+    /// The end of the file.
+    Tail,
+    /// The data of a row group.
+    Group(Box<RowGroupMetaData>),
+}
+
+pub(super) fn failed(cause: impl Into<String>) -> Fault {
+    Fault::new(fault::ITEM_READER_FAILED, cause)
+}
+
+fn not_parquet(why: impl std::fmt::Display) -> Fault {
+    failed(format!("The data is not a valid Parquet file: {why}"))
+}
+
+/// What a decoder comes to, which may panic at data that nobody would write.
+fn decoded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Fault> {
+    match panics::guard(work) {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(ParquetError::External(why))) => Err(failed(why.to_string())),
+        Ok(Err(error)) => Err(not_parquet(error)),
+        Err(_) => Err(not_parquet("it contradicts itself")),
+    }
+}
+
+fn polled<T>(poll: Poll<io::Result<T>>) -> Poll<Result<T, Fault>> {
+    poll.map_err(|error| match error.kind() {
+        io::ErrorKind::NotSeekable => {
+            failed("This data is read from its beginning to its end only, and PARQUET begins at its end")
+        }
+        _ => failed(data::cause("The data cannot be read", &error)),
+    })
+}
+
+impl Rows {
+    pub(super) fn new(source: Box<dyn Source>) -> Rows {
+        Rows { source, buffer: Vec::new(), wanted: 0, stage: Stage::Closed, file: None }
+    }
+
+    /// What the data is known by, when some of it was read.
+    pub(super) fn version(&self) -> Option<String> {
+        self.file.as_ref().and_then(|_| self.source.version())
+    }
+
+    /// Puts the next row, an object, in place of what `item` holds. False when there is none.
+    pub(super) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+        item: &mut Vec<u8>,
+    ) -> Poll<Result<bool, Fault>> {
+        loop {
+            if let (Stage::Rows(rows), Some(file)) = (&mut self.stage, &self.file) {
+                match decoded(|| rows.next().transpose())? {
+                    None => self.stage = Stage::Between,
+                    Some(row) => {
+                        item.clear();
+                        values::write_row(&row, &file.schema, item).map_err(failed)?;
+                        let is_right = item.len() <= ITEM_BYTES_MAX;
+                        let too_large = || failed("An item is larger than 8 MB");
+                        return Poll::Ready(is_right.then_some(true).ok_or_else(too_large));
+                    }
+                }
+            }
+            if !ready!(self.poll_stage(context))? {
+                return Poll::Ready(Ok(false));
+            }
+        }
+    }
+
+    /// Comes a step nearer to rows. False when there are no more.
+    fn poll_stage(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        match std::mem::replace(&mut self.stage, Stage::Broken) {
+            Stage::Closed => {
+                self.stage = Stage::Closed;
+                let size = ready!(polled(self.source.poll_seek(context, SeekFrom::End(0))))?;
+                self.want(size.saturating_sub(TAIL_BYTES), size, Part::Tail);
+            }
+            Stage::Seek(begin, part) => {
+                match self.source.poll_seek(context, SeekFrom::Start(begin)) {
+                    Poll::Pending => {
+                        self.stage = Stage::Seek(begin, part);
+                        return Poll::Pending;
+                    }
+                    sought => drop(ready!(polled(sought))?),
+                }
+                self.stage = Stage::Read(begin, part);
+            }
+            Stage::Read(begin, part) => {
+                match self.poll_fill(context) {
+                    Poll::Pending => {
+                        self.stage = Stage::Read(begin, part);
+                        return Poll::Pending;
+                    }
+                    filled => ready!(filled)?,
+                }
+                match part {
+                    Part::Tail => self.read_tail(begin)?,
+                    Part::Group(group) => {
+                        let data = Bytes::from(std::mem::take(&mut self.buffer));
+                        self.stage = Stage::Rows(decoded(|| RowGroup::new(*group, begin, data).rows())?);
+                    }
+                }
+            }
+            Stage::Between => {
+                self.stage = Stage::Between;
+                return Poll::Ready(self.next_group());
+            }
+            Stage::Rows(rows) => self.stage = Stage::Rows(rows),
+            Stage::Broken => return Poll::Ready(Err(not_parquet("a part before this one cannot be read"))),
+        }
+        Poll::Ready(Ok(true))
+    }
+
+    fn want(&mut self, begin: u64, end: u64, part: Part) {
+        self.buffer.clear();
+        // What is wanted is in the file: no size that it only claims.
+        self.wanted = usize::try_from(end - begin).unwrap_or(usize::MAX);
+        self.buffer.reserve_exact(self.wanted);
+        self.stage = Stage::Seek(begin, part);
+    }
+
+    /// Reads what is wanted.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let turn = self.buffer.len().saturating_add(TURN_BYTES);
+        while self.buffer.len() < self.wanted {
+            let begin = self.buffer.len();
+            if begin >= turn {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.buffer.resize(self.wanted.min(turn), 0);
+            let read = self.source.poll_read(context, &mut self.buffer[begin..]);
+            let bytes = if let Poll::Ready(Ok(bytes)) = &read { *bytes } else { 0 };
+            self.buffer.truncate(begin + bytes);
+            if ready!(polled(read))? == 0 {
+                return Poll::Ready(Err(not_parquet("it is cut off")));
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Decodes the footer, or sees that it begins further ahead.
+    fn read_tail(&mut self, begin: u64) -> Result<(), Fault> {
+        let tail = self.buffer.last_chunk::<FOOTER_SIZE>();
+        let tail = tail.ok_or_else(|| not_parquet("it is too short"))?;
+        let tail = FooterTail::try_new(tail).map_err(not_parquet)?;
+        if tail.is_encrypted_footer() {
+            return Err(failed("The Parquet file is encrypted: it cannot be read here"));
+        }
+        let footer_bytes = tail.metadata_length() as u64;
+        if footer_bytes > FOOTER_BYTES_MAX {
+            return Err(failed("The footer of the Parquet file is larger than 5 MB"));
+        }
+        let end = begin + self.buffer.len() as u64;
+        let data_end = (end - FOOTER_SIZE as u64).checked_sub(footer_bytes);
+        let data_end = data_end.ok_or_else(|| not_parquet("its footer is larger than the file"))?;
+        if data_end < begin {
+            self.want(data_end, end, Part::Tail);
+            return Ok(());
+        }
+        let at = (data_end - begin) as usize;
+        let footer = &self.buffer[at..self.buffer.len() - FOOTER_SIZE];
+        footer::check(footer).map_err(not_parquet)?;
+        let metadata = decoded(|| ParquetMetaDataReader::decode_metadata(footer))?;
+        let schema = metadata.file_metadata().schema_descr().root_schema_ptr();
+        values::check(&schema).map_err(failed)?;
+        self.file = Some(File { metadata, schema, next: 0, end: data_end });
+        self.buffer = Vec::new();
+        self.stage = Stage::Between;
+        Ok(())
+    }
+
+    /// Wants the next row group that has rows. False when there is none.
+    fn next_group(&mut self) -> Result<bool, Fault> {
+        let Some(file) = &mut self.file else { return Ok(false) };
+        let groups = file.metadata.row_groups();
+        let Some(next) = groups.iter().skip(file.next).position(|group| group.num_rows() != 0) else {
+            return Ok(false);
+        };
+        let group = groups[file.next + next].clone();
+        file.next += next + 1;
+        let (begin, end) = pages::range(&group, file.end).map_err(not_parquet)?;
+        let read_bytes = u64::try_from(group.total_byte_size()).unwrap_or(u64::MAX);
+        if end - begin > ROW_GROUP_BYTES_MAX || read_bytes > ROW_GROUP_BYTES_MAX {
+            return Err(failed("A row group of the Parquet file is larger than 256 MB"));
+        }
+        self.want(begin, end, Part::Group(Box::new(group)));
+        Ok(true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Cursor, Read as _, Seek as _};
+    use std::path::Path;
+    use std::task::Waker;
+
+    use serde_json::Value as Json;
+
+    use super::*;
+
+    /// Gives a few bytes at a time, and none before it was asked twice, if it is slow.
+    struct Data {
+        bytes: Cursor<Vec<u8>>,
+        is_slow: bool,
+        waits: bool,
+    }
+
+    impl Source for Data {
+        fn poll_read(&mut self, _: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+            self.waits = self.is_slow && !self.waits;
+            if self.waits {
+                return Poll::Pending;
+            }
+            let room = if self.is_slow { buffer.len().min(997) } else { buffer.len() };
+            Poll::Ready(self.bytes.read(&mut buffer[..room]))
+        }
+
+        fn poll_seek(&mut self, _: &mut Context<'_>, to: SeekFrom) -> Poll<io::Result<u64>> {
+            self.waits = self.is_slow && !self.waits;
+            if self.waits { Poll::Pending } else { Poll::Ready(self.bytes.seek(to)) }
+        }
+    }
+
+    fn read(bytes: &[u8], is_slow: bool) -> Result<Vec<String>, String> {
+        let mut rows =
+            Rows::new(Box::new(Data { bytes: Cursor::new(bytes.to_vec()), is_slow, waits: false }));
+        let (mut all, mut item) = (Vec::new(), Vec::new());
+        loop {
+            match rows.poll_next(&mut Context::from_waker(Waker::noop()), &mut item) {
+                Poll::Pending => {}
+                Poll::Ready(Ok(false)) => return Ok(all),
+                Poll::Ready(Ok(true)) => all.push(String::from_utf8(item.clone()).expect("UTF-8")),
+                Poll::Ready(Err(fault)) => {
+                    assert_eq!(fault.error.as_deref(), Some(fault::ITEM_READER_FAILED));
+                    return Err(fault.cause.unwrap_or_default());
+                }
+            }
+        }
+    }
+
+    fn file(name: &str) -> Vec<u8> {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/parquet").join(name);
+        std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
+    fn expected() -> Vec<Json> {
+        let lines = String::from_utf8(file("kinds.jsonl")).expect("UTF-8");
+        lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    /// Whatever the pages, encodings and codecs, the rows are those that another implementation wrote.
+    #[test]
+    fn rows_are_what_was_written() {
+        let expected = expected();
+        for name in ["plain", "snappy", "gzip", "zstd", "old"] {
+            let bytes = file(&format!("{name}.parquet"));
+            let rows = read(&bytes, false).unwrap_or_else(|why| panic!("{name}: {why}"));
+            assert_eq!(read(&bytes, true).as_ref(), Ok(&rows), "{name}");
+            assert_eq!(rows.len(), expected.len(), "{name}");
+            for (row, expected) in rows.iter().zip(&expected) {
+                let row: Json =
+                    serde_json::from_str(row).unwrap_or_else(|error| panic!("{name}: {row}: {error}"));
+                for (member, value) in row.as_object().expect("an object") {
+                    assert_eq!(value, &expected[member], "{name}: {member} of {}", expected["id"]);
+                }
+                let members = row.as_object().map(serde_json::Map::len);
+                assert!(name == "old" || members == expected.as_object().map(serde_json::Map::len), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_told() {
+        let plain = file("plain.parquet");
+        let mut long = plain.clone();
+        let at = long.len() - 8;
+        long[at..at + 4].copy_from_slice(&(6_u32 << 20).to_le_bytes());
+        let mut encrypted = plain.clone();
+        encrypted[at + 4..].copy_from_slice(b"PARE");
+        let mut ahead = plain.clone();
+        ahead[at..at + 4].copy_from_slice(&(1_u32 << 20).to_le_bytes());
+        for (bytes, why) in [
+            (Vec::new(), "too short"),
+            (b"1,2,3\n4,5,6\n".to_vec(), "not a valid Parquet file"),
+            (plain[..plain.len() / 2].to_vec(), "not a valid Parquet file"),
+            (long, "The footer of the Parquet file is larger than 5 MB"),
+            (encrypted, "is encrypted"),
+            (ahead, "its footer is larger than the file"),
+            (
+                file("brotli.parquet"),
+                "'id' of the Parquet file is packed by BROTLI: SNAPPY, GZIP and ZSTD are read",
+            ),
+        ] {
+            match read(&bytes, false) {
+                Err(cause) => assert!(cause.contains(why), "{cause}"),
+                Ok(rows) => panic!("{why}: {} rows", rows.len()),
+            }
+        }
+    }
+
+    /// Files of which some bytes are others never do more than fail, in the memory and time of those that are right.
+    #[test]
+    fn damaged_files_fail() {
+        let seeds = std::env::var("EXPRESSWAY_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
+        let mut random = 7_u64;
+        let mut next = move |most: usize| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (random >> 33) as usize % most.max(1)
+        };
+        let mut read_whole = 0;
+        for name in ["plain", "snappy", "gzip", "zstd", "old"] {
+            let whole = file(&format!("{name}.parquet"));
+            for _ in 0..seeds.unwrap_or(60) {
+                let mut bytes = whole.clone();
+                // The footer decides most.
+                let footer =
+                    u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().expect("4"));
+                let begin = if next(2) == 0 { bytes.len() - 8 - footer as usize } else { 0 };
+                for _ in 0..=next(4) {
+                    let at = begin + next(bytes.len() - begin);
+                    bytes[at] = match next(4) {
+                        0 => 0xFF,
+                        1 => 0,
+                        2 => bytes[at] ^ 1 << next(8),
+                        _ => next(256) as u8,
+                    };
+                }
+                if next(8) == 0 {
+                    let from = next(bytes.len());
+                    bytes.drain(from..(from + 1 + next(16)).min(bytes.len()));
+                }
+                read_whole += usize::from(read(&bytes, false).is_ok());
+            }
+        }
+        assert!(read_whole > 0, "no file was read");
+    }
+
+    /// A structure of a footer: its schema is a list of elements that have so many fields.
+    fn schema(fields: &[u32]) -> Vec<u8> {
+        let mut footer = vec![0x15, 0x02, 0x19, 0xFC];
+        varint(fields.len() as u64, &mut footer);
+        for &fields in fields {
+            footer.extend([0x48, 1, b'a', 0x15]);
+            varint(u64::from(fields) << 1, &mut footer);
+            footer.push(0);
+        }
+        footer.push(0);
+        footer
+    }
+
+    fn varint(mut number: u64, to: &mut Vec<u8>) {
+        while number > 0x7F {
+            to.push(number as u8 | 0x80);
+            number >>= 7;
+        }
+        to.push(number as u8);
+    }
+
+    #[test]
+    fn schemas_are_looked_at_before_they_are_decoded() {
+        assert_eq!(footer::check(&schema(&[2, 0, 1, 0])), Ok(()));
+        let mut deep = vec![1; 1_000_000];
+        deep.push(0);
+        for (fields, why) in [
+            (deep, "nested more than 64 deep"),
+            (vec![1_000_000_000, 0], "more fields than there are"),
+            (vec![3, 0, 0], "more fields than there are"),
+        ] {
+            let checked = footer::check(&schema(&fields));
+            assert!(checked.is_err_and(|it| it.contains(why)), "{why}: {checked:?}");
+        }
+        let cut = schema(&[2, 0, 0]);
+        for end in 0..cut.len() - 3 {
+            assert!(footer::check(&cut[..end]).is_err(), "{end}");
+        }
+    }
+
+    #[test]
+    fn a_record_of_billions_is_refused_and_billions_of_records_are_not() {
+        let run = |count: u64, level: u8| {
+            let mut levels = Vec::new();
+            varint(count << 1, &mut levels);
+            levels.push(level);
+            levels
+        };
+        let count = 1 << 31;
+        let scan = |levels: &[u8]| levels::Longest::default().scan(levels, 1, count);
+        assert!(scan(&run(count, 0)).is_ok());
+        assert!(matches!(scan(&run(count, 1)), Err(pages::Broken::Refused(_))));
+        // One record in several pages.
+        let mut longest = levels::Longest::default();
+        let pages = (0..100).try_for_each(|_| longest.scan(&run(100_000, 1), 1, 100_000));
+        assert!(matches!(pages, Err(pages::Broken::Refused(_))));
+        // Eight values of two bits: 0, 1, 2, 0, 0, 1, 1, 1.
+        let mut longest = levels::Longest::default();
+        assert!(longest.scan(&[3, 0b0010_0100, 0b0101_0100], 2, 8).is_ok());
+    }
+
+    #[test]
+    fn lengths_are_no_more_than_values() {
+        use parquet::basic::Encoding::{DELTA_BYTE_ARRAY, DELTA_LENGTH_BYTE_ARRAY, PLAIN};
+        let head = |count: u64| {
+            let mut head = vec![0x80, 1, 4];
+            varint(count, &mut head);
+            head.push(0);
+            head
+        };
+        for (encoding, values, is_right) in [
+            (DELTA_LENGTH_BYTE_ARRAY, head(1), true),
+            (DELTA_LENGTH_BYTE_ARRAY, head(2), false),
+            (DELTA_LENGTH_BYTE_ARRAY, head(u64::MAX >> 1), false),
+            (DELTA_BYTE_ARRAY, [head(1), head(1)].concat(), true),
+            (DELTA_BYTE_ARRAY, [head(1), head(1 << 40)].concat(), false),
+            (DELTA_BYTE_ARRAY, head(1), false),
+            (PLAIN, Vec::new(), true),
+        ] {
+            assert_eq!(delta::check(encoding, &values, 1).is_ok(), is_right, "{encoding} {values:?}");
+        }
+    }
+}
