@@ -111,7 +111,7 @@ impl Mocked {
             return None;
         }
         let advice = match (self.has_services(), kind) {
-            (true, _) if waits => return Some(format!("Nobody can answer the token of {arn} here.")),
+            (true, _) if waits => return Some(format!("The task token of {arn} cannot be answered here.")),
             (true, ResourceKind::Activity) => {
                 return Some(format!("No worker asks for tasks of {arn} here."));
             }

@@ -72,7 +72,7 @@ impl Run<'_, '_> {
             return;
         }
         match stop {
-            StateError::Cut => unreachable!("the fuel says so too"),
+            StateError::Cut => unreachable!("the fuel is checked before"),
             StateError::Failed(fault) => self.failed(frame, fault),
             StateError::Evaluation { .. } => {
                 let fault = self.tell_evaluation(frame, stop);
@@ -84,7 +84,7 @@ impl Run<'_, '_> {
     /// The fault of a stopped state; a failed evaluation is recorded, at the end of the frame's chain.
     pub(super) fn tell_evaluation(&mut self, frame: u32, stop: StateError) -> Fault {
         match stop {
-            StateError::Cut => unreachable!("whoever asks has looked at the fuel"),
+            StateError::Cut => unreachable!("the caller has checked the fuel"),
             StateError::Failed(fault) => fault,
             StateError::Evaluation { fault, location } => {
                 let state = self.state_id(frame);

@@ -341,7 +341,7 @@ pub fn item_input(
     let item = item(run.execution)?;
     run.item_input(token, item).map_err(|stop| match stop {
         StateError::Failed(fault) | StateError::Evaluation { fault, .. } => fault,
-        StateError::Cut => unreachable!("nobody cuts the work of a Map Run short"),
+        StateError::Cut => unreachable!("the work of a Map Run is never cut"),
     })
 }
 

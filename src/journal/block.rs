@@ -300,7 +300,7 @@ impl Batch {
 
     /// Appends a record, which has to fit.
     pub fn push(&mut self, record: Record<'_>) {
-        assert!(self.fits(record.bytes.len()), "whoever pushes asks before whether it fits");
+        assert!(self.fits(record.bytes.len()), "the caller checks that the record fits");
         let at = self.begin + self.used;
         let (head, rest) = self.memory[at..].split_at_mut(RECORD_HEADER_BYTES);
         head[..4].copy_from_slice(&(record.bytes.len() as u32).to_le_bytes());

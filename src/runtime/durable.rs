@@ -401,7 +401,7 @@ impl Durability {
     fn try_append(&self, kind: u16, writer: &Writer) -> Result<Lsn, Refused> {
         let record = Record { kind, partition: 0, bytes: &writer.0 };
         match self.journal.append_quietly(record, Room::Reserve).inspect(|lsn| self.count(writer, *lsn)) {
-            Err(Refused::TooLarge { .. }) => unreachable!("whoever writes looks at the size"),
+            Err(Refused::TooLarge { .. }) => unreachable!("the writer checks the size"),
             Err(Refused::Failed(_)) => loop {
                 // The watcher ends the process.
                 std::thread::park();

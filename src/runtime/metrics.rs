@@ -278,7 +278,7 @@ impl Observed {
             gauge("expressway_durable_spill_bytes", "Bytes of that file.", spill_bytes),
             gauge(
                 "expressway_durable_recovered",
-                "Executions of earlier processes that went on in this one.",
+                "Executions of earlier processes that continue in this one.",
                 durability.recovered.load(Relaxed),
             ),
             counter(
@@ -288,7 +288,7 @@ impl Observed {
             ),
             gauge(
                 "expressway_durable_in_doubt",
-                "Tasks that were done once more, because nobody knows whether the process before did them.",
+                "Tasks that were repeated, because it is unknown whether the previous process completed them.",
                 durability.in_doubt.load(Relaxed),
             ),
         ]

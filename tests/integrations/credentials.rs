@@ -238,7 +238,7 @@ fn what_gives_no_credentials_says_why() {
     for (profile, expected) in [
         ("circle", "the profile 'circle' refers to itself (source_profile)"),
         ("alone", "the profile 'alone' has a role_arn, but no source_profile or credential_source"),
-        ("code", "the profile 'code' wants a code (mfa_serial), which nobody is asked for"),
+        ("code", "the profile 'code' needs an MFA code (mfa_serial), which is not supported"),
         ("nobody", "the profile 'none', which 'nobody' refers to, has no credentials"),
         ("environment", "credential_source is Environment, which has no credentials"),
         (

@@ -340,7 +340,7 @@ fn lists_are_read_page_by_page() {
     let no_token = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
     for (says, expected) in [
         (page(&contents("k"), Some("again")), "S3's list comes to no end"),
-        (answer(200, &[], no_token), "S3's list goes on, but does not say where"),
+        (answer(200, &[], no_token), "S3's list is truncated, but has no continuation token"),
         (answer(200, &[], "<ListBucketResult><Contents>"), "it is not the XML of a list"),
         (answer(200, &[], "<!DOCTYPE a [<!ENTITY b \"c\">]><ListBucketResult/>"), "not the XML of a list"),
         (page("<Contents><Key>k</Key></Contents>", None), "an object without a time in LastModified"),

@@ -54,7 +54,7 @@ impl Tasks for InLine {
             return Answer::Now(Err(missing(arn, program.name(call.state), call.attempt)));
         }
         if task.resource.waits_for_token {
-            let cause = format!("Nobody can answer the token of {arn} here.");
+            let cause = format!("The task token of {arn} cannot be answered here.");
             return Answer::Now(Err(Fault::new(fault::RUNTIME, cause)));
         }
         let resolve = || self.integrations.handler(task);

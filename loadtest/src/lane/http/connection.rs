@@ -158,7 +158,7 @@ impl Connection {
             match stream.read(scratch) {
                 Ok(0) => return self.closed(endpoint),
                 Ok(_) if self.flight.is_none() => {
-                    return Happened::Lost("an answer that nobody asked for".to_owned());
+                    return Happened::Lost("an unrequested answer".to_owned());
                 }
                 Ok(bytes) if self.part.is_empty() => match response::parse(&scratch[..bytes]) {
                     Progress::Whole(answer) => {

@@ -99,7 +99,7 @@ fn page(reply: &Reply) -> Result<Page, String> {
     match (root.text_of("IsTruncated") == "true", token.is_empty()) {
         (false, _) => Ok(Page { lines, token: None }),
         (true, false) => Ok(Page { lines, token: Some(token.to_owned()) }),
-        (true, true) => Err("S3's list goes on, but does not say where".to_owned()),
+        (true, true) => Err("S3's list is truncated, but has no continuation token".to_owned()),
     }
 }
 
