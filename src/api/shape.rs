@@ -147,8 +147,7 @@ pub(super) fn check(members: &Map<String, Json>, shape: &'static [Member]) -> Re
     }
 }
 
-/// The resources of a request, by the members that the operation has. A member of the wrong type stands for all
-/// resources.
+/// The resources of a request, by the members that the operation has. A member of the wrong type means all resources.
 pub(super) fn resources<'r>(
     members: &'r Map<String, Json>,
     shape: &'static [Member],
