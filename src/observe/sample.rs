@@ -33,7 +33,7 @@ struct Counted {
 }
 
 /// What was counted of a machine's executions since the first request. Each sampled execution counts for all that it
-/// stands for.
+/// represents.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Heat {
@@ -41,7 +41,7 @@ pub struct Heat {
     pub one_in: u64,
     /// Executions that were counted.
     pub sampled: u64,
-    /// Executions that these stand for.
+    /// Executions that the samples represent.
     pub executions: u64,
     /// By their names.
     pub states: HashMap<Box<str>, StateHeat>,
