@@ -238,7 +238,7 @@ impl Waiters {
 /// The journal of an engine.
 pub(super) struct Durability {
     journal: Box<dyn Journal>,
-    /// Executions that may still be asked for.
+    /// Executions that are still needed.
     live: Live,
     waiters: Arc<Waiters>,
     lag: Lag,
@@ -275,7 +275,7 @@ pub(super) struct Durability {
     /// The block of the last record.
     last_appended: AtomicU64,
     behind: Mutex<Behind>,
-    /// Executions that are no longer asked for, which is not recorded yet.
+    /// Executions that were forgotten, which is not recorded yet.
     forgotten: Mutex<VecDeque<u64>>,
 }
 
@@ -638,7 +638,7 @@ impl Durability {
         }
     }
 
-    /// This execution is no longer asked for.
+    /// Forgets an execution.
     pub(super) fn forget(&self, id: u64) {
         // Before the journal records it: the record is dropped when the store has done it.
         if let Some(cold) = &self.cold {

@@ -170,13 +170,13 @@ impl Shard {
             self.wheel.cancel(timer);
         }
         if let Some(token) = token {
-            // It is gone already if it was used.
+            // It was removed already if it was used.
             let _ = self.shared.waiting.take(token);
         }
     }
 
-    /// Disarms what an execution that is over left behind. The engine cancels what it knows of, so after the usual end
-    /// there is nothing; after a bug there may be.
+    /// Disarms the remaining operations of an execution that is over. The engine cancels those it knows, so after the
+    /// usual end there are none; after a bug there may be some.
     pub(super) fn disarm_all(&mut self, pending: &mut PendingOps, key: Key, bug: bool) {
         for pending in pending.take_all() {
             debug_assert!(bug, "an execution left {pending:?} behind");

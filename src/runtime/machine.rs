@@ -44,7 +44,7 @@ pub struct MachineSpec<'a> {
     pub machine_type: MachineType,
     /// Which resources its tasks may name; by default, as the engine's profile has it.
     pub resources: Option<Resources>,
-    /// Asked before its tasks begin that asynchronous handlers do; without it, they do every task.
+    /// Checked before tasks begin that asynchronous handlers do; without it, they do every task.
     pub permit: Option<Arc<dyn Permit>>,
 }
 

@@ -65,7 +65,7 @@ pub(crate) trait ColdStore: Send + Sync {
     /// Whether an execution in it waits for this token.
     fn knows_token(&self, token: u128) -> bool;
 
-    /// An execution is no longer asked for.
+    /// Forgets an execution.
     fn forget(&self, id: u64);
 
     /// Returns when everything that was taken and forgotten before is durable.

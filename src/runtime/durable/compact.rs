@@ -16,7 +16,7 @@ use super::{Durability, DurableError};
 use crate::journal::{Lsn, Record, Refused, Room, delta};
 use crate::limits;
 
-/// Executions that may be asked for, with their last recorded turns, and the length of the journal.
+/// Executions that are still needed, with their last recorded turns, and the length of the journal.
 #[derive(Debug)]
 pub(super) struct Live {
     turns: DashMap<u64, u64>,

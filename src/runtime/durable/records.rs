@@ -104,7 +104,7 @@ pub(in crate::runtime) struct Found {
     pub(super) secret: Option<u128>,
     pub(super) floor_ms: u64,
     pub(super) last_id: u64,
-    /// Those whose rows are no longer asked for.
+    /// Executions whose rows were forgotten.
     pub(super) forgotten: Vec<u64>,
     cold: Option<Arc<dyn ColdStore>>,
     is_cold_open: bool,

@@ -105,7 +105,7 @@ impl Engine {
         let Some(durability) = &self.shared().durability else { return Vec::new() };
         let recovered: Vec<RecoveredExecution> =
             std::mem::take(&mut durability.found().executions).into_values().collect();
-        // Files of Map Runs whose executions are gone are useless.
+        // Files of Map Runs whose executions no longer exist are useless.
         let known: HashSet<&str> = recovered.iter().map(|execution| &*execution.arn).collect();
         if let Some(folder) = &durability.map_runs {
             let is_cold = |execution: &str| durability.cold.as_ref().is_some_and(|cold| cold.has(execution));
@@ -121,7 +121,7 @@ impl Engine {
         folder.map_or_else(Vec::new, |folder| map_run::found(folder, |_| true))
     }
 
-    /// A Map Run is no longer asked for.
+    /// Deletes the records of a Map Run.
     #[cfg(feature = "service")]
     pub(crate) fn forget_map_run(&self, arn: &str) {
         let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
@@ -152,7 +152,7 @@ impl Engine {
         Ok(())
     }
 
-    /// An ended execution is no longer asked for: the journal need not keep it.
+    /// Forgets an execution that is over: the journal need not keep it.
     pub fn forget_recorded(&self, id: u64) {
         if let Some(durability) = &self.shared().durability {
             durability.forget(id);

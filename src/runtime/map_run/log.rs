@@ -179,7 +179,7 @@ pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) 
     fs::rename(new, path)
 }
 
-/// This Map Run is no longer asked for.
+/// Deletes the log of a Map Run.
 #[cfg(feature = "service")]
 pub(super) fn remove(folder: &Path, arn: &str) {
     // If it stays, it is removed when the next process finds it.

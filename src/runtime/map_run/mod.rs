@@ -411,7 +411,7 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<Arc<M
     log::found(folder, is_known).into_iter().map(Arc::new).collect()
 }
 
-/// The Map Run of this ARN is no longer asked for.
+/// Deletes the log of a Map Run.
 #[cfg(feature = "service")]
 pub(super) fn forget(folder: &Path, arn: &str) {
     log::remove(folder, arn);
