@@ -151,7 +151,7 @@ impl Job {
         let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
         let mut answering = std::pin::pin!(api::answer(&service, call));
         let reply = std::future::poll_fn(|context| {
-            // The caller is gone: the operation is dropped where it stands.
+            // The caller has gone away: the operation is dropped.
             if answer.poll_closed(context).is_ready() {
                 return std::task::Poll::Ready(None);
             }
@@ -164,7 +164,7 @@ impl Job {
     }
 }
 
-/// The answer when the thread is gone.
+/// The answer when the thread has ended.
 pub(super) fn the_end() -> Reply {
     Reply {
         status: 503,
