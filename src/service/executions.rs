@@ -212,7 +212,7 @@ impl Execution {
         size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
     }
 
-    /// The list that it stands in: that of its Map Run, or of its machine.
+    /// The list that it is in: that of its Map Run, or of its machine.
     pub(super) fn list(&self) -> &str {
         self.map_run.as_deref().unwrap_or(&self.target.machine.arn)
     }

@@ -44,7 +44,7 @@ const IDENTITY: &str = "identity";
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) arn: Box<str>,
-    /// The list it stands in: that of its machine, or of its Map Run.
+    /// The list it is in: that of its machine, or of its Map Run.
     pub(super) machine: Box<str>,
     pub(super) revision: Box<str>,
     pub(super) fingerprint: u64,
@@ -237,7 +237,7 @@ impl Rows {
         range.take(max).map(|entry| Ok(entry.map_err(database)?.0.value())).collect()
     }
 
-    /// Rows of a machine with this status that stand behind `after`, the first ones, as long as `wanted` wants more.
+    /// The first rows of a machine with this status after `after`, until `wanted` returns false.
     pub(super) fn listed(
         &self,
         machine: &str,
