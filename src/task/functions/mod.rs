@@ -229,7 +229,7 @@ struct Letter {
 }
 
 impl Letter {
-    /// Whether the caller is gone.
+    /// Whether the caller has gone away.
     fn is_unwanted(&self) -> bool {
         self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
     }
