@@ -109,7 +109,9 @@ impl Chain<'_> {
             seconds: profile.get("duration_seconds"),
         };
         if profile.get("mfa_serial").is_some() {
-            return Err(format!("the profile '{name}' needs an MFA code (mfa_serial), which is not supported"));
+            return Err(format!(
+                "the profile '{name}' needs an MFA code (mfa_serial), which is not supported"
+            ));
         }
         if let Some(token_file) = profile.get("web_identity_token_file") {
             return self.web_identity(role, &token_file);
