@@ -44,7 +44,7 @@ pub(super) struct Items {
 type Bytes = Box<dyn BufRead>;
 
 enum Form {
-    /// The beginning of the stream is not known yet.
+    /// The beginning of the stream is not read yet.
     Packed(Packed),
     Bytes(Bytes),
     Lines(Bytes, Vec<u8>),

@@ -1,4 +1,4 @@
-//! Pages of lengths and prefixes that are stored as differences: a decoder makes room for as many as they say there are
+//! Pages of lengths and prefixes that are stored as differences: a decoder reserves room for the number that they claim
 //! (Parquet's format, "Delta Encoding", "Delta-length byte array", "Delta Strings").
 
 use parquet::basic::Encoding;
@@ -19,7 +19,7 @@ pub(super) fn check(encoding: Encoding, values: &[u8], count: u64) -> Result<(),
     }
 }
 
-/// How integers lie in blocks.
+/// The layout of integers in blocks.
 struct Blocks {
     parts: u64,
     values_per_part: u64,
@@ -38,7 +38,7 @@ fn head(input: &mut &[u8], count_max: u64) -> Result<Blocks, Broken> {
     Ok(Blocks { parts, values_per_part: block / parts, count })
 }
 
-/// Passes by integers.
+/// Skips integers.
 fn skip(input: &mut &[u8], count_max: u64) -> Result<(), Broken> {
     let Blocks { parts, values_per_part, count } = head(input, count_max)?;
     if values_per_part == 0 && count > 1 {

@@ -1,12 +1,12 @@
-//! The schema in a footer, before it is decoded: decoding goes as deep as groups are nested, and makes room for as many
-//! fields as a group says that it has.
+//! Checks the schema in a footer before it is decoded: decoding recurses as deep as groups are nested, and reserves
+//! room for the number of fields that a group claims.
 //!
-//! A footer is a structure in Thrift's compact protocol, whose field 2 is the list of the schema's elements, depth first.
-//! The field 5 of an element says how many of those behind it are its fields (`parquet.thrift`).
+//! A footer is a structure in Thrift's compact protocol, whose field 2 is the list of the schema's elements, depth
+//! first. The field 5 of an element is the number of its fields, which come after it (`parquet.thrift`).
 
-/// How deep groups may be nested.
+/// The maximum nesting of groups.
 const DEPTH_MAX: usize = 64;
-/// How deep structures of other fields may be nested.
+/// The maximum nesting of structures of other fields.
 const SKIPS_MAX: u32 = 64;
 
 const BOOLEANS: [u8; 2] = [1, 2];
@@ -18,7 +18,7 @@ const LISTS: [u8; 2] = [9, 10];
 const MAP: u8 = 11;
 const STRUCT: u8 = 12;
 
-/// Whether the schema is one that may be decoded.
+/// Checks that the schema can be decoded.
 pub(super) fn check(footer: &[u8]) -> Result<(), &'static str> {
     let mut input = Input(footer);
     let mut id = 0;
@@ -37,7 +37,7 @@ fn check_schema(input: &mut Input<'_>) -> Result<(), &'static str> {
     if kind != STRUCT {
         return Err("its footer has no schema");
     }
-    // How many fields each group that is open still has.
+    // The remaining fields of each open group.
     let mut open: Vec<u64> = Vec::new();
     for element in 0..elements {
         let (mut id, mut fields) = (0, 0);
@@ -75,7 +75,7 @@ const fn zigzag(number: u64) -> i64 {
 
 const CUT_OFF: &str = "its footer is cut off";
 
-/// What is left of a structure.
+/// The rest of a structure.
 struct Input<'f>(&'f [u8]);
 
 impl Input<'_> {
@@ -103,7 +103,7 @@ impl Input<'_> {
         Err("its footer has a number that does not end")
     }
 
-    /// The number and the type of the next field, behind one of the number `before`.
+    /// The number and the type of the next field, after one with the number `before`.
     fn field(&mut self, before: i64) -> Result<Option<(i64, u8)>, &'static str> {
         let head = self.byte()?;
         if head == 0 {
@@ -116,7 +116,7 @@ impl Input<'_> {
         Ok(Some((id, head & 0x0F)))
     }
 
-    /// How many elements a list has, and of which type.
+    /// The number of elements of a list, and their type.
     fn list(&mut self) -> Result<(u64, u8), &'static str> {
         let head = self.byte()?;
         let elements = match head >> 4 {
@@ -173,7 +173,7 @@ impl Input<'_> {
         })
     }
 
-    /// A boolean stands in the head of a field, and in a byte of its own elsewhere.
+    /// A boolean is stored in the head of a field, and in a separate byte elsewhere.
     fn skip_element(&mut self, kind: u8, deep: u32) -> Result<(), &'static str> {
         if BOOLEANS.contains(&kind) { self.advance(1) } else { self.skip(kind, deep) }
     }

@@ -1,9 +1,9 @@
-//! How many values the longest record of a column has: a reader takes a record as a whole, and a few bytes of repetition
-//! levels can say that one has billions.
+//! The number of values in the longest record of a column: a reader takes a record as a whole, and a few bytes of
+//! repetition levels can claim billions of values.
 
 use super::pages::Broken;
 
-/// Values of a record, in all its columns: more take more than 8 MB as an item.
+/// Values of a record, in all its columns: with more, the item exceeds 8 MB.
 const RECORD_VALUES_MAX: u64 = 4 << 20;
 
 /// The longest record of a column so far.
@@ -15,8 +15,8 @@ pub(super) struct Longest {
 }
 
 impl Longest {
-    /// Looks through the repetition levels of a page of so many values (Parquet's format, "RLE/Bit-Packing Hybrid"), each
-    /// of so many bits.
+    /// Scans the repetition levels of a page of `values` values (Parquet's format, "RLE/Bit-Packing Hybrid"), each of
+    /// `bits` bits.
     pub(super) fn scan(&mut self, levels: &[u8], bits: u32, values: u64) -> Result<(), Broken> {
         let mut rest = levels;
         let mut left = values;
@@ -59,7 +59,7 @@ impl Longest {
         self.check()
     }
 
-    /// All values of a page may be of one record.
+    /// Assumes that all values of a page belong to one record.
     pub(super) fn add(&mut self, values: u64) -> Result<(), Broken> {
         self.now += values;
         self.check()

@@ -1,8 +1,8 @@
 //! Rows of a Parquet file as items: its footer is read first, then one row group after the other.
 //!
-//! A row group is in memory as it is stored, and of each of its columns the pages that the next rows take. What the file
-//! says of its sizes is not believed: `footer` looks at the schema before it is decoded, and `pages` at each page before
-//! its values are. A decoder that panics nevertheless is an error of the data.
+//! A row group is in memory as it is stored, and of each of its columns the pages that the next rows take. Sizes that
+//! the file claims are not trusted: `footer` checks the schema before it is decoded, and `pages` checks each page
+//! before its values are. If the decoder panics nevertheless, that is an error of the data.
 
 mod delta;
 mod footer;
@@ -26,19 +26,19 @@ use crate::fault::{self, Fault};
 use crate::task::data::{self, Source};
 use crate::task::panics;
 
-/// Bytes of a row group, as it is stored and as it is read (AWS: 256 MB).
+/// Bytes of a row group, as stored and as decompressed (AWS: 256 MB).
 const ROW_GROUP_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of a footer (AWS: 5 MB).
 const FOOTER_BYTES_MAX: u64 = 5 << 20;
-/// The end of a file, with which most footers are read at once.
+/// The bytes at the end of a file that are read first; they contain most footers.
 const TAIL_BYTES: u64 = 64 << 10;
-/// Bytes that are read before others have their turn.
+/// Bytes read per turn.
 const TURN_BYTES: usize = 4 << 20;
 
 /// Reads rows.
 pub(super) struct Rows {
     source: Box<dyn Source>,
-    /// What is being read, and how much of it is wanted.
+    /// The part that is being read, and its size.
     buffer: Vec<u8>,
     wanted: usize,
     stage: Stage,
@@ -49,19 +49,19 @@ pub(super) struct Rows {
 struct File {
     metadata: ParquetMetaData,
     schema: TypePtr,
-    /// Which row group is next.
+    /// The next row group.
     next: usize,
-    /// Where the data of row groups ends.
+    /// The end of the row groups' data.
     end: u64,
 }
 
 enum Stage {
-    /// It is not known how large the file is.
+    /// The size of the file is not known yet.
     Closed,
-    /// From this byte on, a part is looked for; then it is read.
+    /// The source seeks to this byte, then this part is read.
     Seek(u64, Part),
     Read(u64, Part),
-    /// There may be a next row group.
+    /// Between row groups.
     Between,
     Rows(ReaderIter),
     Broken,
@@ -82,7 +82,7 @@ fn not_parquet(why: impl std::fmt::Display) -> Fault {
     failed(format!("The data is not a valid Parquet file: {why}"))
 }
 
-/// What a decoder comes to, which may panic at data that nobody would write.
+/// Runs the decoder, which may panic on invalid data.
 fn decoded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Fault> {
     match panics::guard(work) {
         Ok(Ok(done)) => Ok(done),
@@ -106,12 +106,12 @@ impl Rows {
         Rows { source, buffer: Vec::new(), wanted: 0, stage: Stage::Closed, file: None }
     }
 
-    /// What the data is known by, when some of it was read.
+    /// The version of the data, when some of it was read.
     pub(super) fn version(&self) -> Option<String> {
         self.file.as_ref().and_then(|_| self.source.version())
     }
 
-    /// Puts the next row, an object, in place of what `item` holds. False when there is none.
+    /// Replaces `item` by the next row, an object. Returns false when there are no more.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,
@@ -136,7 +136,7 @@ impl Rows {
         }
     }
 
-    /// Comes a step nearer to rows. False when there are no more.
+    /// Takes a step towards the next rows. Returns false when there are no more.
     fn poll_stage(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
         match std::mem::replace(&mut self.stage, Stage::Broken) {
             Stage::Closed => {
@@ -182,13 +182,13 @@ impl Rows {
 
     fn want(&mut self, begin: u64, end: u64, part: Part) {
         self.buffer.clear();
-        // What is wanted is in the file: no size that it only claims.
+        // The part is inside the file: its size is not merely claimed.
         self.wanted = usize::try_from(end - begin).unwrap_or(usize::MAX);
         self.buffer.reserve_exact(self.wanted);
         self.stage = Stage::Seek(begin, part);
     }
 
-    /// Reads what is wanted.
+    /// Reads the current part.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
         let turn = self.buffer.len().saturating_add(TURN_BYTES);
         while self.buffer.len() < self.wanted {
@@ -208,7 +208,7 @@ impl Rows {
         Poll::Ready(Ok(()))
     }
 
-    /// Decodes the footer, or sees that it begins further ahead.
+    /// Decodes the footer, or finds that it begins earlier in the file.
     fn read_tail(&mut self, begin: u64) -> Result<(), Fault> {
         let tail = self.buffer.last_chunk::<FOOTER_SIZE>();
         let tail = tail.ok_or_else(|| not_parquet("it is too short"))?;
@@ -239,7 +239,7 @@ impl Rows {
         Ok(())
     }
 
-    /// Wants the next row group that has rows. False when there is none.
+    /// Requests the next row group that has rows. Returns false when there are no more.
     fn next_group(&mut self) -> Result<bool, Fault> {
         let Some(file) = &mut self.file else { return Ok(false) };
         let groups = file.metadata.row_groups();
@@ -268,7 +268,7 @@ mod tests {
 
     use super::*;
 
-    /// Gives a few bytes at a time, and none before it was asked twice, if it is slow.
+    /// Returns a few bytes at a time, and, if it is slow, only at every second call.
     struct Data {
         bytes: Cursor<Vec<u8>>,
         is_slow: bool,
@@ -318,7 +318,7 @@ mod tests {
         lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
     }
 
-    /// Whatever the pages, encodings and codecs, the rows are those that another implementation wrote.
+    /// For all pages, encodings and codecs, the rows are equal to those that another implementation wrote.
     #[test]
     fn rows_are_what_was_written() {
         let expected = expected();
@@ -368,7 +368,7 @@ mod tests {
         }
     }
 
-    /// Files of which some bytes are others never do more than fail, in the memory and time of those that are right.
+    /// Files with altered bytes only fail, within the memory and time of valid ones.
     #[test]
     fn damaged_files_fail() {
         let seeds = std::env::var("EXPRESSWAY_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
@@ -382,7 +382,7 @@ mod tests {
             let whole = file(&format!("{name}.parquet"));
             for _ in 0..seeds.unwrap_or(60) {
                 let mut bytes = whole.clone();
-                // The footer decides most.
+                // Most failures are in the footer.
                 let footer =
                     u32::from_le_bytes(bytes[bytes.len() - 8..bytes.len() - 4].try_into().expect("4"));
                 let begin = if next(2) == 0 { bytes.len() - 8 - footer as usize } else { 0 };
@@ -405,7 +405,7 @@ mod tests {
         assert!(read_whole > 0, "no file was read");
     }
 
-    /// A structure of a footer: its schema is a list of elements that have so many fields.
+    /// A structure of a footer whose schema is a list of elements with these numbers of fields.
     fn schema(fields: &[u32]) -> Vec<u8> {
         let mut footer = vec![0x15, 0x02, 0x19, 0xFC];
         varint(fields.len() as u64, &mut footer);

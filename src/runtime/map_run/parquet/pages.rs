@@ -1,5 +1,5 @@
-//! Pages of a row group, one after the other: unpacked here, within bounds, and looked at before a decoder makes room for
-//! what they say they have.
+//! Pages of a row group, one after the other: decompressed here, within bounds, and checked before a decoder reserves
+//! room for the sizes that they claim.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -20,13 +20,13 @@ use super::ROW_GROUP_BYTES_MAX;
 use super::delta;
 use super::levels::Longest;
 
-/// Rows that are read at once, where they have no lists.
+/// Rows that are read at once, if they have no lists.
 const ROWS_AT_ONCE: usize = 1 << 10;
 /// Values of all columns that are read at once.
 const VALUES_AT_ONCE: usize = 1 << 20;
 /// Bytes that pages of a row group, and values of its dictionaries, take in memory.
 const MEMORY_BYTES_MAX: u64 = 2 * ROW_GROUP_BYTES_MAX;
-/// The window of what zstd packed.
+/// The window of zstd.
 const WINDOW_LOG_MAX: u32 = 27;
 
 /// Why a page is not read.
@@ -34,7 +34,7 @@ const WINDOW_LOG_MAX: u32 = 27;
 pub(super) enum Broken {
     /// The file contradicts itself.
     Invalid(&'static str),
-    /// The file may be right, and is not read here.
+    /// The file may be valid, but is not supported here.
     Refused(String),
 }
 
@@ -55,7 +55,7 @@ impl From<Broken> for ParquetError {
     }
 }
 
-/// Where the data of a row group begins and ends, before this end of all data.
+/// Where the data of a row group begins and ends, before `end`, the end of all data.
 pub(super) fn range(group: &RowGroupMetaData, end: u64) -> std::result::Result<(u64, u64), &'static str> {
     let mut range = (u64::MAX, 0);
     for column in group.columns() {
@@ -80,16 +80,16 @@ pub(super) fn range(group: &RowGroupMetaData, end: u64) -> std::result::Result<(
 pub(super) struct RowGroup {
     metadata: RowGroupMetaData,
     data: Arc<Data>,
-    /// Bytes that may still be taken.
+    /// Bytes that the row group may still use.
     left: Arc<AtomicU64>,
     /// Whether rows are read one by one.
     is_careful: bool,
 }
 
 impl RowGroup {
-    /// Whose data begins at this byte of the file.
+    /// A row group whose data begins at this byte of the file.
     pub(super) fn new(metadata: RowGroupMetaData, begin: u64, data: Bytes) -> RowGroup {
-        // What a row of such a column takes is not known from its pages.
+        // The memory of a row of such a column does not follow from its pages.
         let is_long = |column: &ColumnChunkMetaData| {
             column.column_descr().max_rep_level() > 0
                 || column.encodings().any(|encoding| encoding == Encoding::DELTA_BYTE_ARRAY)
@@ -121,7 +121,7 @@ impl RowGroupReader for RowGroup {
         if column.file_path().is_some() {
             return Err(Broken::Refused("The Parquet file has columns in other files".to_owned()).into());
         }
-        // As it is stored: `Pages` unpacks it.
+        // As it is stored: `Pages` decompresses it.
         let stored = column.clone().into_builder().set_compression(Compression::UNCOMPRESSED).build()?;
         let rows = usize::try_from(self.metadata.num_rows())?;
         Ok(Box::new(Pages {
@@ -188,11 +188,11 @@ struct Pages {
     compression: Compression,
     /// The name of the column.
     name: String,
-    /// How deep repetition and definition levels go.
+    /// The maximum repetition and definition levels.
     levels: (i16, i16),
-    /// What a value of a dictionary takes in memory.
+    /// Bytes that a value of a dictionary takes in memory.
     word_bytes: u64,
-    /// Values that pages still have to have.
+    /// Values that the remaining pages must have.
     values_left: u64,
     longest: Longest,
     is_careful: bool,
@@ -210,7 +210,7 @@ impl Pages {
         self.unpack(&mut page)?;
         let values = u64::from(page.num_values());
         if page.is_dictionary_page() {
-            // Each value takes a byte at least, but for texts of a fixed length of none.
+            // Each value takes a byte at least, except for texts of the fixed length 0.
             if values > page.buffer().len() as u64 {
                 return Err(Broken::Invalid("a dictionary has more values than bytes").into());
             }
@@ -223,7 +223,7 @@ impl Pages {
         Ok(Some(page))
     }
 
-    /// Takes so many bytes of what the row group may take.
+    /// Takes `bytes` from the budget of the row group.
     fn charge(&self, bytes: u64) -> std::result::Result<(), Broken> {
         let taken = |left: u64| left.checked_sub(bytes);
         match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken) {
@@ -237,7 +237,7 @@ impl Pages {
             Page::DataPageV2 { buf, is_compressed: false, .. } => {
                 return Ok(self.charge(buf.len() as u64)?);
             }
-            // Levels are never packed there.
+            // Levels are never compressed there.
             Page::DataPageV2 { buf, rep_levels_byte_len, def_levels_byte_len, .. } => {
                 (buf, *rep_levels_byte_len as usize + *def_levels_byte_len as usize)
             }
@@ -266,7 +266,7 @@ impl Pages {
             Compression::SNAPPY => {
                 let bytes = snap::raw::decompress_len(packed)
                     .map_err(|_| Broken::Invalid("a page cannot be unpacked"))?;
-                // No byte of what is packed stands for more than 64.
+                // A compressed byte represents at most 64 bytes.
                 if bytes as u64 > most.min(packed.len() as u64 * 64) {
                     return Err(Broken::too_large());
                 }
@@ -295,7 +295,7 @@ impl Pages {
         }
     }
 
-    /// Looks at what a decoder would believe.
+    /// Checks the sizes that a decoder would trust.
     fn check(&mut self, page: &Page) -> std::result::Result<(), Broken> {
         let (repetition, definition) = self.levels;
         let values = u64::from(page.num_values());
@@ -314,7 +314,7 @@ impl Pages {
                     let bytes = part(4)?.try_into().map_err(|_| Broken::CUT_OFF)?;
                     part(u64::from(u32::from_le_bytes(bytes))).map(Some)
                 }
-                // Only old files have them; that they are there is enough here.
+                // Only old files have them; checking that they exist is enough here.
                 _ => part((values * u64::from(bits(level))).div_ceil(8)).map(|_| None),
             }
         };

@@ -1,5 +1,5 @@
-//! Values of columns as JSON: what Parquet knows and JSON does not is a text, but for points in time, which are
-//! milliseconds since 1970.
+//! Values of columns as JSON: types that JSON lacks become text, except for timestamps, which become milliseconds since
+//! 1970.
 
 use std::io::Write as _;
 
@@ -16,7 +16,7 @@ use crate::json;
 const DECIMAL_BYTES_MAX: usize = 16;
 const DAY_SECONDS: i64 = 86_400;
 
-/// Whether values of these columns can be read.
+/// Checks that values of these columns can be read.
 pub(super) fn check(schema: &Type) -> Result<(), String> {
     schema.get_fields().iter().try_for_each(|field| check_field(field, field.name()))
 }
@@ -116,7 +116,7 @@ fn write_key(key: &Field, of: &Type, to: &mut Vec<u8>) -> Result<(), String> {
     Ok(())
 }
 
-/// The type of a list's elements, which older writers did not put into a group (Parquet's format, "Lists", "Backward
+/// The type of a list's elements, which older writers do not wrap in a group (Parquet's format, "Lists", "Backward
 /// compatibility").
 fn element(list: &Type) -> &Type {
     let is_list = |of: &Type| match of.get_basic_info().logical_type_ref() {
@@ -191,7 +191,7 @@ fn show(value: impl std::fmt::Display, to: &mut Vec<u8>) {
     let _ = write!(to, "{value}");
 }
 
-/// What JSON has no number for is a text, as Java writes it.
+/// A number that JSON cannot represent is a text, as Java writes it.
 fn write_number(value: f64, shown: &impl serde::Serialize, to: &mut Vec<u8>) {
     if value.is_finite() {
         let _ = serde_json::to_writer(to, shown);
@@ -216,7 +216,7 @@ fn write_uuid(bytes: &[u8], to: &mut Vec<u8>) {
     to.push(b'"');
 }
 
-/// A time of the day, in so many parts of a second.
+/// A time of day, in units of 1/`parts` second.
 fn write_time(value: i64, parts: i64, of: &Type, to: &mut Vec<u8>) -> Result<(), String> {
     let (seconds, part) = (value.div_euclid(parts), value.rem_euclid(parts));
     if !(0..DAY_SECONDS).contains(&seconds) {
@@ -228,7 +228,7 @@ fn write_time(value: i64, parts: i64, of: &Type, to: &mut Vec<u8>) -> Result<(),
     Ok(())
 }
 
-/// A decimal with all its digits, as a text: a JSON number would lose those behind the sixteenth.
+/// A decimal with all its digits, as a text: a JSON number would lose digits after the sixteenth.
 fn write_decimal(value: &Decimal, of: &Type, to: &mut Vec<u8>) -> Result<(), String> {
     let bytes = value.data();
     if bytes.len() > DECIMAL_BYTES_MAX || !(0..=38).contains(&value.scale()) {
