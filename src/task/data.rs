@@ -42,8 +42,8 @@ pub trait Source {
     /// it returns `Pending`, it wakes the task of `context` once there may be more.
     fn poll_read(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>>;
 
-    /// Goes to a byte of the data, from which it is read on, and returns which one that is. Data that is only read from its
-    /// beginning to its end is [not seekable](io::ErrorKind::NotSeekable).
+    /// Seeks to a byte of the data, where reading continues, and returns its offset. Data that can only be read from
+    /// beginning to end is [not seekable](io::ErrorKind::NotSeekable).
     fn poll_seek(&mut self, _: &mut Context<'_>, _: SeekFrom) -> Poll<io::Result<u64>> {
         Poll::Ready(Err(io::ErrorKind::NotSeekable.into()))
     }

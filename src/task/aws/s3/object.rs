@@ -21,7 +21,7 @@ pub(super) struct Object {
     /// The beginning of the range after the next one.
     end: u64,
     range: Vec<u8>,
-    /// Where it begins in the object.
+    /// Its offset in the object.
     begin: u64,
     /// How much of it was read.
     at: usize,
@@ -38,7 +38,7 @@ enum Next {
 struct Range {
     bytes: Vec<u8>,
     tag: Option<String>,
-    /// Bytes of the whole.
+    /// Bytes of the whole object.
     whole: u64,
 }
 
@@ -60,7 +60,7 @@ impl Object {
         object
     }
 
-    /// Whether the next range is there.
+    /// Whether the next range has arrived.
     fn poll_ahead(&mut self, context: &mut Context<'_>) {
         if let Next::Asked(answer) = &mut self.next
             && let Poll::Ready(range) = answer.as_mut().poll(context)
@@ -69,7 +69,7 @@ impl Object {
         }
     }
 
-    /// Makes the next range the one that is read, and asks for that after it. False when there is none.
+    /// Makes the next range the current one, and requests the one after it. Returns false at the end.
     fn poll_range(&mut self) -> Poll<io::Result<bool>> {
         match std::mem::replace(&mut self.next, Next::Nothing) {
             Next::Nothing => Poll::Ready(Ok(false)),
@@ -192,7 +192,7 @@ impl Source for Object {
         let to = to.ok_or(io::ErrorKind::InvalidInput)?;
         match to.checked_sub(self.begin).filter(|&at| at <= self.range.len() as u64) {
             Some(at) => self.at = at as usize,
-            // What was asked for is not waited for.
+            // The requested range is not awaited.
             None => {
                 (self.range, self.begin, self.at, self.end) = (Vec::new(), to, 0, to);
                 self.next = Next::Nothing;
