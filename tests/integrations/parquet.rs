@@ -17,7 +17,7 @@ fn file(name: &str) -> Vec<u8> {
     std::fs::read(path).expect(name)
 }
 
-/// Groups of four rows, each a number and a MiB of bytes that are its.
+/// Groups of four rows, each with a number and a MiB of bytes of its own.
 fn large(groups: i32) -> Vec<u8> {
     let schema = "message m { required int32 n; required binary filler; }";
     let schema = Arc::new(parse_message_type(schema).expect("a schema"));
@@ -61,7 +61,7 @@ fn rows_are_items() {
         lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let whole = |reader: Value| {
         let mut rows = items(reader, json!({}));
-        // Of integers over 64 bits, serde has a double.
+        // serde reads integers beyond 64 bits as doubles.
         rows.as_array_mut().expect("rows").iter_mut().for_each(|row| drop(row["long"].take()));
         rows
     };
@@ -75,7 +75,7 @@ fn rows_are_items() {
     assert_eq!(both.as_array().map(Vec::len), Some(2 * expected.len()));
     assert_eq!(both[expected.len()], json!({"id": 0, "of": "s3://the-bucket/list.csv"}));
 
-    // Its row groups lie behind what is read at once.
+    // Its row groups are beyond the part that is read first.
     let small = json!({"ItemSelector": {"n.$": "$$.Map.Item.Value.n"}});
     let all: Value = (0..12).map(|n| json!({"n": n})).collect();
     assert_eq!(items(of("large", json!({})), small), all);
