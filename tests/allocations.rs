@@ -1,4 +1,4 @@
-//! In the steady state nothing allocates: counted, not believed.
+//! In the steady state nothing allocates: the test counts.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;

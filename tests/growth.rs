@@ -1,7 +1,7 @@
 //! Work grows in proportion: twice as much of anything takes at most 2.2 times as long on the thread's own clock,
 //! measured at a size and at four times that. What is too much there is measured at sixteen times as well: a step from
 //! one cache to the next shows between two sizes, while work that grows faster than its input shows between all. Each
-//! row is a shape that someone may write; those that were quadratic once are among them.
+//! row is a shape that a definition or input can have; those that were quadratic once are among them.
 #![cfg(target_os = "linux")]
 
 use std::fmt::Write;

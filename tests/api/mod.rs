@@ -1,4 +1,5 @@
-//! The wire API through its seam: no socket, no HTTP, no thread, virtual time. What is data is played over a socket, too.
+//! The wire API through its seam: no socket, no HTTP, no thread, virtual time. The cases that are data are also sent
+//! over a socket.
 
 mod client;
 mod executions;

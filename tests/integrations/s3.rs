@@ -1,5 +1,5 @@
-//! Distributed Maps that read from S3 and write to it: the recorded ones, on a bucket of ours; all that a bucket can do
-//! wrong; and `moto_server`, which speaks like S3.
+//! Distributed Maps that read from S3 and write to it: recorded ones, on a bucket of ours; all possible failures of a
+//! bucket; and `moto_server`, which emulates S3.
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};

@@ -1,4 +1,4 @@
-//! Damage to what was durable: refused with the place, or proved harmless; never taken for the end.
+//! Damage to durable data: refused with the place, or proved harmless; never taken for the end.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The block's form: what is written is read, and nothing else is taken for a block.
+//! The format of blocks: written blocks can be read, and nothing else is accepted as a block.
 
 use expressway::journal::block::{ALIGNMENT, Batch, HEADER_BYTES, NoBlock, SHARED, VERSION};
 use expressway::journal::{Block, BlockKind, Header, Lsn, Record};

@@ -1,4 +1,4 @@
-//! The journal: its format, what crashes and damage do to it, its threads.
+//! The journal: its format, the effects of crashes and damage, its threads.
 
 mod contract;
 mod crashes;

@@ -1,4 +1,5 @@
-//! What only a journal in PostgreSQL can meet: another owner, a database that goes and comes back, answers that are lost.
+//! Situations that only a journal in PostgreSQL has: another owner, a database that goes away and comes back, answers
+//! that are lost.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};

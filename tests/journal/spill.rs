@@ -1,4 +1,4 @@
-//! The spill file: what is in it is read as it was written, its slots are used again, and it leaves the disk to the
+//! The spill file: its content is read as it was written, its slots are reused, and it leaves disk space for the
 //! journal.
 
 use std::io;

@@ -1,4 +1,4 @@
-//! The journal with its threads: numbers, waiting, watchers, the end, and room that goes and comes.
+//! The journal with its threads: numbers, waiting, watchers, the end, and room that runs out and is released.
 
 use std::sync::{Arc, Mutex, mpsc};
 

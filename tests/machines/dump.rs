@@ -1,4 +1,4 @@
-//! The print of programs, read against files that are kept. `UPDATE_GOLDEN=1` writes them anew; read the difference.
+//! Printed programs, compared with golden files. `UPDATE_GOLDEN=1` writes them anew; read the difference.
 
 use std::fs;
 use std::path::{Path, PathBuf};

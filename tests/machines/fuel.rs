@@ -1,4 +1,4 @@
-//! Fuel in the engine: a turn ends by its work, and what a driver cuts ends the execution, not the state.
+//! Fuel in the engine: a turn ends after its work, and a cut by the driver ends the execution, not the state.
 
 use crate::meter::{Chance, count, longest};
 use crate::required::step;

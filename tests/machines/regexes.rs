@@ -1,4 +1,4 @@
-//! Regular expressions: what is the same is one automaton, and all of a state machine are bounded.
+//! Regular expressions: equal ones share an automaton, and all of a state machine are bounded.
 
 use std::fmt::Write;
 

@@ -1,4 +1,4 @@
-//! How large the types are that there are many of: a change is meant, or a mistake.
+//! The sizes of types with many instances: a change must be intended.
 
 use std::mem::size_of;
 

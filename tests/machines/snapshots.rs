@@ -1,5 +1,5 @@
-//! An execution that is written down and read again after any turn, and whose timers and tasks are derived anew then, has
-//! the same future as one that was left alone: the same events, tokens and outcome. On random machines.
+//! An execution that is written down and read again after any turn, and whose timers and tasks are derived anew then,
+//! has the same future as one that was not: the same events, tokens and outcome. On random machines.
 
 use std::collections::BTreeMap;
 

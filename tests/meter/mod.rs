@@ -1,4 +1,4 @@
-//! Measures how long something works between two looks at the clock: in charged work, and in time.
+//! Measures how long code works between two reads of the clock: in charged work, and in time.
 
 #![allow(dead_code, reason = "each test uses a part")]
 

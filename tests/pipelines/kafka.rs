@@ -1,4 +1,4 @@
-//! Pipelines on the cluster that librdkafka pretends to be, over TCP.
+//! Pipelines on librdkafka's mock cluster, over TCP.
 //!
 //! `EXPRESSWAY_KILLS=200 cargo test --features full,kafka --test pipelines kafka` kills 200 processes instead of a few.
 

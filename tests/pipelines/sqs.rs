@@ -1,4 +1,4 @@
-//! Pipelines on queues of `moto_server`, which speaks like SQS.
+//! Pipelines on queues of `moto_server`, which emulates SQS.
 
 use crate::servers;
 use std::collections::BTreeMap;

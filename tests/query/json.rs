@@ -1,4 +1,4 @@
-//! The JSON edge, seen through its public doors: what is read, how it is written, what is refused and where.
+//! The JSON layer through its public API: what is read, how it is written, what is refused and where.
 
 use expressway::json::{self, Arena, ReadErrorKind};
 use proptest::prelude::*;

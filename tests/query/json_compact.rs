@@ -1,4 +1,4 @@
-//! Compaction keeps what the roots reach, keeps it shared, and keeps nothing else.
+//! Compaction keeps what the roots reach, keeps sharing, and keeps nothing else.
 
 use expressway::json::{self, Arena, Compactor, Kind, Value};
 use proptest::prelude::*;

@@ -1,4 +1,4 @@
-//! What Step Functions makes of JSONata: its functions, refusals, bounds and results, as tables.
+//! JSONata as Step Functions runs it: its functions, refusals, bounds and results, as tables.
 
 use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};

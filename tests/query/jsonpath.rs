@@ -1,4 +1,4 @@
-//! JSONPath against what Jayway 2.0.0 answered, which is what AWS runs.
+//! JSONPath compared with the answers of Jayway 2.0.0, which AWS runs.
 
 use crate::corpora;
 use crate::corpora::{Report, Roots, lines, suite};

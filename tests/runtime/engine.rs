@@ -1,4 +1,4 @@
-//! The sharded runtime through its public doors: most of it on one thread under virtual time, the rest on threads.
+//! The sharded runtime through its public API: most of it on one thread under virtual time, the rest on threads.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

@@ -1,4 +1,4 @@
-//! The sharded runtime and what it shows of its executions.
+//! The sharded runtime and its observability.
 
 #[path = "../corpora/suite.rs"]
 mod cases;

@@ -1,4 +1,5 @@
-//! What waits for the disk, strict and relaxed, and what a loss of power leaves then: what had happened up to some moment.
+//! Which operations wait for the disk, in strict and relaxed mode, and what survives a loss of power: the state at some
+//! moment.
 
 use std::io;
 use std::pin::pin;

@@ -1,5 +1,5 @@
-//! What can be started and how: types of machines, versions, aliases, options, and where executions are found again.
-//! All on one thread under virtual time.
+//! What can be started and how: types of machines, versions, aliases, options, and how executions are found. All on one
+//! thread under virtual time.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -1,4 +1,4 @@
-//! The cases of `tests/suite` on shards, and in place: on the thread that asks.
+//! The cases of `tests/suite` on shards, and in place: on the caller's thread.
 
 use crate::cases::{self, BEGIN_MS, NotRan, Ran, Script, Told};
 

@@ -1,4 +1,4 @@
-//! Whose turn it is: busy executions leave others their share, and are reached wherever they are.
+//! Turns: busy executions leave others their share, and can be aborted wherever they are.
 
 use std::future::Future;
 use std::pin::{Pin, pin};

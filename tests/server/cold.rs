@@ -1,5 +1,5 @@
-//! Executions that are not in memory, in a service's own process: the journal drops what it need not keep of them, and
-//! nothing is started without them.
+//! Executions that are not in memory, in a service's own process: the journal drops their records, and the service does
+//! not start without their rows.
 
 use std::path::PathBuf;
 use std::time::Duration;

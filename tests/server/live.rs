@@ -1,4 +1,5 @@
-//! What the console streams and sums up: executions as they come and go, failures in groups, what a machine's states do.
+//! What the console streams and summarises: executions as they start and end, failures in groups, activity of a
+//! machine's states.
 
 use std::collections::BTreeMap;
 use std::io::Read;

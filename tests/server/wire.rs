@@ -1,4 +1,4 @@
-//! The server, raw: bytes over TCP as no well-behaved client would send them.
+//! The server, raw: bytes over TCP that no correct client would send.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};

@@ -1,4 +1,4 @@
-//! What handlers and workers do, and when.
+//! The actions of handlers and workers, and their times.
 
 use std::collections::BTreeMap;
 use std::future::Future;

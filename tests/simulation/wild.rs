@@ -1,4 +1,4 @@
-//! What may happen at any time in a wild world.
+//! The events that may happen at any time in a wild world.
 
 use std::task::Poll;
 

@@ -1,4 +1,4 @@
-//! A world: an engine without threads, what is started in it, and what must hold.
+//! A world: an engine without threads, its executions, and the invariants.
 
 use std::future::Future;
 use std::pin::Pin;

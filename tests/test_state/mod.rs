@@ -1,4 +1,4 @@
-//! TestState and ValidateStateMachineDefinition against what AWS was recorded to answer, and by cases of our own.
+//! TestState and ValidateStateMachineDefinition compared with recorded answers of AWS, and by cases of our own.
 
 mod recorded;
 mod wire;

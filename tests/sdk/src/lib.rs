@@ -1,1 +1,1 @@
-//! Nothing: the tests beside this are what the package is for.
+//! Empty: this package exists for its tests.

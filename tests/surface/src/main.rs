@@ -1,4 +1,5 @@
-//! Compares the public surface of the library, as rustdoc tells it in JSON, with `public-api.txt` beside this package:
+//! Compares the public surface of the library, as rustdoc's JSON describes it, with `public-api.txt` beside this
+//! package:
 //!
 //! ```sh
 //! RUSTC_BOOTSTRAP=1 cargo rustdoc --lib --all-features -- -Z unstable-options --output-format json
