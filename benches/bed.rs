@@ -1,4 +1,4 @@
-//! What queries are measured on: a value in an arena, and nothing else around it.
+//! The test bed of queries: a value in an arena.
 
 #![allow(dead_code, reason = "each bench uses what it needs")]
 

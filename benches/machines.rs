@@ -1,4 +1,4 @@
-//! Definitions made to measure: as large, or as long-lived, as a figure asks for.
+//! Definitions generated for measurements: as large, or as long-lived, as needed.
 
 #![allow(dead_code, reason = "each bench uses what it needs")]
 

@@ -1,4 +1,4 @@
-//! One run, honest ratios: on a machine that others use too, what is to be compared must take turns.
+//! Ratios in one run: on a shared machine, the candidates of a comparison must take turns.
 //!
 //! A bench is a list of [`Comparison`]s. [`run`] measures each with criterion, candidate by candidate, which keeps its
 //! own history of every one of them; then it lets the candidates of a comparison take turns and prints the ratios.

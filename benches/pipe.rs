@@ -1,4 +1,4 @@
-//! Pipelines beside what their best user would write by hand, in one run:
+//! Pipelines beside the same work written by hand by an expert, in one run:
 //!
 //! * `lines`: W2 from standard input to standard output by the command, beside `jaq` with the same reshaping (`JAQ` is
 //!   its path, else it is looked for in `PATH`).

@@ -1,5 +1,5 @@
-//! The workloads written by hand, three times each (the first way twice), as their best user would write them: the bytes of the input to the
-//! bytes of the output.
+//! The workloads written by hand, three times each (the first way twice), as an expert would write them: the bytes of
+//! the input to the bytes of the output.
 //!
 //! * `tree`: over `serde_json::Value`, moving parts out of the input instead of cloning them, which keeps the order of keys
 //!   here; `sorted` is the same without that;

@@ -1,4 +1,4 @@
-//! Workflows, definitions and requests of a bad neighbour: each does as much as it may, of one thing.
+//! Workflows, definitions and requests of a bad neighbour: each uses as much of one resource as it is allowed.
 
 use serde_json::{Value, json};
 

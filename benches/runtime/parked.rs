@@ -1,4 +1,4 @@
-//! Timers, and a million parked executions: what they take, and what others lose by them.
+//! Timers, and a million parked executions: their cost, and their effect on other executions.
 
 use std::time::{Duration, Instant};
 

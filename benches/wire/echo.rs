@@ -1,4 +1,4 @@
-//! A server with nothing in it but hyper: it reads a body and answers with one of a given size.
+//! A bare hyper server: it reads a body and answers with one of a given size.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What threads and processes take.
+//! The memory and processor time of threads and processes.
 
 use std::fs;
 

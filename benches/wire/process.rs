@@ -1,4 +1,4 @@
-//! What the command takes that serves and has nothing to do: time to start, memory, memory of idle connections, its size.
+//! The cost of an idle `serve` command: time to start, memory, memory of idle connections, its size.
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -1,4 +1,4 @@
-//! TLS for the bare server, and for a client that believes any certificate.
+//! TLS for the bare server, and for a client that accepts any certificate.
 
 use std::path::Path;
 use std::sync::Arc;
