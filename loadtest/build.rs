@@ -1,4 +1,4 @@
-//! Writes down what the program was built from and how, for its reports.
+//! Records what the program was built from and how, for its reports.
 
 use std::process::Command;
 

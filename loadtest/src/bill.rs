@@ -1,4 +1,4 @@
-//! What AWS would ask for the same executions.
+//! What AWS would charge for the same executions.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! What changed between two reports, and whether it is more than noise.
+//! The differences of two reports, and whether they are significant.
 
 use std::fmt::Write as _;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! A bare HTTP server on one thread, which answers every request the same: what a client costs is seen best where the
-//! server costs next to nothing.
+//! A bare HTTP server on one thread, which answers every request the same: the cost of a client is measured best
+//! against a server with almost no cost.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;

@@ -1,4 +1,4 @@
-//! What executions begin with: inputs from a file, or made from a seed.
+//! Inputs of executions, from a file or generated from a seed.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What is written down of every start, and how it comes together.
+//! The records of starts, and how they are merged.
 //!
 //! Each worker writes into its own [`Interval`]; several times a second it hands that over and begins another, so
 //! nothing is shared while starting.

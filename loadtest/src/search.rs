@@ -1,4 +1,4 @@
-//! The highest rate that a target bears: `--find-max`.
+//! Searches for the highest rate that a target sustains: `--find-max`.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -40,7 +40,7 @@ const CLOSE: f64 = 1.03;
 const TRIALS_MAX: usize = 24;
 
 /// Searches, with trials as long as the plan's duration, for the highest rate at which all of `slo` holds, nothing is
-/// dropped, and the generator keeps up. `tried` is told of each trial when it is over.
+/// dropped, and the generator keeps up. `tried` is called with each trial when it is over.
 ///
 /// # Errors
 /// When a run cannot begin.

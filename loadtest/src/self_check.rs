@@ -1,4 +1,4 @@
-//! What the load test itself costs, so that one knows what it can tell apart: `loadtest self-check`.
+//! The cost of the load test itself, which limits what it can measure: `loadtest self-check`.
 
 use std::hint::black_box;
 use std::sync::atomic::AtomicBool;

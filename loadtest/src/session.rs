@@ -1,4 +1,4 @@
-//! One run: sets targets up, lets workers send, and gathers what happened.
+//! One run: sets targets up, starts the workers, and collects the results.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};

@@ -1,4 +1,4 @@
-//! Durations, rates and sizes, as people write them.
+//! Durations, rates and sizes in human-readable form.
 
 use std::time::Duration;
 

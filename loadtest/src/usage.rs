@@ -1,4 +1,4 @@
-//! What this process takes: processor time and memory.
+//! The processor time and memory of this process.
 
 /// What a process took.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Deserialize, serde::Serialize)]

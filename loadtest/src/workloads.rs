@@ -1,4 +1,4 @@
-//! The workloads that come with the program, and those that users bring.
+//! The built-in workloads, and those of users.
 
 use std::path::{Path, PathBuf};
 

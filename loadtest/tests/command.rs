@@ -1,4 +1,4 @@
-//! The command as its users meet it: exit codes, messages, files.
+//! The command from the user's view: exit codes, messages, files.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};

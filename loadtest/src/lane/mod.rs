@@ -1,4 +1,4 @@
-//! Lanes: how a worker's starts get to a target, and how their ends come back.
+//! Lanes: they send a worker's starts to a target, and return their ends.
 
 mod http;
 mod inline;

@@ -1,4 +1,4 @@
-//! What has to hold of a run: `p99.9 <= 1ms`.
+//! Thresholds of a run: `p99.9 <= 1ms`.
 
 use std::fmt;
 use std::str::FromStr;

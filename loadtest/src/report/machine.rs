@@ -1,4 +1,4 @@
-//! What a run ran on, which every report carries.
+//! The machine of a run, which every report names.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,4 +1,4 @@
-//! Whether the generator itself was in the way.
+//! Whether the generator itself limited the run.
 
 use super::Generator;
 use crate::session::Run;

@@ -1,4 +1,4 @@
-//! Where an endpoint is.
+//! The address of an endpoint.
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};

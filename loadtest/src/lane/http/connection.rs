@@ -1,4 +1,4 @@
-//! One connection: a request on its way, or none.
+//! One connection, with at most one request in flight.
 
 use std::io::{self, ErrorKind, Read, Write};
 
