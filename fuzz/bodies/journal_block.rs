@@ -1,4 +1,4 @@
-//! Bytes, a block or not: read without a panic; what is a block is the same once written again.
+//! Any bytes: read without a panic; a valid block is the same once written again.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! A text, JSON or not: accepted, refused and understood as serde_json does, and itself again after every detour.
+//! Any text, JSON or not: accepted, refused and parsed as by serde_json, and unchanged after every round trip.
 
 use expressway::json::{self, Arena, Compactor, ReadErrorKind};
 use serde::de::Deserialize;

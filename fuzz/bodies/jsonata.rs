@@ -1,4 +1,4 @@
-//! What the JSONata fuzz targets do with their bytes; the tests run it over the kept corpus.
+//! The bodies of the JSONata fuzz targets; the tests run them over the kept corpus.
 
 use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};

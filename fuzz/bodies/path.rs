@@ -1,5 +1,5 @@
-//! A path on the first line, a document after it. Nothing may panic or hang; what is found must have the shape that the
-//! path promises; what a reference path puts in must be found again.
+//! A path on the first line, a document after it. Nothing may panic or hang; results must have the shape that the path
+//! determines; a value stored by a reference path must be found again.
 
 use expressway::fuel::Fuel;
 use expressway::json::{Arena, Value, equal, read};

@@ -1,4 +1,4 @@
-//! A request: its operation in the first line, its body behind. For any request, the answer is JSON, and an error has a
+//! A request: its operation in the first line, then its body. For any request, the answer is JSON, and an error has a
 //! name.
 
 use std::pin::pin;
