@@ -1,4 +1,4 @@
-//! What connects an execution to its callers.
+//! The state that an execution shares with its callers.
 
 #[cfg(expressway_loom)]
 use loom::sync::{
