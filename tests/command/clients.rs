@@ -1,5 +1,5 @@
-//! Clients that others wrote, unmodified, against `expressway serve`: boto3, the AWS CLI, the JavaScript SDK. Those that
-//! are not installed are named and left out. `.ci/run` installs them below the target folder.
+//! Third-party clients, unmodified, against `expressway serve`: boto3, the AWS CLI, the JavaScript SDK. Those that are
+//! not installed are named and left out. `.ci/run` installs them below the target folder.
 
 use crate::required::{is_all, not_run};
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! The `expressway` command through its binary, and clients that others wrote against its server.
+//! The `expressway` command through its binary, and third-party clients of its server.
 
 #[cfg(feature = "cli-serve")]
 mod auth;

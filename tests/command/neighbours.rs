@@ -1,4 +1,4 @@
-//! `expressway serve` beside workflows that loop and compute without end: others are served, and signals are heard.
+//! `expressway serve` beside workflows that loop and compute without end: others are served, and signals are handled.
 
 use std::time::{Duration, Instant};
 

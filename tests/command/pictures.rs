@@ -1,4 +1,4 @@
-//! `graph`: half definitions as far as they go, the path of an execution, pictures of pixels.
+//! `graph`: incomplete definitions, the path of an execution, PNG files.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! Projects as people have them: `tests/data/projects.txt` has small ones, and what is expected of each.
+//! Typical projects: `tests/data/projects.txt` has small ones, and what is expected of each.
 //!
 //! A line of expectations is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
 //! `fails` and `refused` print it as an error (exit code 1 and 2), `notes` prints it while validating, `valid` and

@@ -1,4 +1,4 @@
-//! `run` where executions take time: many at once, Ctrl-C, traces, and what a terminal shows.
+//! `run` with executions that take time: many at once, Ctrl-C, traces, and the display of a terminal.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};

@@ -1,4 +1,4 @@
-//! What terminals of 80 and 120 columns show.
+//! The display of terminals of 80 and 120 columns.
 
 /// The screen after the whole output: its lines, up to the last one with content.
 fn screen(written: &str, columns: u16) -> String {

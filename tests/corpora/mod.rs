@@ -1,4 +1,4 @@
-//! What the suite tests share: finding the files, counting, and the one list of known differences.
+//! Shared by the suite tests: finding the files, counting, and the one list of known differences.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use crate::required::not_run;

@@ -1,4 +1,4 @@
-//! Recorded executions: how a case is run, and how what came out is compared (the corpus's README is the rule).
+//! Recorded executions: how a case is run, and how its outcome is compared (defined in the corpus's README).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};

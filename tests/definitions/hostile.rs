@@ -1,4 +1,4 @@
-//! Texts that mean harm, or nothing: no panic, no hang, no stack overflow.
+//! Hostile and random texts: no panic, no hang, no stack overflow.
 
 use expressway::asl::{self, Options};
 use expressway::json::explain::explain;
