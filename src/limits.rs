@@ -269,14 +269,23 @@ pub const AWAY_RETRY_MS: u64 = 1_000;
 pub const POSTGRES_ANSWER_MS: u64 = 10_000;
 /// See [`POSTGRES_ANSWER_MS`].
 pub const POSTGRES_CONNECT_MS: u64 = 5_000;
-/// Milliseconds between attempts to append a block; the delay doubles.
-pub const POSTGRES_RETRY_MS_MIN: u64 = 20;
-/// See [`POSTGRES_RETRY_MS_MIN`].
-pub const POSTGRES_RETRY_MS_MAX: u64 = 500;
+/// Milliseconds between attempts to append a block, which double.
+pub const CLUSTER_RETRY_MS_MIN: u64 = 20;
+/// See [`CLUSTER_RETRY_MS_MIN`].
+pub const CLUSTER_RETRY_MS_MAX: u64 = 500;
 /// Milliseconds for which a journal that is to end waits for a database that does not answer.
-pub const POSTGRES_CLOSE_MS: u64 = 5_000;
-/// Milliseconds after which an owner without a sign of life may be replaced.
-pub const POSTGRES_LEASE_MS: u64 = 3_000;
+pub const CLUSTER_CLOSE_MS: u64 = 5_000;
+/// Milliseconds after which an owner that is not heard of may be replaced.
+pub const CLUSTER_LEASE_MS: u64 = 3_000;
+/// Milliseconds in which a server of NATS answers, or the connection is given up and made anew: for what is asked, and for
+/// connecting.
+pub const NATS_ANSWER_MS: u64 = 10_000;
+/// See [`NATS_ANSWER_MS`].
+pub const NATS_CONNECT_MS: u64 = 5_000;
+/// Bytes that a message has to be allowed to have, so that a definition fits into a record.
+pub const NATS_PAYLOAD_BYTES_MIN: usize = 4 << 20;
+/// Blocks that are read from NATS at once.
+pub const NATS_READ_BLOCKS: u64 = 16;
 /// Blocks that are read from PostgreSQL at once.
 pub const POSTGRES_READ_BLOCKS: i64 = 16;
 /// Blocks that are deleted in one transaction.

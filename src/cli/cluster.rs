@@ -1,10 +1,10 @@
-//! `--journal` and `--cluster` of `serve`, and `cluster`: the state of a cluster in PostgreSQL.
+//! `--journal` and `--cluster` of `serve`, and `cluster`: what a cluster is at present.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use expressway::journal::JournalError;
-use expressway::journal::postgres::{Cluster, Node, Standby as Looked, Status};
+use expressway::journal::cluster::{Cluster, Node, Standby as Looked, Status};
 use expressway::server::{Config, Standby};
 use serde_json::json;
 
@@ -14,7 +14,8 @@ use super::{Stop, Went, print, say};
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Several machines")]
 pub(super) struct ClusterArguments {
-    /// Keep in PostgreSQL what --state keeps in a folder, as postgres://USER:PASSWORD@HOST/DATABASE
+    /// Keep in PostgreSQL or NATS JetStream what --state keeps in a folder, as postgres://USER:PASSWORD@HOST/DATABASE or
+    /// nats://HOST:PORT,HOST:PORT
     #[arg(
         long,
         value_name = "URL",
@@ -24,7 +25,7 @@ pub(super) struct ClusterArguments {
         hide_env_values = true
     )]
     journal: Option<String>,
-    /// The name of the cluster in that database
+    /// The name of the cluster there
     #[arg(long, value_name = "NAME", default_value = DEFAULT)]
     cluster: String,
     /// Seconds after which a node that is not heard of is replaced
@@ -155,7 +156,7 @@ pub(super) struct Arguments {
 enum What {
     /// Print nodes, owner, last block and size as one JSON object
     Status {
-        /// The database, as `serve --journal` has it
+        /// Where it is, as `serve --journal` has it
         #[arg(value_name = "URL", env = "EXPRESSWAY_JOURNAL", hide_env_values = true)]
         url: String,
         /// The name of the cluster

@@ -25,7 +25,7 @@ enum What {
     Stat(Of),
     /// Copy a journal that is not in use into a new folder, and read the copy back
     Backup(Copied),
-    /// Move what `serve --state` has, which is not in use, from its folder to PostgreSQL, or back, and read the copy back
+    /// Move what `serve --state` has, which is not in use, from its folder to a cluster, or back, and read the copy back
     Copy(Moved),
     /// Copy a backup into a new folder, for `serve --state` to go on with: once only, for what ran twice would be done twice
     Restore(Copied),
@@ -43,10 +43,10 @@ struct Copied {
 
 #[derive(Debug, clap::Args)]
 struct Moved {
-    /// The folder that `serve --state` has, or the URL of a database
+    /// The folder that `serve --state` has, or the URL of a cluster
     #[arg(value_name = "FROM")]
     from: String,
-    /// The URL of a database in which the cluster has no journal yet, or a folder that is new or empty
+    /// The URL of a cluster that has no journal yet, or a folder that is new or empty
     #[arg(value_name = "TO")]
     to: String,
     /// The name of the cluster
@@ -56,10 +56,10 @@ struct Moved {
 
 #[derive(Debug, clap::Args)]
 struct Of {
-    /// The journal's folder, or the URL of the database that it is in (postgres://…)
+    /// The journal's folder, or the URL of the cluster that it is in (postgres://…, nats://…)
     #[arg(value_name = "PLACE")]
     place: String,
-    /// The name of the cluster in that database
+    /// The name of the cluster
     #[arg(long, value_name = "NAME", default_value = "expressway")]
     cluster: String,
 }
@@ -108,7 +108,8 @@ impl From<Stop> for JournalFailure {
 }
 
 fn is_url(text: &str) -> bool {
-    text.starts_with("postgres://") || text.starts_with("postgresql://")
+    let schemes = ["postgres", "postgresql", "nats", "tls"];
+    text.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme))
 }
 
 #[cfg(feature = "cli-cluster")]
@@ -119,7 +120,7 @@ fn read_cluster(of: &Of, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Rep
 
 #[cfg(not(feature = "cli-cluster"))]
 fn read_cluster(_: &Of, _: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
-    Err(Stop::failed(super::missing::left_out("PostgreSQL", "cli-cluster")).into())
+    Err(Stop::failed(super::missing::left_out("a cluster", "cli-cluster")).into())
 }
 
 #[cfg(feature = "cli-cluster")]
@@ -136,11 +137,13 @@ fn moved(Moved { from, to, cluster }: &Moved) -> Result<Went, Stop> {
         (true, false) => (copy_state_from(&named(from, cluster)?, Path::new(to)), to),
         (false, false) => {
             return Err(Stop::failed(
-                "one of FROM and TO is the URL of a database; `journal backup` copies folders",
+                "one of FROM and TO is the URL of a cluster; `journal backup` copies folders",
             ));
         }
         (true, true) => {
-            return Err(Stop::failed("one of FROM and TO is a folder; `pg_dump` copies a database"));
+            return Err(Stop::failed(
+                "one of FROM and TO is a folder; what copies a database or a stream is its own",
+            ));
         }
     };
     copied_to(Path::new(place), copied)
@@ -148,7 +151,7 @@ fn moved(Moved { from, to, cluster }: &Moved) -> Result<Went, Stop> {
 
 #[cfg(not(feature = "cli-cluster"))]
 fn moved(_: &Moved) -> Result<Went, Stop> {
-    Err(Stop::failed(super::missing::left_out("PostgreSQL", "cli-cluster")))
+    Err(Stop::failed(super::missing::left_out("a cluster", "cli-cluster")))
 }
 
 const AFTER_HELP: &str = "\

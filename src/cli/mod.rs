@@ -116,7 +116,7 @@ enum Command {
     /// Look at a journal (is it whole, what is in it?), or copy it
     #[cfg(feature = "cli-journal")]
     Journal(journal::Arguments),
-    /// Look at a cluster in PostgreSQL
+    /// Look at a cluster
     #[cfg(feature = "cli-cluster")]
     Cluster(cluster::Arguments),
     /// Test one state by itself, as AWS's TestState does

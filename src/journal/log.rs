@@ -32,7 +32,9 @@ pub struct Options {
     pub queue_bytes_max: u64,
     /// Bytes of the disk that stay free in any case: no segment uses them.
     pub disk_free_bytes_min: u64,
-    /// The partition of all records; `None` when each has its own.
+    /// Bytes of one record: not more than fit into a quarter of a segment.
+    pub record_bytes_max: usize,
+    /// The partition of all records; none when each tells its own.
     pub partition: Option<u16>,
 }
 
@@ -45,6 +47,7 @@ impl Default for Options {
             block_bytes_max: JOURNAL_BLOCK_BYTES_MAX,
             queue_bytes_max: JOURNAL_QUEUE_BYTES_MAX,
             disk_free_bytes_min: JOURNAL_SEGMENT_BYTES,
+            record_bytes_max: JOURNAL_RECORD_BYTES_MAX,
             partition: None,
         }
     }
@@ -54,7 +57,7 @@ impl Options {
     /// Bytes that a record may have.
     pub fn record_bytes_max(&self) -> usize {
         let quarter = (self.segment_bytes / 4) as usize - HEADER_BYTES - RECORD_HEADER_BYTES;
-        JOURNAL_RECORD_BYTES_MAX.min(quarter)
+        self.record_bytes_max.min(quarter)
     }
 
     /// Bytes of the largest block. So many may be unused at the end of a segment.
@@ -141,8 +144,8 @@ impl Log {
         Ok((log, report))
     }
 
-    /// A log for copies of blocks, the first of which has this header, on a disk without a journal.
-    #[cfg(feature = "postgres")]
+    /// A log that takes copies of blocks, the first of which has this header, on a disk without a journal.
+    #[cfg(feature = "clustered")]
     pub(super) fn copying(
         disk: Arc<dyn Disk>,
         mut options: Options,
@@ -180,7 +183,7 @@ impl Log {
     }
 
     /// Writes the copy of a block, whose records are in the batch.
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "clustered")]
     pub(super) fn copy(&mut self, batch: &mut Batch, header: &Header) -> Result<Lsn, Failure> {
         self.epoch = header.epoch;
         self.write(batch, header.kind, header.trimmed)

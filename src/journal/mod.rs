@@ -33,17 +33,17 @@
 //!    finish. When the disk has room again, or segments are trimmed, it continues.
 //!
 //! All I/O goes through [`Disk`], so that [`model`] can lose what was not synced. A folder belongs to one process
-//! ([`Ownership`]). The same blocks in a table of PostgreSQL are a second implementation of [`Journal`]: `postgres`.
+//! ([`Ownership`]). The same blocks in PostgreSQL or NATS JetStream are a second implementation of [`Journal`]: `cluster`.
 
 mod batches;
 pub mod block;
+#[cfg(feature = "clustered")]
+pub mod cluster;
 pub mod delta;
 pub mod disk;
 mod folder;
 pub mod log;
 pub mod model;
-#[cfg(feature = "postgres")]
-pub mod postgres;
 mod queue;
 pub mod scan;
 mod segment;
@@ -205,6 +205,9 @@ pub enum JournalError {
     /// Another process owns it.
     #[error("{0} is in use by another process: one journal belongs to one process")]
     Held(String),
+    /// What it would be in is not fit for it: what that acknowledges is not durable, for one.
+    #[error("{0}")]
+    Unfit(String),
     /// An option is out of its range.
     #[error("{0}")]
     Options(&'static str),

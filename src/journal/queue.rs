@@ -135,13 +135,6 @@ impl<T> Shared<T> {
         }
     }
 
-    /// The first block of this process is durable, before anything is appended.
-    #[cfg(feature = "postgres")]
-    pub(super) fn begin(&self, lsn: Lsn) {
-        self.lock().durable = lsn;
-        self.durable.store(lsn.0, Ordering::Release);
-    }
-
     /// Blocks until a number is durable.
     pub(super) fn wait(&self, lsn: Lsn) -> Result<(), Failure> {
         let mut queue = self.lock();

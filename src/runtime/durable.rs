@@ -41,8 +41,8 @@ use super::inbox::{Remote, ShardMessage};
 use super::outcome::Outcome;
 use crate::engine::Token;
 use crate::fault::Fault;
-#[cfg(feature = "postgres")]
-use crate::journal::postgres::Cluster;
+#[cfg(feature = "clustered")]
+use crate::journal::cluster::Cluster;
 use crate::journal::{self, Disk, Journal, Lsn, Options, Record, Refused, Room};
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
@@ -90,20 +90,20 @@ impl Durable {
         Durable::at(Place::Disk(disk))
     }
 
-    /// In a database of PostgreSQL, in the cluster of this name, which is created if missing, and belongs to one
-    /// process at a time; see [`Cluster`].
+    /// In the cluster of this name in PostgreSQL, which is made if need be, and belongs to one process at a time; see
+    /// [`Cluster`], also for NATS JetStream.
     ///
     /// # Errors
-    /// When the URL or the name is invalid.
-    #[cfg(feature = "postgres")]
+    /// When the URL or the name is not one.
+    #[cfg(feature = "clustered")]
     pub fn postgres(url: &str, cluster: &str) -> Result<Durable, DurableError> {
         Ok(Durable::cluster(Cluster::new(url, cluster)?))
     }
 
     /// In this cluster.
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "clustered")]
     pub fn cluster(cluster: Cluster) -> Durable {
-        Durable::at(Place::Postgres(cluster))
+        Durable::at(Place::Cluster(cluster))
     }
 
     fn at(place: Place) -> Durable {

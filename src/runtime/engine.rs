@@ -104,7 +104,7 @@ struct Rules<'m> {
 
 const ALONE: &str = "Standard children of a distributed Map cannot be made durable by an engine alone: use a service, or the \
     ExecutionType EXPRESS";
-const IN_DATABASE: &str = "A Map Run cannot be made durable in PostgreSQL yet: use a folder of state, an Express state machine, or \
+const IN_DATABASE: &str = "A Map Run cannot be made durable in a cluster yet: use a folder of state, an Express state machine, or \
     the Mode INLINE";
 
 /// Why a machine is refused whose distributed Map has Standard children, where executions are durable and those of Map

@@ -17,8 +17,8 @@ use super::registry::Registry;
 use super::status_events::{StatusEvents, StatusSink};
 use super::store::{StateError, Store};
 use super::{Inner, Service};
-#[cfg(feature = "postgres")]
-use crate::journal::postgres::Cluster;
+#[cfg(feature = "clustered")]
+use crate::journal::cluster::Cluster;
 use crate::limits;
 use crate::memory::{self, Share};
 use crate::runtime::{self, Budgets, DurabilityMode, Durable, Engine, RealClock, Simulation, Time};
@@ -30,7 +30,7 @@ pub struct Builder {
     seed: Option<u64>,
     mocks: Option<PathBuf>,
     state: Option<PathBuf>,
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "clustered")]
     cluster: Option<Cluster>,
     fail_in_doubt: Vec<String>,
     durability: DurabilityMode,
@@ -95,7 +95,7 @@ impl Default for Builder {
             seed: None,
             mocks: None,
             state: None,
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "clustered")]
             cluster: None,
             fail_in_doubt: Vec::new(),
             durability: DurabilityMode::Strict,
@@ -278,9 +278,9 @@ impl Builder {
         self
     }
 
-    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL, which this process must own:
-    /// building fails while another process owns it. Not to be used together with [`state`](Builder::state).
-    #[cfg(feature = "postgres")]
+    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL or NATS JetStream, which this process is to own: building
+    /// fails while another one does. Not to be used together with [`state`](Builder::state).
+    #[cfg(feature = "clustered")]
     #[must_use]
     pub fn cluster(mut self, cluster: Cluster) -> Builder {
         self.cluster = Some(cluster);
@@ -289,7 +289,7 @@ impl Builder {
 
     /// Where executions are durable, if at all.
     fn durable(&self) -> Option<Durable> {
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "clustered")]
         if let Some(cluster) = &self.cluster {
             return Some(Durable::cluster(cluster.clone()));
         }
@@ -298,7 +298,7 @@ impl Builder {
 
     /// The folder of the state, if it is not in a database.
     fn folder(&self) -> Option<&PathBuf> {
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "clustered")]
         if self.cluster.is_some() {
             return None;
         }
@@ -307,7 +307,7 @@ impl Builder {
 
     /// Where the registry is stored, if at all.
     fn store(&self) -> Result<Option<Store>, StateError> {
-        #[cfg(feature = "postgres")]
+        #[cfg(feature = "clustered")]
         if let Some(cluster) = &self.cluster {
             return Store::in_cluster(cluster).map(Some);
         }

@@ -4,7 +4,7 @@
 use super::store::StateError;
 use super::tables::{Change, Kind, Tables, Visit};
 use crate::journal::JournalError;
-use crate::journal::postgres::{Cluster, Items};
+use crate::journal::cluster::{Cluster, Items};
 
 /// The records of a cluster.
 #[derive(Debug)]

@@ -12,7 +12,7 @@ mod builder;
 mod closed;
 mod cold;
 mod configuration;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "clustered")]
 mod database;
 mod disk;
 mod durable;
@@ -25,7 +25,7 @@ mod lists;
 mod machines;
 mod map_runs;
 mod mocks;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "clustered")]
 mod moving;
 mod nested;
 mod page;
@@ -67,7 +67,7 @@ pub use machines::{
     UpdatedStateMachine,
 };
 pub use map_runs::UpdateMapRun;
-#[cfg(feature = "postgres")]
+#[cfg(feature = "clustered")]
 pub use moving::{copy_state_from, copy_state_to};
 pub use page::{Page, Part};
 pub use redrive::RedriveDescription;

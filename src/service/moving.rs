@@ -6,7 +6,7 @@ use super::database::Database;
 use super::disk::Disk;
 use super::store::StateError;
 use super::tables::{Kind, Place};
-use crate::journal::postgres::{Cluster, ClusterLease, copy_from, copy_to};
+use crate::journal::cluster::{Cluster, ClusterLease, copy_from, copy_to};
 use crate::journal::{JournalError, Ownership, Report};
 
 /// Copies a [folder of state](super::Builder::state), which must not be in use, into a cluster that has no journal:

@@ -161,8 +161,8 @@ impl Store {
     }
 
     /// Opens the database of a cluster, which this node owns.
-    #[cfg(feature = "postgres")]
-    pub(super) fn in_cluster(cluster: &crate::journal::postgres::Cluster) -> Result<Store, StateError> {
+    #[cfg(feature = "clustered")]
+    pub(super) fn in_cluster(cluster: &crate::journal::cluster::Cluster) -> Result<Store, StateError> {
         Ok(Store::at(Place::Database(super::database::Database::open(cluster)?)))
     }
 

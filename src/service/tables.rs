@@ -39,7 +39,7 @@ pub(super) type Visit<'a> = &'a mut dyn FnMut(&str, &[u8]) -> Result<(), StateEr
 #[derive(Debug)]
 pub(super) enum Place {
     Disk(Disk),
-    #[cfg(feature = "postgres")]
+    #[cfg(feature = "clustered")]
     Database(super::database::Database),
 }
 
@@ -48,7 +48,7 @@ impl Place {
     pub(super) fn change(&self, change: Change<'_>) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.change(change),
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "clustered")]
             Place::Database(database) => database.change(change),
         }
     }
@@ -57,8 +57,8 @@ impl Place {
     pub(super) fn reopen(&mut self) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.reopen(),
-            // Each attempt connects if needed.
-            #[cfg(feature = "postgres")]
+            // Each attempt connects if need be.
+            #[cfg(feature = "clustered")]
             Place::Database(_) => Ok(()),
         }
     }
@@ -67,7 +67,7 @@ impl Place {
     pub(super) fn is_in_place(&self) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.is_in_place(),
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "clustered")]
             Place::Database(_) => Ok(()),
         }
     }
@@ -76,7 +76,7 @@ impl Place {
     pub(super) fn all(&self, kind: Kind, visit: Visit<'_>) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.all(kind, visit),
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "clustered")]
             Place::Database(database) => database.all(kind, visit),
         }
     }
@@ -85,7 +85,7 @@ impl Place {
     pub(super) fn revision(&self, arn: &str, number: u64) -> Result<Option<Vec<u8>>, StateError> {
         match self {
             Place::Disk(disk) => disk.revision(arn, number),
-            #[cfg(feature = "postgres")]
+            #[cfg(feature = "clustered")]
             Place::Database(database) => database.revision(arn, number),
         }
     }

@@ -1,27 +1,38 @@
-//! `serve --journal`: what is acknowledged is in PostgreSQL, through failures of the server and the database.
+//! `serve --journal`: what is acknowledged is in PostgreSQL or NATS JetStream, whatever happens to nodes, to the engine, or to the network
+//! between them.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::durable::{ask, create, describe, end, execution, history, machine, nothing_is_lost, start};
-use crate::postgres::Postgres;
+use crate::engines::{End, Engine, Proxy, Way, each};
 use crate::serving::{Folder, Serving, expressway};
 
-fn serve(postgres: &Postgres) -> Serving {
-    let serving =
-        Serving::start(&["--journal", &postgres.url(), "--cluster", "c", "--lease", "1", "--insecure"]);
+/// The arguments of a node.
+fn arguments(url: &str) -> [&str; 7] {
+    ["--journal", url, "--cluster", "c", "--lease", "1", "--insecure"]
+}
+
+fn serve_at(url: &str) -> Serving {
+    let serving = Serving::start(&arguments(url));
     assert!(serving.start.contains("STANDARD executions are durable"), "{}", serving.start);
     serving
 }
 
-/// A second node, in standby.
-fn stand_by(postgres: &Postgres) -> Serving {
-    let url = postgres.url();
-    let arguments = ["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure"];
-    Serving::start_until(expressway(), &arguments, "stands by on ")
+fn serve(server: &dyn Engine) -> Serving {
+    serve_at(&server.url())
+}
+
+/// A second node, which stands by.
+fn stand_by_at(url: &str) -> Serving {
+    Serving::start_until(expressway(), &arguments(url), "stands by on ")
+}
+
+fn stand_by(server: &dyn Engine) -> Serving {
+    stand_by_at(&server.url())
 }
 
 /// The command's status of a cluster.
@@ -35,222 +46,263 @@ fn told(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).expect("UTF-8")
 }
 
-fn status(postgres: &Postgres) -> Json {
-    serde_json::from_str(&told(&["cluster", "status", &postgres.url(), "--cluster", "c"])).expect("JSON")
+fn status(server: &dyn Engine) -> Json {
+    serde_json::from_str(&told(&["cluster", "status", &server.url(), "--cluster", "c"])).expect("JSON")
 }
 
-/// The server is killed and the database is ended, in turns, under load.
+/// Stops the owner until another node has replaced it, and lets it go on: it appends nothing, says so, and ends.
+fn replace(stale: Serving, url: &str) -> Serving {
+    let process = Pid::from_raw(stale.process().cast_signed()).expect("a process");
+    kill_process(process, Signal::STOP).expect("it can be stopped");
+    let mut next = stand_by_at(url);
+    while !next.line().contains("ready on ") {}
+    kill_process(process, Signal::CONT).expect("it can go on");
+    let (code, said) = stale.end();
+    assert_ne!(code, Some(0), "{said}");
+    assert!(said.contains("this node is not the owner any more"), "{said}");
+    next
+}
+
+/// Nodes are killed or stopped, the engine is ended, connections are cut or hear nothing, in turns, under load.
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_whatever_ends() {
-    let Some(mut postgres) = Postgres::start() else { return };
-    let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
-    let serving = serve(&postgres);
-    let disturb = |serving: Serving, round| match round % 4 {
-        0 | 2 => {
-            serving.kill();
-            serve(&postgres)
-        }
-        way => {
-            postgres.end(if way == 1 { Signal::INT } else { Signal::QUIT });
-            postgres.run();
+    let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
+    each(|server| {
+        let proxy = Proxy::before(server.port());
+        let url = server.url_by(proxy.port);
+        let disturb = |serving: Serving, round| {
+            match round % 6 {
+                0 => {
+                    serving.kill();
+                    return serve_at(&url);
+                }
+                1 => return replace(serving, &url),
+                2 => {
+                    server.end(if round % 4 == 2 { End::Asked } else { End::Killed });
+                    server.run();
+                }
+                3 => proxy.cut(),
+                4 => {
+                    proxy.set(Way::Silent);
+                    std::thread::sleep(Duration::from_millis(1_500));
+                    proxy.set(Way::Open);
+                }
+                _ => {
+                    proxy.set(Way::Closed);
+                    std::thread::sleep(Duration::from_millis(1_500));
+                    proxy.set(Way::Open);
+                }
+            }
             serving
+        };
+        nothing_is_lost(rounds, serve_at(&url), disturb, |_| {});
+        let verified = told(&["journal", "verify", &server.url(), "--cluster", "c"]);
+        assert!(verified.starts_with("c: whole: blocks "), "{}: {verified}", server.name());
+    });
+}
+
+#[test]
+fn what_is_registered_is_in_the_cluster() {
+    each(|server| {
+        let serving = serve(server);
+        let wait =
+            json!({"A": {"Type": "Wait", "Seconds": 1, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
+        create(&serving, "waits", wait.clone());
+        create(&serving, "gone", wait);
+        ask(&serving, "CreateActivity", json!({"name": "work"}));
+        ask(&serving, "CreateActivity", json!({"name": "idle"}));
+        let published =
+            ask(&serving, "PublishStateMachineVersion", json!({"stateMachineArn": machine("waits")}));
+        let version = &published["stateMachineVersionArn"];
+        let routes = json!([{"stateMachineVersionArn": version, "weight": 100}]);
+        let alias =
+            ask(&serving, "CreateStateMachineAlias", json!({"name": "live", "routingConfiguration": routes}));
+        let tags = json!([{"key": "a", "value": "b"}]);
+        ask(&serving, "TagResource", json!({"resourceArn": machine("waits"), "tags": tags}));
+        ask(&serving, "DeleteStateMachine", json!({"stateMachineArn": machine("gone")}));
+        ask(
+            &serving,
+            "DeleteActivity",
+            json!({"activityArn": "arn:aws:states:us-east-1:123456789012:activity:idle"}),
+        );
+        start(&serving, "waits", "w", json!({"n": 1}));
+        let before = describe(&serving, &execution("waits", "w"));
+        let shown = status(server);
+        assert_eq!((&shown["epoch"], &shown["ownerLives"]), (&json!(1), &json!(true)), "{shown}");
+        assert!(shown["lastBlock"].as_u64() > Some(1) && shown["nodes"][0]["isOwner"] == true, "{shown}");
+        assert!(serving.get("/metrics").contains("\nexpressway_journal_away 0\n"));
+        serving.kill();
+
+        let serving = serve(server);
+        let after = describe(&serving, &execution("waits", "w"));
+        assert_eq!(after["startDate"], before["startDate"]);
+        assert_eq!(end(&serving, &execution("waits", "w"))["output"], json!(r#"{"n":1}"#));
+        let listed = ask(&serving, "ListStateMachines", json!({}));
+        assert_eq!(listed["stateMachines"].as_array().map(Vec::len), Some(1), "{listed}");
+        let activities = ask(&serving, "ListActivities", json!({}));
+        assert_eq!(activities["activities"].as_array().map(Vec::len), Some(1), "{activities}");
+        let described = ask(
+            &serving,
+            "DescribeStateMachineAlias",
+            json!({"stateMachineAliasArn": alias["stateMachineAliasArn"]}),
+        );
+        assert_eq!(&described["routingConfiguration"][0]["stateMachineVersionArn"], version);
+        let listed = ask(&serving, "ListTagsForResource", json!({"resourceArn": machine("waits")}));
+        assert_eq!(listed["tags"], tags);
+        assert_eq!(serving.stop().0, Some(0));
+        let shown = status(server);
+        let lives = |node: &Json| node["lives"] == true;
+        let none_lives = !shown["nodes"].as_array().expect("nodes").iter().any(lives);
+        assert!(shown["owner"].is_null() && none_lives, "it was given back: {shown}");
+    });
+}
+
+/// While the engine is away, what runs waits, and what is new is refused, with the time to try again; then all goes on.
+#[test]
+fn an_engine_that_is_away_is_waited_for() {
+    each(|server| {
+        let serving = serve(server);
+        create(
+            &serving,
+            "waits",
+            json!({"A": {"Type": "Wait", "Seconds": 1, "Next": "B"}, "B": {"Type": "Pass", "End": true}}),
+        );
+        start(&serving, "waits", "before", json!({}));
+        server.end(End::Killed);
+        let request = json!({"stateMachineArn": machine("waits"), "name": "new", "input": "{}"}).to_string();
+        let begun = Instant::now();
+        // The execution's own turn finds out, or the first start does, which waits then.
+        while !serving.get("/ready").contains("the database that the journal is in is away") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "it is noticed");
+            std::thread::sleep(Duration::from_millis(20));
         }
-    };
-    nothing_is_lost(rounds, serving, disturb, |_| {});
-    let verified = told(&["journal", "verify", &postgres.url(), "--cluster", "c"]);
-    assert!(verified.starts_with("c: whole: blocks 1 to "), "{verified}");
-}
-
-#[test]
-fn what_is_registered_is_in_the_database() {
-    let Some(postgres) = Postgres::start() else { return };
-    let serving = serve(&postgres);
-    let wait = json!({"A": {"Type": "Wait", "Seconds": 1, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
-    create(&serving, "waits", wait.clone());
-    create(&serving, "gone", wait);
-    ask(&serving, "CreateActivity", json!({"name": "work"}));
-    ask(&serving, "CreateActivity", json!({"name": "idle"}));
-    let published = ask(&serving, "PublishStateMachineVersion", json!({"stateMachineArn": machine("waits")}));
-    let version = &published["stateMachineVersionArn"];
-    let routes = json!([{"stateMachineVersionArn": version, "weight": 100}]);
-    let alias =
-        ask(&serving, "CreateStateMachineAlias", json!({"name": "live", "routingConfiguration": routes}));
-    let tags = json!([{"key": "a", "value": "b"}]);
-    ask(&serving, "TagResource", json!({"resourceArn": machine("waits"), "tags": tags}));
-    ask(&serving, "DeleteStateMachine", json!({"stateMachineArn": machine("gone")}));
-    ask(
-        &serving,
-        "DeleteActivity",
-        json!({"activityArn": "arn:aws:states:us-east-1:123456789012:activity:idle"}),
-    );
-    start(&serving, "waits", "w", json!({"n": 1}));
-    let before = describe(&serving, &execution("waits", "w"));
-    let shown = status(&postgres);
-    assert_eq!((&shown["epoch"], &shown["ownerLives"]), (&json!(1), &json!(true)), "{shown}");
-    assert!(shown["lastBlock"].as_u64() > Some(1) && shown["nodes"][0]["isOwner"] == true, "{shown}");
-    assert!(serving.get("/metrics").contains("\nexpressway_journal_away 0\n"));
-    serving.kill();
-
-    let serving = serve(&postgres);
-    let after = describe(&serving, &execution("waits", "w"));
-    assert_eq!(after["startDate"], before["startDate"]);
-    assert_eq!(end(&serving, &execution("waits", "w"))["output"], json!(r#"{"n":1}"#));
-    let listed = ask(&serving, "ListStateMachines", json!({}));
-    assert_eq!(listed["stateMachines"].as_array().map(Vec::len), Some(1), "{listed}");
-    let activities = ask(&serving, "ListActivities", json!({}));
-    assert_eq!(activities["activities"].as_array().map(Vec::len), Some(1), "{activities}");
-    let described = ask(
-        &serving,
-        "DescribeStateMachineAlias",
-        json!({"stateMachineAliasArn": alias["stateMachineAliasArn"]}),
-    );
-    assert_eq!(&described["routingConfiguration"][0]["stateMachineVersionArn"], version);
-    let listed = ask(&serving, "ListTagsForResource", json!({"resourceArn": machine("waits")}));
-    assert_eq!(listed["tags"], tags);
-    assert_eq!(serving.stop().0, Some(0));
-    let shown = status(&postgres);
-    let lives = |node: &Json| node["lives"] == true;
-    let none_lives = !shown["nodes"].as_array().expect("nodes").iter().any(lives);
-    assert!(shown["owner"].is_null() && none_lives, "it was given back: {shown}");
-}
-
-/// While the database is unreachable, running executions wait, and new ones are refused, with the time to retry; then
-/// everything continues.
-#[test]
-fn a_database_that_is_away_is_waited_for() {
-    let Some(mut postgres) = Postgres::start() else { return };
-    let serving = serve(&postgres);
-    create(
-        &serving,
-        "waits",
-        json!({"A": {"Type": "Wait", "Seconds": 1, "Next": "B"}, "B": {"Type": "Pass", "End": true}}),
-    );
-    start(&serving, "waits", "before", json!({}));
-    postgres.end(Signal::QUIT);
-    let request = json!({"stateMachineArn": machine("waits"), "name": "new", "input": "{}"}).to_string();
-    let begun = Instant::now();
-    // The execution's own turn finds out, or the first start does, which waits then.
-    while !serving.get("/ready").contains("the database that the journal is in is away") {
-        assert!(begun.elapsed() < Duration::from_secs(30), "it is noticed");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    let (code, body) = serving.ask("StartExecution", &request);
-    assert!(code == 503 && body.contains("ServiceUnavailable"), "{code} {body}");
-    assert_eq!(describe(&serving, &execution("waits", "before"))["status"], "RUNNING");
-    assert!(serving.get("/metrics").contains("\nexpressway_journal_away 1\n"));
-    postgres.run();
-    assert_eq!(end(&serving, &execution("waits", "before"))["status"], "SUCCEEDED");
-    while serving.ask("StartExecution", &request).0 != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(60), "it goes on by itself");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(end(&serving, &execution("waits", "new"))["status"], "SUCCEEDED");
-    assert_eq!(serving.stop().0, Some(0));
+        let (code, body) = serving.ask("StartExecution", &request);
+        assert!(code == 503 && body.contains("ServiceUnavailable"), "{code} {body}");
+        assert_eq!(describe(&serving, &execution("waits", "before"))["status"], "RUNNING");
+        assert!(serving.get("/metrics").contains("\nexpressway_journal_away 1\n"));
+        server.run();
+        assert_eq!(end(&serving, &execution("waits", "before"))["status"], "SUCCEEDED");
+        while serving.ask("StartExecution", &request).0 != 200 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it goes on by itself");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(end(&serving, &execution("waits", "new"))["status"], "SUCCEEDED");
+        assert_eq!(serving.stop().0, Some(0));
+    });
 }
 
 #[test]
 fn a_folder_moves_into_a_cluster_and_back() {
-    let Some(postgres) = Postgres::start() else { return };
-    let folder = Folder::new("moves");
-    let (one, two) = (folder.0.join("one"), folder.0.join("two"));
-    let (one, two) = (one.to_str().expect("UTF-8"), two.to_str().expect("UTF-8"));
-    let serving = Serving::start(&["--state", one, "--insecure"]);
-    let wait = json!({"A": {"Type": "Wait", "Seconds": 3, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
-    create(&serving, "waits", wait);
-    start(&serving, "waits", "w", json!({"n": 1}));
-    let url = postgres.url();
-    let copy = |from: &str, to: &str| command(&["journal", "copy", from, to, "--cluster", "c"]);
-    assert!(!copy(one, &url).status.success(), "it is in use");
-    assert_eq!(serving.stop().0, Some(0));
-    let copied = copy(one, &url);
-    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
-    assert!(String::from_utf8_lossy(&copied.stdout).starts_with("c: whole: blocks "));
-    assert!(!copy(one, &url).status.success(), "there is one already");
+    each(|server| {
+        let folder = Folder::new("moves");
+        let (one, two) = (folder.0.join("one"), folder.0.join("two"));
+        let (one, two) = (one.to_str().expect("UTF-8"), two.to_str().expect("UTF-8"));
+        let serving = Serving::start(&["--state", one, "--insecure"]);
+        let wait =
+            json!({"A": {"Type": "Wait", "Seconds": 3, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
+        create(&serving, "waits", wait);
+        start(&serving, "waits", "w", json!({"n": 1}));
+        let url = server.url();
+        let copy = |from: &str, to: &str| command(&["journal", "copy", from, to, "--cluster", "c"]);
+        assert!(!copy(one, &url).status.success(), "it is in use");
+        assert_eq!(serving.stop().0, Some(0));
+        let copied = copy(one, &url);
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        assert!(String::from_utf8_lossy(&copied.stdout).starts_with("c: whole: blocks "));
+        assert!(!copy(one, &url).status.success(), "there is one already");
 
-    let serving = serve(&postgres);
-    assert_eq!(end(&serving, &execution("waits", "w"))["status"], "SUCCEEDED");
-    assert!(!copy(&url, two).status.success(), "it is in use");
-    assert_eq!(serving.stop().0, Some(0));
-    let copied = copy(&url, two);
-    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+        let serving = serve(server);
+        assert_eq!(end(&serving, &execution("waits", "w"))["status"], "SUCCEEDED");
+        assert!(!copy(&url, two).status.success(), "it is in use");
+        assert_eq!(serving.stop().0, Some(0));
+        let copied = copy(&url, two);
+        assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
 
-    let serving = Serving::start(&["--state", two, "--insecure"]);
-    assert_eq!(end(&serving, &execution("waits", "w"))["output"], json!(r#"{"n":1}"#));
-    assert_eq!(history(&serving, &execution("waits", "w")).len(), 6);
-    start(&serving, "waits", "again", json!({}));
-    assert_eq!(serving.stop().0, Some(0));
+        let serving = Serving::start(&["--state", two, "--insecure"]);
+        assert_eq!(end(&serving, &execution("waits", "w"))["output"], json!(r#"{"n":1}"#));
+        assert_eq!(history(&serving, &execution("waits", "w")).len(), 6);
+        start(&serving, "waits", "again", json!({}));
+        assert_eq!(serving.stop().0, Some(0));
+    });
 }
 
 /// A standby node forwards to the owner, and becomes the owner when that is gone.
 #[test]
 fn a_second_node_answers_for_the_first_and_takes_over() {
-    let Some(postgres) = Postgres::start() else { return };
-    let first = serve(&postgres);
-    let second = stand_by(&postgres);
-    let begun = Instant::now();
-    while !second.get("/ready").starts_with("ready: stands by: node ") {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{}", second.get("/ready"));
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    assert_eq!(second.get("/health"), "ok\n");
-    assert!(second.get("/metrics").contains("\nexpressway_cluster_owner 0\n"));
-    let nodes = status(&postgres)["nodes"].clone();
-    assert_eq!(
-        (&nodes[0]["isOwner"], &nodes[1]["isOwner"], &nodes[1]["lives"]),
-        (&json!(true), &json!(false), &json!(true))
-    );
-    // The whole API is on it, under its own name.
-    let wait = json!({"A": {"Type": "Wait", "Seconds": 2, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
-    create(&second, "waits", wait);
-    start(&second, "waits", "one", json!({"n": 1}));
-    assert_eq!(describe(&first, &execution("waits", "one")), describe(&second, &execution("waits", "one")));
-    let (status_code, body) = second.ask("DescribeExecution", r#"{"executionArn": "no"}"#);
-    assert!(status_code == 400 && body.contains("InvalidArn"), "{status_code} {body}");
-    // Only nodes are trusted as nodes.
-    let forged = "X-Expressway-Hop: 00\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n";
-    assert_eq!(second.send("POST", "/", forged, "{}").0, 503, "a request makes one hop");
-    // A page's own name that leads here is not taken for one of ours, neither here nor, with a forged secret, by the owner.
-    for (node, hop) in [(&second, ""), (&first, "X-Expressway-Hop: 00\r\n")] {
-        let answered = node.raw(&format!(
-            "POST / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n{hop}\
-             X-Amz-Target: AWSStepFunctions.ListStateMachines\r\nContent-Length: 2\r\n\r\n{{}}"
-        ));
-        assert_eq!(answered.0, 421, "{answered:?}");
-    }
-
-    first.kill();
-    let killed = Instant::now();
-    while second.ask("DescribeExecution", &json!({"executionArn": execution("waits", "one")}).to_string()).0
-        != 200
-    {
-        assert!(killed.elapsed() < Duration::from_secs(10), "it takes over within ten seconds");
-    }
-    assert_eq!(end(&second, &execution("waits", "one"))["output"], json!(r#"{"n":1}"#));
-
-    // A node that ends in order hands over at once. The outcome of a request on a connection that it closed is unknown:
-    // the client retries, as SDKs do, and finds its start.
-    let third = stand_by(&postgres);
-    for n in 0..5 {
-        start(&third, "waits", &format!("before-{n}"), json!({}));
-    }
-    second.terminate();
-    let handed_over = Instant::now();
-    for n in 0..20 {
-        let request =
-            json!({"stateMachineArn": machine("waits"), "name": format!("after-{n}"), "input": "{}"})
-                .to_string();
-        loop {
-            let (code, body) = third.ask("StartExecution", &request);
-            if code == 200 {
-                break;
-            }
-            assert!(code == 503 && handed_over.elapsed() < Duration::from_secs(10), "{code} {body}");
+    each(|server| {
+        let first = serve(server);
+        let second = stand_by(server);
+        let begun = Instant::now();
+        while !second.get("/ready").starts_with("ready: stands by: node ") {
+            assert!(begun.elapsed() < Duration::from_secs(30), "{}", second.get("/ready"));
+            std::thread::sleep(Duration::from_millis(20));
         }
-    }
-    assert_eq!(second.end().0, Some(0));
-    for name in ["before-0", "after-0", "after-19"] {
-        assert_eq!(end(&third, &execution("waits", name))["status"], "SUCCEEDED", "{name}");
-    }
-    assert_eq!(status(&postgres)["epoch"], 3);
-    assert_eq!(third.stop().0, Some(0));
+        assert_eq!(second.get("/health"), "ok\n");
+        assert!(second.get("/metrics").contains("\nexpressway_cluster_owner 0\n"));
+        let nodes = status(server)["nodes"].clone();
+        assert_eq!(
+            (&nodes[0]["isOwner"], &nodes[1]["isOwner"], &nodes[1]["lives"]),
+            (&json!(true), &json!(false), &json!(true))
+        );
+        // The whole API is on it, under its own name.
+        let wait =
+            json!({"A": {"Type": "Wait", "Seconds": 2, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
+        create(&second, "waits", wait);
+        start(&second, "waits", "one", json!({"n": 1}));
+        assert_eq!(
+            describe(&first, &execution("waits", "one")),
+            describe(&second, &execution("waits", "one"))
+        );
+        let (status_code, body) = second.ask("DescribeExecution", r#"{"executionArn": "no"}"#);
+        assert!(status_code == 400 && body.contains("InvalidArn"), "{status_code} {body}");
+        // Nobody else is believed to be a node.
+        let forged = "X-Expressway-Hop: 00\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n";
+        assert_eq!(second.send("POST", "/", forged, "{}").0, 503, "a request makes one hop");
+        // A page's own name that leads here is not taken for one of ours, neither here nor, with a forged secret, by the owner.
+        for (node, hop) in [(&second, ""), (&first, "X-Expressway-Hop: 00\r\n")] {
+            let answered = node.raw(&format!(
+                "POST / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n{hop}\
+             X-Amz-Target: AWSStepFunctions.ListStateMachines\r\nContent-Length: 2\r\n\r\n{{}}"
+            ));
+            assert_eq!(answered.0, 421, "{answered:?}");
+        }
+
+        first.kill();
+        let killed = Instant::now();
+        while second
+            .ask("DescribeExecution", &json!({"executionArn": execution("waits", "one")}).to_string())
+            .0
+            != 200
+        {
+            assert!(killed.elapsed() < Duration::from_secs(10), "it takes over within ten seconds");
+        }
+        assert_eq!(end(&second, &execution("waits", "one"))["output"], json!(r#"{"n":1}"#));
+
+        // One that ends as it should hands over at once. Of what was under way on a connection that it closed, nobody knows whether it
+        // was done: the client asks again, as SDKs do, and finds its start.
+        let third = stand_by(server);
+        for n in 0..5 {
+            start(&third, "waits", &format!("before-{n}"), json!({}));
+        }
+        second.terminate();
+        let handed_over = Instant::now();
+        for n in 0..20 {
+            let request =
+                json!({"stateMachineArn": machine("waits"), "name": format!("after-{n}"), "input": "{}"})
+                    .to_string();
+            loop {
+                let (code, body) = third.ask("StartExecution", &request);
+                if code == 200 {
+                    break;
+                }
+                assert!(code == 503 && handed_over.elapsed() < Duration::from_secs(10), "{code} {body}");
+            }
+        }
+        assert_eq!(second.end().0, Some(0));
+        for name in ["before-0", "after-0", "after-19"] {
+            assert_eq!(end(&third, &execution("waits", name))["status"], "SUCCEEDED", "{name}");
+        }
+        assert_eq!(status(server)["epoch"], 3);
+        assert_eq!(third.stop().0, Some(0));
+    });
 }

@@ -13,6 +13,9 @@ mod cold;
 mod conformance;
 #[cfg(feature = "cli-serve")]
 mod durable;
+#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
+#[path = "../engines/mod.rs"]
+mod engines;
 #[cfg(all(feature = "cli-serve", feature = "map-data", unix))]
 mod examples;
 #[cfg(all(feature = "cli-serve", unix))]
@@ -35,9 +38,6 @@ mod mistakes;
 #[cfg(feature = "cli-serve")]
 mod neighbours;
 mod pictures;
-#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
-#[path = "../postgres/mod.rs"]
-mod postgres;
 mod projects;
 #[path = "../required/mod.rs"]
 mod required;

@@ -1,4 +1,4 @@
-//! The guarantees of every journal: the same tests over a folder and over PostgreSQL.
+//! What every journal promises, wherever it is: the same tests over a folder, PostgreSQL and NATS JetStream.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, mpsc};
@@ -54,13 +54,13 @@ pub(super) fn folder(name: &str) -> PathBuf {
 fn everywhere(name: &str, test: impl Fn(&dyn Place)) {
     let folder = folder(name);
     {
-        #[cfg(all(feature = "postgres", target_os = "linux"))]
-        let _nothing_forks = crate::server::nothing_forks();
+        #[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
+        let _nothing_forks = crate::engines::nothing_forks();
         test(&InFolder(folder.clone()));
     }
     let _ = std::fs::remove_dir_all(&folder);
-    #[cfg(all(feature = "postgres", target_os = "linux"))]
-    super::postgres::in_postgres(&test);
+    #[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
+    crate::engines::each(|server| test(&super::cluster::InCluster::new(server.url(), "contract")));
 }
 
 pub(super) fn record(bytes: &[u8]) -> Record<'_> {

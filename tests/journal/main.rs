@@ -1,19 +1,21 @@
 //! The journal: its format, the effects of crashes and damage, its threads.
 
+#[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
+mod cluster;
 mod contract;
 mod crashes;
 mod damage;
 mod delta;
+#[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
+#[path = "../engines/mod.rs"]
+mod engines;
 mod faults;
 mod format;
 mod golden;
-#[cfg(all(feature = "postgres", target_os = "linux"))]
+#[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
 mod postgres;
 #[path = "../required/mod.rs"]
 mod required;
-#[cfg(all(feature = "postgres", target_os = "linux"))]
-#[path = "../postgres/mod.rs"]
-mod server;
 mod spill;
 mod writer;
 
@@ -51,6 +53,7 @@ fn small() -> Options {
         queue_bytes_max: 256 << 10,
         disk_free_bytes_min: 0,
         partition: None,
+        ..Options::default()
     }
 }
 

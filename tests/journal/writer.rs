@@ -163,8 +163,8 @@ fn folder(name: &str) -> std::path::PathBuf {
 #[test]
 fn a_folder_is_kept_by_one_and_read_by_the_next() {
     let path = folder("folder");
-    #[cfg(all(feature = "postgres", target_os = "linux"))]
-    let _nothing_forks = crate::server::nothing_forks();
+    #[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
+    let _nothing_forks = crate::engines::nothing_forks();
     let mut modes = vec![SyncMode::Data];
     // If the file system does not support writes without the page cache, a message is printed.
     match open_folder(&path.join("direct"), SyncMode::Direct, small(), Vec::new(), &mut |_| ()) {

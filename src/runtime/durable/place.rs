@@ -5,16 +5,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::records::{DurableError, Found};
-#[cfg(feature = "postgres")]
-use crate::journal::postgres::{self, Cluster};
+#[cfg(feature = "clustered")]
+use crate::journal::cluster::{self, Cluster};
 use crate::journal::{self, Block, Disk, Journal, Options, Report, SyncMode, Watcher};
 
 #[derive(Clone)]
 pub(super) enum Place {
     Folder(PathBuf),
     Disk(Arc<dyn Disk>),
-    #[cfg(feature = "postgres")]
-    Postgres(Cluster),
+    #[cfg(feature = "clustered")]
+    Cluster(Cluster),
 }
 
 /// An open journal.
@@ -30,8 +30,8 @@ impl Place {
     pub(super) fn keeps_map_runs(&self) -> bool {
         match self {
             Place::Folder(_) | Place::Disk(_) => true,
-            #[cfg(feature = "postgres")]
-            Place::Postgres(_) => false,
+            #[cfg(feature = "clustered")]
+            Place::Cluster(_) => false,
         }
     }
 
@@ -40,8 +40,8 @@ impl Place {
         match self {
             Place::Folder(folder) => Some(folder),
             Place::Disk(_) => None,
-            #[cfg(feature = "postgres")]
-            Place::Postgres(_) => None,
+            #[cfg(feature = "clustered")]
+            Place::Cluster(_) => None,
         }
     }
 
@@ -66,9 +66,9 @@ impl Place {
                     journal::open_disk(Arc::clone(disk), options, watchers, None, &mut visit)?;
                 Ok(opened(Box::new(journal), report, Arc::clone(disk)))
             }
-            #[cfg(feature = "postgres")]
-            Place::Postgres(cluster) => {
-                let (journal, report) = postgres::open(cluster, options, watchers, &mut visit)?;
+            #[cfg(feature = "clustered")]
+            Place::Cluster(cluster) => {
+                let (journal, report) = cluster::open(cluster, options, watchers, &mut visit)?;
                 Ok(opened(Box::new(journal), report, temporary(cluster.node())?))
             }
         }
@@ -79,8 +79,8 @@ impl Place {
         let disk: Arc<dyn Disk> = match self {
             Place::Folder(folder) => Arc::new(journal::Folder::at(folder.join("journal"), SyncMode::Data)),
             Place::Disk(disk) => Arc::clone(disk),
-            #[cfg(feature = "postgres")]
-            Place::Postgres(cluster) => {
+            #[cfg(feature = "clustered")]
+            Place::Cluster(cluster) => {
                 cluster.scan(&mut |block| found.add(block))?;
                 return Ok(());
             }
@@ -91,7 +91,7 @@ impl Place {
 }
 
 /// A folder of this process for temporary files.
-#[cfg(feature = "postgres")]
+#[cfg(feature = "clustered")]
 fn temporary(name: &str) -> Result<Arc<dyn Disk>, DurableError> {
     let path = std::env::temp_dir().join(format!("expressway-{name}"));
     let mut builder = std::fs::DirBuilder::new();
@@ -107,8 +107,8 @@ impl fmt::Debug for Place {
         match self {
             Place::Folder(folder) => folder.fmt(f),
             Place::Disk(_) => f.write_str("a disk"),
-            #[cfg(feature = "postgres")]
-            Place::Postgres(cluster) => cluster.fmt(f),
+            #[cfg(feature = "clustered")]
+            Place::Cluster(cluster) => cluster.fmt(f),
         }
     }
 }

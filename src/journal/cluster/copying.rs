@@ -8,9 +8,8 @@ use super::super::block::{Batch, HEADER_BYTES};
 use super::super::{
     Block, Folder, FolderLock, JournalError, Log, Lsn, Options, Ownership, Report, SyncMode, scan,
 };
+use super::Cluster;
 use super::lease::ClusterLease;
-use super::session::Session;
-use super::{Cluster, rows};
 
 fn wrong(what: &'static str) -> JournalError {
     JournalError::Options(what)
@@ -31,31 +30,25 @@ pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalErro
     }
     let mut lease = ClusterLease::of(cluster);
     lease.claim()?;
-    let known = cluster.known()?;
-    if cluster.ask(move |session| rows::last(session, known.id))?.is_some() {
+    if cluster.ask(|session| session.last())?.is_some() {
         return Err(wrong("the cluster to copy to has a journal already"));
     }
     let journal = report.journal.ok_or_else(|| wrong("the journal has no identity"))?;
-    let (mut failed, taken) = (cluster.ask(Session::begin), cluster.epoch());
+    let (mut failed, taken) = (cluster.ask(|session| session.begin_copy()), cluster.epoch());
     let mut records = 0;
     report.read(&disk, &mut |block| {
         records += u64::from(block.header.records);
         if failed.is_ok() {
             let (lsn, epoch) = (block.header.lsn.0, block.header.epoch);
             let bytes = bytes(block);
-            failed = cluster.ask(move |session| rows::put(session, known.id, (lsn, epoch), &bytes));
+            failed = cluster.ask(move |session| session.put(lsn, epoch, &bytes));
         }
     })?;
     let epoch = report.epoch.max(taken);
-    let done = failed.and_then(|()| {
-        cluster.ask(move |session| {
-            rows::adopt(session, known.id, (journal, epoch))?;
-            session.commit()
-        })
-    });
+    let done = failed.and_then(|()| cluster.ask(move |session| session.end_copy(journal, epoch)));
     if let Err(trouble) = done {
         cluster.ask(|session| {
-            session.roll_back();
+            session.cancel_copy();
             Ok(())
         })?;
         return Err(trouble.into());

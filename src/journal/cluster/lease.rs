@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use super::super::{JournalError, Ownership};
 use super::Cluster;
-use super::rows::{self, Owner};
-use super::session::{Session, Trouble};
+use super::engine::{Owner, Session, Trouble};
 
 /// Called once when another node has taken the cluster.
 type OnLost = Box<dyn FnOnce(String) + Send>;
@@ -35,29 +34,30 @@ impl ClusterLease {
 
 impl Ownership for ClusterLease {
     fn claim(&mut self) -> Result<(), JournalError> {
-        let known = self.cluster.known()?;
+        self.cluster.known()?;
         if self.cluster.epoch() == 0 {
             let (node, address) = (self.cluster.node().to_owned(), self.cluster.published.clone());
             let lease_ms = lease_ms(&self.cluster);
             let claimed = self.cluster.ask(move |session| {
-                rows::tell(session, known.id, (&node, &address), lease_ms)?;
-                rows::claim(session, known.id, &node)
+                session.tell(&node, &address, lease_ms)?;
+                session.claim(&node)
             })?;
             let Some(epoch) = claimed else { return Err(JournalError::Held(self.cluster.describe())) };
             self.cluster.shared.epoch.store(epoch, Ordering::Release);
         }
         if self.keeper.is_none() {
-            self.keeper = Some(Keeper::start(&self.cluster, known.id)?);
+            self.keeper = Some(Keeper::start(&self.cluster)?);
         }
         Ok(())
     }
 
     fn renew(&mut self) -> Result<(), JournalError> {
-        let (known, node) = (self.cluster.known()?, self.cluster.node().to_owned());
+        self.cluster.known()?;
+        let node = self.cluster.node().to_owned();
         let (address, lease_ms) = (self.cluster.published.clone(), lease_ms(&self.cluster));
         let owner = self.cluster.ask(move |session| {
-            rows::tell(session, known.id, (&node, &address), lease_ms)?;
-            rows::owner(session, known.id)
+            session.tell(&node, &address, lease_ms)?;
+            session.owner()
         })?;
         match self.cluster.epoch() {
             0 => Err(JournalError::Held(self.cluster.describe())),
@@ -70,18 +70,18 @@ impl Ownership for ClusterLease {
         // First, so that it renews nothing afterwards.
         self.keeper = None;
         let epoch = self.cluster.shared.epoch.swap(0, Ordering::AcqRel);
-        if let Some(known) = self.cluster.shared.known.get().cloned().filter(|_| epoch > 0) {
-            self.cluster.give_back(known.id, epoch);
+        if epoch > 0 {
+            self.cluster.give_back(epoch);
         }
     }
 }
 
 impl Cluster {
-    fn give_back(&self, id: i32, epoch: u64) {
+    fn give_back(&self, epoch: u64) {
         let node = self.node().to_owned();
         let released = self.ask(move |session| {
-            rows::release(session, id, &node, epoch)?;
-            rows::forget_nodes(session, id, &node)
+            session.release(&node, epoch)?;
+            session.forget_nodes(&node)
         });
         if let Err(trouble) = released {
             tracing::warn!(reason = %trouble, "the cluster was not given back: others take it when the lease is over");
@@ -113,14 +113,14 @@ struct Lost {
 }
 
 impl Keeper {
-    fn start(cluster: &Cluster, id: i32) -> Result<Keeper, JournalError> {
+    fn start(cluster: &Cluster) -> Result<Keeper, JournalError> {
         let (stop, stopped) = mpsc::channel();
         let lost: Arc<Mutex<Lost>> = Arc::default();
-        let session = Session::new(&cluster.address)?;
+        let session = cluster.session()?;
         let (cluster, told) = (cluster.clone(), Arc::clone(&lost));
-        let thread = thread::Builder::new().name("postgres-lease".to_owned());
+        let thread = thread::Builder::new().name("cluster-lease".to_owned());
         let thread = thread
-            .spawn(move || keep(&cluster, (id, session), &stopped, &told))
+            .spawn(move || keep(&cluster, session, &stopped, &told))
             .map_err(JournalError::io("a thread for the lease"))?;
         Ok(Keeper { stop: Some(stop), thread: Some(thread), lost })
     }
@@ -146,16 +146,12 @@ impl Drop for Keeper {
     }
 }
 
-fn keep(
-    cluster: &Cluster,
-    (id, mut session): (i32, Session),
-    stopped: &mpsc::Receiver<()>,
-    lost: &Mutex<Lost>,
-) {
+fn keep(cluster: &Cluster, mut session: Session, stopped: &mpsc::Receiver<()>, lost: &Mutex<Lost>) {
     let mut is_away = false;
     while stopped.recv_timeout(cluster.lease / 3) == Err(mpsc::RecvTimeoutError::Timeout) {
-        let told = rows::tell(&mut session, id, (cluster.node(), &cluster.published), lease_ms(cluster))
-            .and_then(|()| rows::owner(&mut session, id));
+        let told = session
+            .tell(cluster.node(), &cluster.published, lease_ms(cluster))
+            .and_then(|()| session.owner());
         match told {
             Ok(owner) if owner.epoch != cluster.epoch() => {
                 let why = replaced(cluster.epoch(), &owner);
@@ -221,22 +217,22 @@ impl Cluster {
     /// When this release cannot read the cluster's format.
     pub fn look(&self, seen: &mut Option<std::time::Instant>) -> Result<Standby, JournalError> {
         let away = |trouble: Trouble| Standby::Away(trouble.text);
-        let known = match self.known() {
-            Ok(known) => known,
+        match self.known() {
+            Ok(_) => {}
             Err(JournalError::Io { source, .. }) => {
                 *seen = None;
                 return Ok(away(Trouble::said(source.to_string())));
             }
             Err(error) => return Err(error),
-        };
+        }
         let since = *seen.get_or_insert_with(std::time::Instant::now);
         let may_claim = since.elapsed() >= self.lease;
         let (node, address, lease_ms) = (self.node().to_owned(), self.published.clone(), lease_ms(self));
         let looked = self.ask(move |session| {
-            rows::tell(session, known.id, (&node, &address), lease_ms)?;
-            let owner = rows::owner(session, known.id)?;
+            session.tell(&node, &address, lease_ms)?;
+            let owner = session.owner()?;
             let is_free = owner.node.is_none() || may_claim;
-            let claimed = if is_free { rows::claim(session, known.id, &node)? } else { None };
+            let claimed = if is_free { session.claim(&node)? } else { None };
             Ok((owner, claimed))
         });
         match looked {
@@ -263,8 +259,7 @@ impl Cluster {
                 Err(error @ JournalError::Held(_)) => error,
                 claimed => return claimed,
             };
-            let known = self.known()?;
-            let owner = self.ask(move |session| rows::owner(session, known.id))?;
+            let owner = self.ask(|session| session.owner())?;
             let begun = std::time::Instant::now();
             let (until, left_ms) = *first.get_or_insert((begun + millis(owner.left_ms), owner.left_ms));
             // A living owner has renewed its lease.

@@ -1,64 +1,116 @@
-//! The journal in PostgreSQL: one row per block, for a cluster of processes of which one owns the journal at a time.
+//! The journal in an engine that several machines can reach, for a cluster of processes of which one owns the journal at
+//! a time. The engine is PostgreSQL (`postgres`) or NATS JetStream (`jetstream`); the following holds for both.
 //!
-//! 1. **An owner is a number.** A node that takes the cluster increments the number in the owner's row (the epoch).
-//!    Every append is one transaction that locks that row, and appends only if the number is still the same: an owner
-//!    that was replaced cannot write any more, even if it does not know. The lease only determines when another node
-//!    may try, by the clock of the database.
-//! 2. **One block at a time**, each behind the one before: the key of a block is its number, and the transaction checks
-//!    that the block before exists. So a block exists once, and a database that has lost some is detected.
-//! 3. **An append whose answer is lost is in doubt.** Before anything else is decided, the row is read: if the block
-//!    exists, it is durable; if not, the same block is appended again, with the same number, so that the first attempt
-//!    cannot be added later.
-//! 4. **A database that does not answer, or refuses** (it restarts, its disk is full, a standby is being promoted), is
-//!    retried without end. Meanwhile no new work is accepted, appended records wait, and no results are reported.
-//! 5. **Room is freed**: blocks before the mark are deleted, some at a time, after a durable block has the mark.
+//! 1. **An owner is a number** (the epoch). A node that takes the cluster gets a higher one. The engine refuses the appends
+//!    of an owner that was replaced, even if that owner does not know. The lease only determines when another node may try, by
+//!    the clock of the engine.
+//! 2. **One block at a time**, each behind the one before. So a block exists once, and an engine that has lost some is
+//!    detected.
+//! 3. **An append whose answer is lost is in doubt.** Before anything else is decided, the block is read: if it exists, it
+//!    is durable; if not, the same block is appended again, with the same number, so that the first attempt cannot be added
+//!    later.
+//! 4. **An engine that does not answer, or refuses** (it restarts, its disk is full, a standby is being promoted), is retried
+//!    without end. Meanwhile no new work is accepted, appended records wait, and no results are reported.
+//! 5. **Room is freed**: blocks before the mark are removed, some at a time, after a durable block has the mark.
 //!
-//! Every wait for the database has a limit, see `session`.
+//! Every wait for the engine has a limit.
 
 mod copying;
+mod engine;
 mod items;
+#[cfg(feature = "jetstream")]
+mod jetstream;
 mod lease;
-mod rows;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod scan;
-mod session;
-mod tls;
 mod writer;
 
-use std::net::{IpAddr, Ipv4Addr, ToSocketAddrs, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use tokio_postgres::config::Host;
-
 use super::JournalError;
-use crate::limits::POSTGRES_LEASE_MS;
+use crate::limits::CLUSTER_LEASE_MS;
 pub use copying::{copy_from, copy_to};
+pub use engine::Node;
+use engine::{Asked, Engine, Known, Session, Trouble};
 pub use items::Items;
 pub use lease::{ClusterLease, Standby};
-use rows::Known;
-pub use rows::Node;
-use session::{Asked, Session, Trouble};
-use tls::Tls;
-pub use writer::{PostgresJournal, open};
+pub use writer::{ClusterJournal, open};
 
-/// The address of a database, and how to connect.
+/// The address of an engine, and how to connect.
 #[derive(Clone, Debug)]
-struct Address {
-    config: tokio_postgres::Config,
-    tls: Tls,
+enum Address {
+    #[cfg(feature = "postgres")]
+    Postgres(Arc<postgres::Address>),
+    #[cfg(feature = "jetstream")]
+    Jetstream(Arc<jetstream::Address>),
 }
 
-/// A cluster in a database of PostgreSQL, and this process as a node of it. Clones are the same node.
+impl Address {
+    fn of(url: &str, cluster: &str) -> Result<Address, JournalError> {
+        #[cfg(feature = "postgres")]
+        if postgres::Address::is_url(url) {
+            return Ok(Address::Postgres(Arc::new(postgres::Address::of(url, cluster)?)));
+        }
+        #[cfg(feature = "jetstream")]
+        if jetstream::Address::is_url(url) {
+            return Ok(Address::Jetstream(Arc::new(jetstream::Address::of(url, cluster)?)));
+        }
+        Err(JournalError::Options(
+            "the URL of a cluster begins with postgres:// (PostgreSQL) or nats:// (NATS JetStream)",
+        ))
+    }
+
+    /// The name of the engine.
+    fn engine(&self) -> &'static str {
+        match self {
+            #[cfg(feature = "postgres")]
+            Address::Postgres(_) => "PostgreSQL",
+            #[cfg(feature = "jetstream")]
+            Address::Jetstream(_) => "NATS JetStream",
+        }
+    }
+
+    fn session(&self, cluster: &str) -> Result<Session, Trouble> {
+        Ok(match self {
+            #[cfg(feature = "postgres")]
+            Address::Postgres(address) => Box::new(address.session(cluster)?),
+            #[cfg(feature = "jetstream")]
+            Address::Jetstream(address) => Box::new(address.session(cluster)?),
+        })
+    }
+
+    fn local_ip(&self) -> Option<IpAddr> {
+        match self {
+            #[cfg(feature = "postgres")]
+            Address::Postgres(address) => address.local_ip(),
+            #[cfg(feature = "jetstream")]
+            Address::Jetstream(address) => address.local_ip(),
+        }
+    }
+}
+
+/// The address of this machine on the route to another. Nothing is sent: the system only selects the route.
+fn way_to(there: SocketAddr) -> Option<IpAddr> {
+    let from = if there.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(there).ok()?;
+    Some(socket.local_addr().ok()?.ip())
+}
+
+/// A cluster in PostgreSQL or NATS JetStream, and this process as a node of it. Clones are the same node.
 ///
 /// ```
-/// use expressway::journal::postgres::Cluster;
+/// use expressway::journal::cluster::Cluster;
 /// let cluster = Cluster::new("postgres://expressway@db.example.com/expressway", "orders")?;
 /// # Ok::<(), expressway::journal::JournalError>(())
 /// ```
 #[derive(Clone, Debug)]
 pub struct Cluster {
-    address: Arc<Address>,
+    address: Address,
     name: String,
     lease: Duration,
     published: String,
@@ -90,14 +142,17 @@ pub struct Status {
     pub owner_lives: bool,
     /// The numbers of the first block that is needed, and the last.
     pub blocks: (u64, u64),
-    /// Bytes of the blocks of all clusters in this database, including the index.
+    /// Bytes that blocks take: in PostgreSQL those of all clusters in the database, with the index.
     pub bytes: u64,
 }
 
 impl Cluster {
-    /// A cluster by its name, in the database of a URL: `postgres://user:password@host:port/database`, as in `libpq`.
-    /// Without `sslmode`, connections to other machines are encrypted and the server's certificate is verified;
-    /// `sslrootcert` names a file with the roots.
+    /// A cluster by its name, in the engine of a URL.
+    ///
+    /// `postgres://user:password@host:port/database`, as `libpq` has it. Without `sslmode`, connections to other machines are
+    /// encrypted and the server's certificate is verified; `sslrootcert` names a file with the roots.
+    ///
+    /// `nats://user:password@host:port,host:port`, or `tls://…`, with `?replicas=3` and what else `docs/cluster.md` names.
     ///
     /// # Errors
     /// When the URL or the name is invalid.
@@ -109,19 +164,13 @@ impl Cluster {
                 "the name of a cluster has 1 to 64 letters, digits, '-', '_' or '.'",
             ));
         }
-        if !Cluster::is_url(url) {
-            return Err(JournalError::Options(
-                "a URL of PostgreSQL begins with postgres:// or postgresql://",
-            ));
-        }
-        let (mut config, tls) = Tls::of(url).map_err(|why| JournalError::from(Trouble::said(why)))?;
-        config.application_name(format!("expressway {name}"));
+        let address = Address::of(url, name)?;
         let node: [u8; 8] = random()?;
         let shared = Shared { node: format!("{:016x}", u64::from_le_bytes(node)), ..Shared::default() };
         Ok(Cluster {
-            address: Arc::new(Address { config, tls }),
+            address,
             name: name.to_owned(),
-            lease: Duration::from_millis(POSTGRES_LEASE_MS),
+            lease: Duration::from_millis(CLUSTER_LEASE_MS),
             published: String::new(),
             shared: Arc::new(shared),
         })
@@ -129,7 +178,13 @@ impl Cluster {
 
     /// Whether a text is such a URL.
     pub fn is_url(text: &str) -> bool {
-        text.starts_with("postgres://") || text.starts_with("postgresql://")
+        let schemes = ["postgres", "postgresql", "nats", "tls"];
+        text.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme))
+    }
+
+    /// The name of its engine.
+    pub fn engine(&self) -> &'static str {
+        self.address.engine()
     }
 
     /// How long an owner is assumed to live without a sign of life, 3 seconds by default: 500 milliseconds to 5
@@ -149,22 +204,7 @@ impl Cluster {
 
     /// The local address of this machine's connection to the database: others may reach it there.
     pub fn local_ip(&self) -> IpAddr {
-        let here = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let reach = |host: &Host, port: u16| match host {
-            Host::Tcp(host) => {
-                // Nothing is sent: the system only selects the route.
-                let to = (host.as_str(), port).to_socket_addrs().ok()?.next()?;
-                let from = if to.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-                let socket = UdpSocket::bind(from).ok()?;
-                socket.connect(to).ok()?;
-                Some(socket.local_addr().ok()?.ip())
-            }
-            #[cfg(unix)]
-            Host::Unix(_) => None,
-        };
-        let config = &self.address.config;
-        let port = config.get_ports().first().copied().unwrap_or(5_432);
-        config.get_hosts().first().and_then(|host| reach(host, port)).unwrap_or(here)
+        self.address.local_ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
 
     /// Its name.
@@ -190,12 +230,9 @@ impl Cluster {
     /// # Errors
     /// When there is none of this name, or the database does not answer.
     pub fn status(&self) -> Result<Status, JournalError> {
-        let known = self.find()?;
-        let (owner, nodes, bytes, last) = self.ask(move |session| {
-            let owner = rows::owner(session, known.id)?;
-            let nodes = rows::nodes(session, known.id)?;
-            Ok((owner, nodes, rows::bytes(session)?, rows::last(session, known.id)?))
-        })?;
+        self.find()?;
+        let (owner, nodes, bytes, last) =
+            self.ask(|session| Ok((session.owner()?, session.nodes()?, session.bytes()?, session.last()?)))?;
         let last = last.map(|bytes| self.header(&bytes)).transpose()?;
         Ok(Status {
             nodes,
@@ -214,19 +251,23 @@ impl Cluster {
 
     /// Its description for people.
     fn describe(&self) -> String {
-        format!("the cluster {} in PostgreSQL", self.name)
+        format!("the cluster {} in {}", self.name, self.address.engine())
+    }
+
+    fn session(&self) -> Result<Session, Trouble> {
+        self.address.session(&self.name)
     }
 
     /// Runs a query on this node's thread for that.
     fn ask<T: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Session) -> Result<T, Trouble> + Send + 'static,
+        job: impl FnOnce(&mut dyn Engine) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, Trouble> {
         let asked = {
             let mut asked = self.asked();
             match &*asked {
                 Some(asked) => asked.clone(),
-                None => asked.insert(Asked::start(&self.address, "postgres")?).clone(),
+                None => asked.insert(Asked::start(self.session()?, "cluster")?).clone(),
             }
         };
         asked.ask(job)
@@ -241,30 +282,20 @@ impl Cluster {
         if let Some(known) = self.shared.known.get() {
             return Ok(known.clone());
         }
-        let name = self.name.clone();
         let (journal, secret): ([u8; 8], [u8; 32]) = (random()?, random()?);
-        let (known, is_durable) = self.ask(move |session| {
-            rows::make(session)?;
-            let known = rows::find_or_make(session, &name, u64::from_le_bytes(journal), &secret)?;
-            Ok((known, rows::is_durable(session)?))
+        let (known, unfit) = self.ask(move |session| {
+            let known = session.find_or_make(u64::from_le_bytes(journal), &secret)?;
+            Ok((known, session.unfit()?))
         })?;
-        if !is_durable {
-            return Err(JournalError::Options(
-                "PostgreSQL runs with fsync = off: what it acknowledges is not durable; set fsync = on",
-            ));
+        match unfit {
+            Some(why) => Err(JournalError::Unfit(why)),
+            None => self.remember(known),
         }
-        self.remember(known)
     }
 
     /// The cluster's row, if it exists.
     fn find(&self) -> Result<Known, JournalError> {
-        let name = self.name.clone();
-        let found =
-            self.ask(
-                move |session| {
-                    if rows::are_there(session)? { rows::find(session, &name) } else { Ok(None) }
-                },
-            )?;
+        let found = self.ask(|session| session.find())?;
         self.remember(found.ok_or(JournalError::Options("there is no cluster of this name in the database"))?)
     }
 

@@ -2,58 +2,32 @@
 //! querying, and the server's work have time limits, and a connection that exceeds them is dropped.
 
 use std::collections::HashMap;
-use std::sync::{Arc, mpsc};
-use std::thread;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row, Statement};
 
+use super::super::engine::Trouble;
 use super::Address;
 use crate::limits::{POSTGRES_ANSWER_MS, POSTGRES_CONNECT_MS};
 
-/// Why a database operation failed.
-#[derive(Clone, Debug)]
-pub(super) struct Trouble {
-    /// PostgreSQL's error code, when it answered.
-    pub(super) code: Option<String>,
-    pub(super) text: String,
-}
-
-impl std::fmt::Display for Trouble {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.text)
-    }
-}
-
-impl From<Trouble> for super::super::JournalError {
-    fn from(trouble: Trouble) -> super::super::JournalError {
-        let source = std::io::Error::other(trouble.text);
-        super::super::JournalError::Io { what: "PostgreSQL".to_owned(), source }
-    }
-}
-
-impl Trouble {
-    pub(super) fn said(text: impl Into<String>) -> Trouble {
-        Trouble { code: None, text: text.into() }
-    }
-
-    fn of(error: &tokio_postgres::Error) -> Trouble {
-        match error.as_db_error() {
-            Some(said) => {
-                let text = format!("{} ({})", said.message(), said.code().code());
-                Trouble { code: Some(said.code().code().to_owned()), text }
+/// What the database, or the client, said.
+fn trouble(error: &tokio_postgres::Error) -> Trouble {
+    match error.as_db_error() {
+        Some(said) => {
+            let text = format!("{} ({})", said.message(), said.code().code());
+            Trouble { code: Some(said.code().code().to_owned()), text }
+        }
+        None => {
+            let mut text = error.to_string();
+            let mut source = std::error::Error::source(error);
+            while let Some(error) = source {
+                text = format!("{text}: {error}");
+                source = error.source();
             }
-            None => {
-                let mut text = error.to_string();
-                let mut source = std::error::Error::source(error);
-                while let Some(error) = source {
-                    text = format!("{text}: {error}");
-                    source = error.source();
-                }
-                Trouble { code: None, text }
-            }
+            Trouble::said(text)
         }
     }
 }
@@ -172,46 +146,7 @@ fn within<T>(
 ) -> Result<T, Trouble> {
     let done = runtime.block_on(async { tokio::time::timeout(Duration::from_millis(ms), what).await });
     match done {
-        Ok(done) => done.map_err(|error| Trouble::of(&error)),
+        Ok(done) => done.map_err(|error| trouble(&error)),
         Err(_) => Err(Trouble::said(format!("the database did not answer within {ms} ms"))),
-    }
-}
-
-type Job = Box<dyn FnOnce(&mut Session) + Send>;
-
-/// A session on a separate thread, for callers on any thread, also inside of a runtime.
-#[derive(Clone, Debug)]
-pub(super) struct Asked {
-    jobs: mpsc::Sender<Job>,
-}
-
-impl Asked {
-    pub(super) fn start(address: &Arc<Address>, name: &str) -> Result<Asked, Trouble> {
-        let mut session = Session::new(address)?;
-        let (jobs, queue) = mpsc::channel::<Job>();
-        let body = move || {
-            while let Ok(job) = queue.recv() {
-                job(&mut session);
-            }
-        };
-        let thread = thread::Builder::new().name(name.to_owned());
-        thread.spawn(body).map_err(|error| Trouble::said(format!("a thread for the connection: {error}")))?;
-        Ok(Asked { jobs })
-    }
-
-    /// Blocks this thread until it is done.
-    pub(super) fn ask<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Session) -> Result<T, Trouble> + Send + 'static,
-    ) -> Result<T, Trouble> {
-        let (answer, answered) = mpsc::sync_channel(1);
-        let gone = || Trouble::said("the thread of the connection has ended");
-        let job: Job = Box::new(move |session| {
-            // The caller waits, unless the thread is being ended.
-            let _ = answer.send(job(session));
-        });
-        self.jobs.send(job).map_err(|_| gone())?;
-        // Everything a session does is bounded; after a panic, the sender is gone.
-        answered.recv().map_err(|_| gone())?
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::block::{Block, BlockKind, Header, NoBlock};
 use super::super::{JournalError, Lsn, Report};
-use super::{Cluster, rows};
+use super::Cluster;
 
 impl Cluster {
     /// Reads all blocks that are in use, in order, and writes nothing; the journal may be in use.
@@ -15,37 +15,47 @@ impl Cluster {
     }
 
     pub(super) fn read_all(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {
+        let mut report = Report::default();
+        self.read_on(&mut report, visit)?;
+        Ok(report)
+    }
+
+    /// Reads the blocks behind those of a report, or all for an empty one, and adds them to the report.
+    pub(super) fn read_on(
+        &self,
+        report: &mut Report,
+        visit: &mut dyn FnMut(&Block<'_>),
+    ) -> Result<(), JournalError> {
         let known = self.known()?;
-        let last = self.ask(move |session| rows::last(session, known.id))?;
-        let Some(last) = last else { return Ok(Report::default()) };
+        let Some(last) = self.ask(|session| session.last())? else { return Ok(()) };
         let last = self.header(&last)?;
-        let mut report = Report {
-            journal: Some(known.journal),
-            last: last.lsn,
-            trimmed: last.trimmed,
-            epoch: last.epoch,
-            is_sealed: last.kind == BlockKind::Seal,
-            last_crc: last.crc,
-            ..Report::default()
-        };
-        let mut before: Option<Header> = None;
-        self.read_range(last.trimmed.max(Lsn(1)), last.lsn, &mut |block, bytes| {
+        let is_first = report.last == Lsn(0);
+        let from = if is_first { last.trimmed.max(Lsn(1)) } else { report.last.next() };
+        // Blocks behind those of the report may be trimmed already.
+        let is_behind = !is_first && from >= last.trimmed;
+        let from = from.max(last.trimmed);
+        let mut before = is_behind.then_some((report.last_crc, report.epoch));
+        self.read_range(from, last.lsn, &mut |block, bytes| {
             let header = block.header;
             if before.is_none() {
                 report.first = header.lsn;
             }
-            let follows = before.is_none_or(|it| it.crc == header.previous && it.epoch <= header.epoch);
+            let follows = before.is_none_or(|(crc, epoch)| crc == header.previous && epoch <= header.epoch);
             if header.journal != known.journal || !follows {
                 return Err(self.damaged(header.lsn, "it does not follow from the block before"));
             }
-            before = Some(header);
+            before = Some((header.crc, header.epoch));
             report.blocks += 1;
             report.records += u64::from(header.records);
             report.bytes += bytes;
             visit(block);
             Ok(())
         })?;
-        Ok(report)
+        report.journal = Some(known.journal);
+        (report.last, report.last_crc) = (last.lsn, last.crc);
+        (report.trimmed, report.epoch) = (last.trimmed, last.epoch);
+        report.is_sealed = last.kind == BlockKind::Seal;
+        Ok(())
     }
 
     /// Visits the blocks of a range, which must exist.
@@ -55,13 +65,10 @@ impl Cluster {
         to: Lsn,
         visit: &mut dyn FnMut(&Block<'_>, u64) -> Result<(), JournalError>,
     ) -> Result<(), JournalError> {
-        let known = self.known()?;
         let mut next = from;
         while next <= to {
             // Reads can be repeated.
-            let page = self.ask(move |session| {
-                rows::page(session, known.id, next.0).or_else(|_| rows::page(session, known.id, next.0))
-            })?;
+            let page = self.ask(move |session| session.page(next.0).or_else(|_| session.page(next.0)))?;
             if page.is_empty() {
                 return Err(self.damaged(next, "it is missing"));
             }

@@ -1,30 +1,15 @@
-//! A PostgreSQL server that a test starts for itself, on a port of loopback, and that ends with it. It refuses to run
-//! as root, so root starts it as another user. If it is not installed, the test prints a message and passes.
+//! A PostgreSQL server. It refuses to run as root, so root starts it as another user.
 
-#![allow(dead_code, reason = "no test needs all of it")]
-
-use crate::required;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Held while a process is being started: until it is another program, it holds what is locked here.
-static FORKS: RwLock<()> = RwLock::new(());
-
-/// Starts no process as long as this is held.
-pub(crate) fn nothing_forks() -> impl Drop {
-    FORKS.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn spawn(command: &mut Command) -> Child {
-    let _forks = FORKS.write().unwrap_or_else(PoisonError::into_inner);
-    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
+use super::{End, Engine, spawn};
+use crate::required;
 
 /// A server that runs.
 pub(crate) struct Postgres {
@@ -38,7 +23,7 @@ pub(crate) struct Postgres {
 
 impl Drop for Postgres {
     fn drop(&mut self) {
-        self.end(Signal::QUIT);
+        self.end(End::Killed);
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
@@ -118,42 +103,8 @@ impl Postgres {
         command
     }
 
-    /// Starts it again, with what it has.
-    pub(crate) fn run(&mut self) {
-        let mut command = self.program("postgres");
-        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(&self.folder);
-        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50"]);
-        let log =
-            std::fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
-        command.stdout(Stdio::null()).stderr(log);
-        self.child = Some(spawn(&mut command));
-        let begun = Instant::now();
-        while self.try_sql("SELECT 1").is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", self.log());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
     fn log(&self) -> String {
         std::fs::read_to_string(self.folder.join("log")).unwrap_or_default()
-    }
-
-    /// Ends it: with `Signal::INT` as it should, with `Signal::QUIT` at once, so that it recovers when it starts.
-    pub(crate) fn end(&mut self, signal: Signal) {
-        if let Some(mut child) = self.child.take() {
-            let _ = kill_process(Pid::from_child(&child), signal);
-            let begun = Instant::now();
-            while child.try_wait().is_ok_and(|status| status.is_none()) {
-                if begun.elapsed() > Duration::from_secs(30) {
-                    let _ = child.kill();
-                }
-                std::thread::sleep(Duration::from_millis(5));
-            }
-        }
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("postgres://expressway@127.0.0.1:{}/postgres", self.port)
     }
 
     fn try_sql(&self, sql: &str) -> Option<String> {
@@ -180,5 +131,50 @@ impl Postgres {
 
     pub(crate) fn folder(&self) -> &Path {
         &self.folder
+    }
+}
+
+impl Engine for Postgres {
+    fn name(&self) -> &'static str {
+        "PostgreSQL"
+    }
+
+    fn url_by(&self, port: u16) -> String {
+        format!("postgres://expressway@127.0.0.1:{port}/postgres")
+    }
+
+    fn port(&self) -> u16 {
+        self.port
+    }
+
+    fn run(&mut self) {
+        let mut command = self.program("postgres");
+        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(&self.folder);
+        command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50"]);
+        let log =
+            std::fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
+        command.stdout(Stdio::null()).stderr(log);
+        self.child = Some(spawn(&mut command));
+        let begun = Instant::now();
+        while self.try_sql("SELECT 1").is_none() {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", self.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn end(&mut self, how: End) {
+        let Some(mut child) = self.child.take() else { return };
+        let signal = match how {
+            End::Asked => Signal::INT,
+            End::Killed => Signal::QUIT,
+        };
+        let _ = kill_process(Pid::from_child(&child), signal);
+        let begun = Instant::now();
+        while child.try_wait().is_ok_and(|status| status.is_none()) {
+            if begun.elapsed() > Duration::from_secs(30) {
+                let _ = child.kill();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 }

@@ -13,11 +13,10 @@
 
 use tokio_postgres::Row;
 
-use super::session::{Session, Trouble};
+use super::super::engine::{FORMAT, Known, Node, Owner, Trouble};
+use super::session::Session;
 use crate::limits::POSTGRES_READ_BLOCKS;
 
-/// The format of the tables.
-const FORMAT: i32 = 1;
 /// Reserved for later: there is one partition.
 pub(super) const PARTITION: i32 = 0;
 
@@ -67,33 +66,15 @@ pub(super) fn is_durable(session: &mut Session) -> Result<bool, Trouble> {
     first(&found)?.try_get(0).map_err(unexpected)
 }
 
-/// A cluster that exists.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) id: i32,
-    pub(super) format: i32,
-    /// The identity in all blocks.
-    pub(super) journal: u64,
-    pub(super) secret: Vec<u8>,
-}
-
-impl Known {
-    pub(super) fn is_readable(&self) -> bool {
-        self.format == FORMAT
-    }
-}
-
-pub(super) fn find(session: &mut Session, name: &str) -> Result<Option<Known>, Trouble> {
+/// A cluster that exists, and its row's number.
+pub(super) fn find(session: &mut Session, name: &str) -> Result<Option<(i32, Known)>, Trouble> {
     let found = session
         .query("SELECT id, format, journal, secret FROM expressway_cluster WHERE name = $1", &[&name])?;
     let known = |row: &Row| {
         let journal: i64 = row.try_get(2)?;
-        Ok(Known {
-            id: row.try_get(0)?,
-            format: row.try_get(1)?,
-            journal: journal.cast_unsigned(),
-            secret: row.try_get(3)?,
-        })
+        let known =
+            Known { format: row.try_get(1)?, journal: journal.cast_unsigned(), secret: row.try_get(3)? };
+        Ok((row.try_get(0)?, known))
     };
     found.first().map(known).transpose().map_err(unexpected)
 }
@@ -104,7 +85,7 @@ pub(super) fn find_or_make(
     name: &str,
     journal: u64,
     secret: &[u8],
-) -> Result<Known, Trouble> {
+) -> Result<(i32, Known), Trouble> {
     if let Some(known) = find(session, name)? {
         return Ok(known);
     }
@@ -112,12 +93,12 @@ pub(super) fn find_or_make(
         "INSERT INTO expressway_cluster (name, format, journal, secret) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
         &[&name, &FORMAT, &journal.cast_signed(), &secret],
     )?;
-    let known = find(session, name)?.ok_or_else(|| Trouble::said("the cluster's row was removed"))?;
+    let (id, known) = find(session, name)?.ok_or_else(|| Trouble::said("the cluster's row was removed"))?;
     session.query(
         "INSERT INTO expressway_owner (cluster, partition, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-        &[&known.id, &PARTITION],
+        &[&id, &PARTITION],
     )?;
-    Ok(known)
+    Ok((id, known))
 }
 
 /// Renews a node's lease for so long.
@@ -174,16 +155,6 @@ pub(super) fn release(session: &mut Session, cluster: i32, node: &str, epoch: u6
 }
 
 /// The owner of the partition.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Owner {
-    pub(super) epoch: u64,
-    /// `None` when it was released.
-    pub(super) node: Option<String>,
-    pub(super) address: String,
-    /// Until when its lease is valid, in milliseconds from now; negative when that is over.
-    pub(super) left_ms: i64,
-}
-
 pub(super) fn owner(session: &mut Session, cluster: i32) -> Result<Owner, Trouble> {
     let found = session.query(
         "SELECT o.epoch, o.node, coalesce(n.address, ''), \
@@ -199,23 +170,6 @@ pub(super) fn owner(session: &mut Session, cluster: i32) -> Result<Owner, Troubl
         address: row.try_get(2).map_err(unexpected)?,
         left_ms: row.try_get(3).map_err(unexpected)?,
     })
-}
-
-/// A node, as in `cluster status`.
-#[derive(Clone, Debug)]
-pub struct Node {
-    /// Its name, made when it began.
-    pub node: String,
-    /// Its address.
-    pub address: String,
-    /// Its release.
-    pub release: String,
-    /// How long ago it began, and last renewed its lease, in milliseconds.
-    pub began_ms: i64,
-    /// See `began_ms`.
-    pub seen_ms: i64,
-    /// Whether its lease is valid.
-    pub lives: bool,
 }
 
 pub(super) fn nodes(session: &mut Session, cluster: i32) -> Result<Vec<Node>, Trouble> {

@@ -1,4 +1,4 @@
-//! The threads of a journal in PostgreSQL: one appends blocks, one deletes trimmed ones; any thread appends records.
+//! The threads of a journal in a cluster: one appends blocks, one deletes trimmed ones; any thread appends records.
 //!
 //! As in a folder, the last batch is open while the one before is being written, so batches grow while the database
 //! works.
@@ -8,20 +8,19 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::super::batches;
-use super::super::block::{Batch, BlockKind, HEADER_BYTES, Header, SHARED};
+use super::super::block::{Batch, BlockKind, HEADER_BYTES, Header, RECORD_HEADER_BYTES, SHARED};
 use super::super::queue::{self, Fuse, wait};
 use super::super::{
     Block, Failure, Journal, JournalError, Lsn, Options, Ownership, Record, Refused, Report, Room, Stats,
     Watcher,
 };
 use super::Cluster;
+use super::engine::{Session, Trouble};
 use super::lease::{ClusterLease, replaced};
-use super::rows;
-use super::session::{Session, Trouble};
-use crate::limits::{POSTGRES_CLOSE_MS, POSTGRES_RETRY_MS_MAX, POSTGRES_RETRY_MS_MIN, POSTGRES_TRIM_BLOCKS};
+use crate::limits::{CLUSTER_CLOSE_MS, CLUSTER_RETRY_MS_MAX, CLUSTER_RETRY_MS_MIN};
 
-/// A [`Journal`] in PostgreSQL. Dropping it appends waiting records, and a seal, and releases the cluster.
-pub struct PostgresJournal {
+/// A [`Journal`] in a cluster's engine. Dropping it appends what waits, and a seal, and gives the cluster back.
+pub struct ClusterJournal {
     shared: Arc<Shared>,
     cluster: Cluster,
     options: Options,
@@ -37,7 +36,7 @@ struct Running {
 
 type Shared = queue::Shared<Table>;
 
-/// The fields of a journal in PostgreSQL.
+/// What only a journal in an engine needs in its queue.
 struct Table {
     /// Blocks before this one are deleted.
     removed: Lsn,
@@ -58,42 +57,28 @@ pub fn open(
     options: Options,
     watchers: Vec<Watcher>,
     visit: &mut dyn FnMut(&Block<'_>),
-) -> Result<(PostgresJournal, Report), JournalError> {
+) -> Result<(ClusterJournal, Report), JournalError> {
     let mut lease = ClusterLease::of(cluster);
     cluster.claim_within_lease(&mut lease)?;
-    let known = cluster.known()?;
-    let report = cluster.read_all(visit)?;
+    let mut report = Report::default();
+    let mut chain = Chain::of(cluster, options.partition)?;
+    let options = chain.limit(options)?;
+    let begun = chain.begin(&mut report, visit)?;
     let table = Table { removed: Lsn(0), kept_bytes: report.bytes, lost: None, away: None };
-    let shared = Arc::new(Shared::new(report.last, report.trimmed, &options, watchers, table));
-    let mut appender = Appender {
-        shared: Arc::clone(&shared),
-        cluster: cluster.clone(),
-        session: Session::new(&cluster.address)?,
-        id: known.id,
-        journal: known.journal,
-        epoch: cluster.epoch(),
-        last: report.last,
-        last_crc: report.last_crc,
-        partition: options.partition.unwrap_or(SHARED),
-    };
+    let shared = Arc::new(Shared::new(begun, report.trimmed, &options, watchers, table));
     let told = Arc::clone(&shared);
     lease.when_lost(Box::new(move |why| {
         told.lock().own.lost = Some(why);
         told.work.notify_all();
     }));
-    let mut batch = shared.lock().batches.begin_empty();
-    let begun = appender.commit(&mut batch, BlockKind::Epoch, report.trimmed);
-    let Some(begun) = begun else {
-        return Err(JournalError::Options("the journal was closed while it was opened"));
-    };
-    shared.begin(begun?);
-    let (chores, session) = (Arc::clone(&shared), Session::new(&cluster.address)?);
+    let appender = Appender { shared: Arc::clone(&shared), chain };
+    let (chores, session) = (Arc::clone(&shared), cluster.session()?);
     let threads = vec![
         spawn("journal", move || write(appender))?,
-        spawn("journal-room", move || make_room(&chores, session, known.id))?,
+        spawn("journal-room", move || make_room(&chores, session))?,
     ];
     let running = Mutex::new(Some(Running { threads, lease }));
-    Ok((PostgresJournal { shared, cluster: cluster.clone(), options, running }, report))
+    Ok((ClusterJournal { shared, cluster: cluster.clone(), options, running }, report))
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, JournalError> {
@@ -101,9 +86,9 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
     thread.spawn(body).map_err(JournalError::io("a thread of the journal"))
 }
 
-impl PostgresJournal {
-    /// Appends waiting records and a seal, and ends; returns the failure, if there was one. It does not wait for a
-    /// database that does not answer.
+impl ClusterJournal {
+    /// Appends what waits and a seal, and ends; the failure, if there was one. Of a database that does not answer, the end
+    /// is not waited for.
     ///
     /// # Errors
     /// When an appended record may not be durable.
@@ -153,13 +138,13 @@ impl PostgresJournal {
     }
 }
 
-impl Drop for PostgresJournal {
+impl Drop for ClusterJournal {
     fn drop(&mut self) {
         self.end();
     }
 }
 
-impl Journal for PostgresJournal {
+impl Journal for ClusterJournal {
     fn append(&self, record: Record<'_>, room: Room) -> Result<Lsn, Refused> {
         self.push(record, room, false)
     }
@@ -222,12 +207,10 @@ impl Journal for PostgresJournal {
     }
 }
 
-/// The state of the writer's thread.
-struct Appender {
-    shared: Arc<Shared>,
+/// The end of the journal, to which blocks are appended.
+struct Chain {
     cluster: Cluster,
     session: Session,
-    id: i32,
     journal: u64,
     epoch: u64,
     last: Lsn,
@@ -235,10 +218,70 @@ struct Appender {
     partition: u16,
 }
 
-impl Appender {
-    /// Appends a block; when this returns its number, it is durable. `None` when the journal is to end and the database
-    /// does not answer: the block is in doubt then, and was not reported as durable.
-    fn commit(&mut self, batch: &mut Batch, kind: BlockKind, trim: Lsn) -> Option<Result<Lsn, Failure>> {
+/// What came of an attempt to append a block.
+enum Appended {
+    Done,
+    /// One whose place this node has taken has appended a block under this number before it knew.
+    Overtaken,
+    /// It can never be appended.
+    Never(String),
+}
+
+impl Chain {
+    fn of(cluster: &Cluster, partition: Option<u16>) -> Result<Chain, JournalError> {
+        Ok(Chain {
+            cluster: cluster.clone(),
+            session: cluster.session()?,
+            journal: cluster.known()?.journal,
+            epoch: cluster.epoch(),
+            last: Lsn(0),
+            last_crc: 0,
+            partition: partition.unwrap_or(SHARED),
+        })
+    }
+
+    /// Options with which no block is larger than the engine takes.
+    fn limit(&mut self, options: Options) -> Result<Options, JournalError> {
+        let bytes_max = self.session.block_bytes_max()?;
+        let block_bytes_max = options.block_bytes_max.min(bytes_max);
+        let record_bytes_max = options.record_bytes_max.min(bytes_max - HEADER_BYTES - RECORD_HEADER_BYTES);
+        Ok(Options { block_bytes_max, record_bytes_max, ..options })
+    }
+
+    /// Shows all that is there, and begins this node's epoch behind it. An owner that does not know yet that it was replaced may
+    /// append meanwhile, where the engine refuses it only from then on.
+    fn begin(&mut self, report: &mut Report, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Lsn, JournalError> {
+        let cluster = self.cluster.clone();
+        let mut delay_ms = CLUSTER_RETRY_MS_MIN;
+        loop {
+            cluster.read_on(report, visit)?;
+            (self.last, self.last_crc) = (report.last, report.last_crc);
+            let mut batch = Batch::with_capacity(0);
+            let (lsn, crc, bytes) = self.seal(&mut batch, BlockKind::Epoch, report.trimmed);
+            let mut appended = self.append(lsn, bytes, false);
+            while let Err(trouble) = &appended {
+                tracing::warn!(reason = %trouble, "the cluster cannot be taken yet");
+                thread::sleep(Duration::from_millis(delay_ms));
+                delay_ms = (delay_ms * 2).min(CLUSTER_RETRY_MS_MAX);
+                appended = self.append(lsn, bytes, true);
+            }
+            match appended? {
+                Appended::Done => {
+                    (self.last, self.last_crc) = (lsn, crc);
+                    return Ok(lsn);
+                }
+                Appended::Overtaken => {}
+                Appended::Never(error) => return Err(self.failure(lsn, error).into()),
+            }
+        }
+    }
+
+    fn failure(&self, lsn: Lsn, error: String) -> Failure {
+        Failure { lsn, file: self.cluster.describe(), doing: "appending", error }
+    }
+
+    /// The next block: its number, its checksum and its bytes.
+    fn seal<'a>(&self, batch: &'a mut Batch, kind: BlockKind, trim: Lsn) -> (Lsn, u32, &'a [u8]) {
         let lsn = self.last.next();
         let mut header = Header {
             kind,
@@ -255,48 +298,73 @@ impl Appender {
             crc: 0,
         };
         let block = batch.seal(&mut header);
-        let bytes = &block[..HEADER_BYTES + header.body_bytes as usize];
-        let (mut delay_ms, mut closing_since) = (POSTGRES_RETRY_MS_MIN, None);
-        let mut appended = self.append(lsn, bytes, false);
-        while let Err(trouble) = appended {
-            if self.cannot_append(&trouble, &mut closing_since) {
-                return None;
-            }
-            thread::sleep(Duration::from_millis(delay_ms));
-            delay_ms = (delay_ms * 2).min(POSTGRES_RETRY_MS_MAX);
-            appended = self.append(lsn, bytes, true);
-        }
-        self.is_back();
-        if let Ok(Some(error)) = appended {
-            return Some(Err(Failure { lsn, file: self.cluster.describe(), doing: "appending", error }));
-        }
-        (self.last, self.last_crc) = (lsn, header.crc);
-        Some(Ok(lsn))
+        (lsn, header.crc, &block[..HEADER_BYTES + header.body_bytes as usize])
     }
 
-    /// Tries to append a block once. When it is in doubt, the present row is read first. Returns why it can never be
-    /// appended, if so.
-    fn append(&mut self, lsn: Lsn, bytes: &[u8], is_in_doubt: bool) -> Result<Option<String>, Trouble> {
-        let session = &mut self.session;
-        if is_in_doubt && let Some(found) = rows::block(session, self.id, lsn.0)? {
-            let is_ours = found == bytes;
-            return Ok((!is_ours).then(|| "another owner has appended one of this number".to_owned()));
+    /// Appends a block once. When it is in doubt, what is there is read first.
+    fn append(&mut self, lsn: Lsn, bytes: &[u8], is_in_doubt: bool) -> Result<Appended, Trouble> {
+        let is_there = |found: Option<Vec<u8>>| found.map(|found| found == bytes);
+        if is_in_doubt && is_there(self.session.block(lsn.0)?) == Some(true) {
+            return Ok(Appended::Done);
         }
-        if rows::append(session, self.id, (lsn.0, self.epoch), bytes)? {
-            return Ok(None);
+        if self.session.append(lsn.0, self.epoch, bytes)? {
+            return Ok(Appended::Done);
         }
-        let owner = rows::owner(session, self.id)?;
+        let found = is_there(self.session.block(lsn.0)?);
+        if found == Some(true) {
+            return Ok(Appended::Done);
+        }
+        let owner = self.session.owner()?;
         if owner.epoch != self.epoch {
-            return Ok(Some(replaced(self.epoch, &owner)));
+            return Ok(Appended::Never(replaced(self.epoch, &owner)));
         }
-        if rows::block(session, self.id, lsn.0 - 1)?.is_some() {
+        if found.is_some() {
+            return Ok(Appended::Overtaken);
+        }
+        if lsn.0 == 1 || self.session.block(lsn.0 - 1)?.is_some() {
             return Err(Trouble::said("the block was not appended"));
         }
-        Ok(Some(format!(
+        Ok(Appended::Never(format!(
             "block {} is not there any more, although it was durable: the database was restored, or a standby without it \
              was promoted",
             lsn.0 - 1
         )))
+    }
+}
+
+/// What the writer's thread has.
+struct Appender {
+    shared: Arc<Shared>,
+    chain: Chain,
+}
+
+impl Appender {
+    /// Appends a block; when this returns its number, it is durable. None when the journal is to end and the database does
+    /// not answer: the block is in doubt then, and nobody was told of it.
+    fn commit(&mut self, batch: &mut Batch, kind: BlockKind, trim: Lsn) -> Option<Result<Lsn, Failure>> {
+        let (lsn, crc, bytes) = self.chain.seal(batch, kind, trim);
+        let (mut delay_ms, mut closing_since) = (CLUSTER_RETRY_MS_MIN, None);
+        let mut appended = self.chain.append(lsn, bytes, false);
+        let appended = loop {
+            match appended {
+                Ok(appended) => break appended,
+                Err(trouble) if self.cannot_append(&trouble, &mut closing_since) => return None,
+                Err(_) => {}
+            }
+            thread::sleep(Duration::from_millis(delay_ms));
+            delay_ms = (delay_ms * 2).min(CLUSTER_RETRY_MS_MAX);
+            appended = self.chain.append(lsn, bytes, true);
+        };
+        self.is_back();
+        let error = match appended {
+            Appended::Done => {
+                (self.chain.last, self.chain.last_crc) = (lsn, crc);
+                return Some(Ok(lsn));
+            }
+            Appended::Overtaken => "another owner has appended one of this number".to_owned(),
+            Appended::Never(error) => error,
+        };
+        Some(Err(self.chain.failure(lsn, error)))
     }
 
     /// The database does not accept a block. Whether to stop waiting.
@@ -304,7 +372,7 @@ impl Appender {
         let mut queue = self.shared.lock();
         if queue.own.away.is_none() {
             tracing::error!(
-                reason = %trouble, cluster = self.cluster.name(),
+                reason = %trouble, cluster = self.chain.cluster.name(),
                 "the journal's database is away: durable executions wait, new ones are refused"
             );
         }
@@ -313,13 +381,13 @@ impl Appender {
             return false;
         }
         let since = closing_since.get_or_insert_with(Instant::now);
-        since.elapsed() >= Duration::from_millis(POSTGRES_CLOSE_MS)
+        since.elapsed() >= Duration::from_millis(CLUSTER_CLOSE_MS)
     }
 
     fn is_back(&self) {
         if self.shared.lock().own.away.take().is_some() {
             tracing::info!(
-                cluster = self.cluster.name(),
+                cluster = self.chain.cluster.name(),
                 "the journal's database is back: durable executions go on"
             );
         }
@@ -346,7 +414,7 @@ fn write(mut appender: Appender) {
     }
     let lost = shared.lock().own.lost.take();
     if let Some(error) = lost {
-        let (lsn, file) = (appender.last.next(), appender.cluster.describe());
+        let (lsn, file) = (appender.chain.last.next(), appender.chain.cluster.describe());
         return shared.fail(Failure { lsn, file, doing: "looking who owns it before", error });
     }
     let trimmed = shared.lock().trimmed;
@@ -389,8 +457,8 @@ fn publish(shared: &Shared, durable: Lsn, trimmed: Lsn, batch: Batch, bytes: u64
     });
 }
 
-/// The thread that deletes trimmed blocks, a few at a time.
-fn make_room(shared: &Shared, mut session: Session, id: i32) {
+/// The thread that deletes blocks which are given up, a few at a time.
+fn make_room(shared: &Shared, mut session: Session) {
     let mut queue = shared.lock();
     while !queue.are_chores_over {
         let trimmed = queue.trimmed;
@@ -399,16 +467,16 @@ fn make_room(shared: &Shared, mut session: Session, id: i32) {
             continue;
         }
         drop(queue);
-        let removed = rows::remove(&mut session, id, trimmed.0, POSTGRES_TRIM_BLOCKS);
+        let removed = session.remove(trimmed.0);
         let is_over = removed.as_ref().is_ok_and(|more| !more);
-        let kept_bytes = if is_over { rows::kept_bytes(&mut session, id).ok() } else { None };
+        let kept_bytes = if is_over { session.kept_bytes().ok() } else { None };
         queue = shared.lock();
         queue.own.kept_bytes = kept_bytes.unwrap_or(queue.own.kept_bytes);
         if is_over {
             queue.own.removed = trimmed;
         } else if removed.is_err() && !queue.are_chores_over {
-            // The next attempt, when the database may work again.
-            let pause = Duration::from_millis(POSTGRES_RETRY_MS_MAX);
+            // The next attempt, when the database may be back.
+            let pause = Duration::from_millis(CLUSTER_RETRY_MS_MAX);
             let waited = shared.chores.wait_timeout(queue, pause);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

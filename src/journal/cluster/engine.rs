@@ -1,0 +1,190 @@
+//! The operations that a cluster needs of its engine, and the thread that calls them.
+
+use std::sync::mpsc;
+use std::thread;
+
+use super::super::JournalError;
+
+/// Why an operation of the engine failed.
+#[derive(Clone, Debug)]
+pub(super) struct Trouble {
+    /// The engine's error code, when it answered.
+    pub(super) code: Option<String>,
+    pub(super) text: String,
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl From<Trouble> for JournalError {
+    fn from(trouble: Trouble) -> JournalError {
+        JournalError::io("the cluster's database")(std::io::Error::other(trouble.text))
+    }
+}
+
+impl Trouble {
+    pub(super) fn said(text: impl Into<String>) -> Trouble {
+        Trouble { code: None, text: text.into() }
+    }
+}
+
+/// A cluster that exists.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) format: i32,
+    /// The identity in all blocks.
+    pub(super) journal: u64,
+    pub(super) secret: Vec<u8>,
+}
+
+/// The format of a cluster in its engine.
+pub(super) const FORMAT: i32 = 1;
+
+impl Known {
+    pub(super) fn is_readable(&self) -> bool {
+        self.format == FORMAT
+    }
+}
+
+/// The owner of the cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Owner {
+    pub(super) epoch: u64,
+    /// `None` when it was released.
+    pub(super) node: Option<String>,
+    pub(super) address: String,
+    /// Until when its lease is valid, in milliseconds from now; negative when that is over.
+    pub(super) left_ms: i64,
+}
+
+/// A node, as in `cluster status`.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name, made when it began.
+    pub node: String,
+    /// Its address.
+    pub address: String,
+    /// Its release.
+    pub release: String,
+    /// How long ago it began, and last renewed its lease, in milliseconds.
+    pub began_ms: i64,
+    /// See `began_ms`.
+    pub seen_ms: i64,
+    /// Whether its lease is valid.
+    pub lives: bool,
+}
+
+/// A session with an engine, for one cluster. It belongs to one thread, outside of any asynchronous runtime; every wait in
+/// it is bounded. After an error, the operation may or may not have been done.
+pub(super) trait Engine: Send {
+    /// The cluster, if it exists.
+    fn find(&mut self) -> Result<Option<Known>, Trouble>;
+    /// The cluster, which is created with this identity and secret if missing.
+    fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble>;
+    /// Why the engine cannot have a journal, and what to set: its acknowledged writes are not durable, for example.
+    fn unfit(&mut self) -> Result<Option<String>, Trouble>;
+    /// Bytes that a block may have.
+    fn block_bytes_max(&mut self) -> Result<usize, Trouble>;
+
+    /// Renews the lease of a node.
+    fn tell(&mut self, node: &str, address: &str, lease_ms: i64) -> Result<(), Trouble>;
+    /// Removes nodes that did not renew their lease for an hour, and this one.
+    fn forget_nodes(&mut self, node: &str) -> Result<(), Trouble>;
+    /// Nodes, in the order in which they began.
+    fn nodes(&mut self) -> Result<Vec<Node>, Trouble>;
+    /// Claims the cluster, unless a living node owns it; the epoch.
+    fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble>;
+    /// Releases the cluster, if this node still owns it.
+    fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble>;
+    fn owner(&mut self) -> Result<Owner, Trouble>;
+
+    /// Appends a block: once, behind the one before, and as the owner with this epoch. False when that is not so: then
+    /// nothing was appended by this call.
+    fn append(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<bool, Trouble>;
+    /// The bytes of a block, if it exists.
+    fn block(&mut self, lsn: u64) -> Result<Option<Vec<u8>>, Trouble>;
+    /// The bytes of the last block.
+    fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble>;
+    /// Some blocks from a number on, in order, with their numbers.
+    fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble>;
+    /// Removes some blocks before a number, the first ones; whether there may be more.
+    fn remove(&mut self, before: u64) -> Result<bool, Trouble>;
+    /// Bytes of the blocks of the cluster.
+    fn kept_bytes(&mut self) -> Result<u64, Trouble>;
+    /// Bytes that blocks take where they are.
+    fn bytes(&mut self) -> Result<u64, Trouble>;
+
+    /// Begins copying the blocks of another journal into a cluster that has none and is owned by this node.
+    fn begin_copy(&mut self) -> Result<(), Trouble>;
+    fn put(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<(), Trouble>;
+    /// Ends copying: the cluster continues with the journal's identity and the epoch of its last owner.
+    fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble>;
+    /// Undoes copying.
+    fn cancel_copy(&mut self);
+
+    /// Begins a transaction on records as the owner with this epoch; false when another node owns the cluster.
+    fn begin(&mut self, epoch: u64) -> Result<bool, Trouble>;
+    /// Makes the changes durable.
+    fn commit(&mut self) -> Result<(), Trouble>;
+    /// Discards the changes.
+    fn roll_back(&mut self);
+    fn put_item(&mut self, item: Item<'_>, bytes: &[u8]) -> Result<(), Trouble>;
+    fn remove_item(&mut self, item: Item<'_>) -> Result<(), Trouble>;
+    fn item(&mut self, item: Item<'_>) -> Result<Option<Vec<u8>>, Trouble>;
+    /// The numbers under an ARN.
+    fn numbers(&mut self, kind: i32, arn: &str) -> Result<Vec<u64>, Trouble>;
+    /// All ARNs.
+    fn arns(&mut self, kind: i32) -> Result<Vec<String>, Trouble>;
+    /// Some records of a kind whose ARNs come after one, in order.
+    fn items(&mut self, kind: i32, after: &str) -> Result<Vec<(String, Vec<u8>)>, Trouble>;
+}
+
+/// A record: its kind, ARN and number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Item<'a> {
+    pub(super) kind: i32,
+    pub(super) arn: &'a str,
+    pub(super) number: u64,
+}
+
+pub(super) type Session = Box<dyn Engine>;
+type Job = Box<dyn FnOnce(&mut dyn Engine) + Send>;
+
+/// A session on a separate thread, for callers on any thread, also inside of a runtime.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Asked {
+    pub(super) fn start(mut session: Session, name: &str) -> Result<Asked, Trouble> {
+        let (jobs, queue) = mpsc::channel::<Job>();
+        let body = move || {
+            while let Ok(job) = queue.recv() {
+                job(&mut *session);
+            }
+        };
+        let thread = thread::Builder::new().name(name.to_owned());
+        thread.spawn(body).map_err(|error| Trouble::said(format!("a thread for the connection: {error}")))?;
+        Ok(Asked { jobs })
+    }
+
+    /// Blocks this thread until it is done.
+    pub(super) fn ask<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut dyn Engine) -> Result<T, Trouble> + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let (answer, answered) = mpsc::sync_channel(1);
+        let gone = || Trouble::said("the thread of the connection has ended");
+        let job: Job = Box::new(move |session| {
+            // The caller waits, unless the thread is being ended.
+            let _ = answer.send(job(session));
+        });
+        self.jobs.send(job).map_err(|_| gone())?;
+        // Everything a session does is bounded; after a panic, the sender is gone.
+        answered.recv().map_err(|_| gone())?
+    }
+}

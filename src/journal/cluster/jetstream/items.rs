@@ -1,0 +1,230 @@
+//! Records of the service, in a stream of which the last message of each subject counts.
+//!
+//! One owner changes them at a time: each message is published with the number of the last one in the stream, so one that
+//! was published by somebody else, such as the fence with which a new owner begins, has all others refused.
+//!
+//! A change of several records is one message first, which holds all of it (`redo`). When that is there, the change is made; the
+//! records follow one by one, and whoever begins finds what is still to do. A record that is removed is an empty message, which is taken away
+//! together with all before it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use serde_json::{Value, json};
+
+use super::super::engine::{Item, Trouble};
+use super::client::{Behind, Client, Which};
+use super::{HEADERS_BYTES, Names};
+
+/// Records that are shown at once.
+const PAGE: usize = 64;
+
+/// Kind, ARN and number of a record.
+type Key = (i32, String, u64);
+/// What records are to be; none for those that go.
+type Change = BTreeMap<Key, Option<Vec<u8>>>;
+
+pub(super) struct Items {
+    stream: String,
+    /// What subjects begin with.
+    subject: String,
+    /// The last message of the stream, if it is this session's.
+    last: Option<u64>,
+    /// Records that are there, once they were read.
+    there: Option<BTreeSet<Key>>,
+    /// What is to be changed.
+    pending: Change,
+}
+
+fn key(item: Item<'_>) -> Key {
+    (item.kind, item.arn.to_owned(), item.number)
+}
+
+impl Items {
+    pub(super) fn new(names: &Names) -> Items {
+        Items {
+            stream: names.items.clone(),
+            subject: names.at("items"),
+            last: None,
+            there: None,
+            pending: Change::new(),
+        }
+    }
+
+    fn subject(&self, (kind, arn, number): &Key) -> String {
+        format!("{}.{kind}.{}.{number}", self.subject, URL_SAFE_NO_PAD.encode(arn))
+    }
+
+    /// The record of a subject; none of what is not a record.
+    fn key(&self, subject: &str) -> Option<Key> {
+        let mut parts = subject.strip_prefix(&*self.subject)?.strip_prefix('.')?.split('.');
+        let kind = parts.next()?.parse().ok()?;
+        let arn = String::from_utf8(URL_SAFE_NO_PAD.decode(parts.next()?).ok()?).ok()?;
+        Some((kind, arn, parts.next()?.parse().ok()?))
+    }
+
+    /// Has refused whatever others publish behind what they read before this.
+    pub(super) fn fence(&mut self, client: &mut Client) -> Result<(), Trouble> {
+        if self.last.is_some() {
+            return Ok(());
+        }
+        self.there = None;
+        let subject = format!("{}.fence", self.subject);
+        self.last = client.publish(&subject, Behind::Anything, b"")?;
+        Ok(())
+    }
+
+    /// Reads which records there are. Behind a fence, what a change before was to do yet is done.
+    pub(super) fn open(&mut self, client: &mut Client) -> Result<(), Trouble> {
+        if self.there.is_some() {
+            return Ok(());
+        }
+        let filter = format!("{}.>", self.subject);
+        let subjects = client.subjects(&self.stream, &filter)?;
+        self.there = Some(subjects.iter().filter_map(|subject| self.key(subject)).collect());
+        let redo = client.get(&self.stream, Which::LastOf(&self.redo()))?;
+        if let Some(redo) = redo.filter(|redo| !redo.bytes.is_empty() && self.last.is_some()) {
+            let change = decoded(&redo.bytes)
+                .ok_or_else(|| Trouble::said("a change of records that was not finished cannot be read"))?;
+            self.apply(client, &change)?;
+            self.publish(client, &self.redo(), b"")?;
+        }
+        Ok(())
+    }
+
+    fn redo(&self) -> String {
+        format!("{}.redo", self.subject)
+    }
+
+    pub(super) fn change(&mut self, item: Item<'_>, bytes: Option<Vec<u8>>) {
+        self.pending.insert(key(item), bytes);
+    }
+
+    pub(super) fn roll_back(&mut self) {
+        self.pending.clear();
+    }
+
+    /// Makes the change: that of each ARN as one, where it fits into a message.
+    pub(super) fn commit(&mut self, client: &mut Client) -> Result<(), Trouble> {
+        let mut of_arns: BTreeMap<String, Change> = BTreeMap::new();
+        for (key, bytes) in std::mem::take(&mut self.pending) {
+            of_arns.entry(key.1.clone()).or_default().insert(key, bytes);
+        }
+        let bytes_max = client.server()?.max_payload.saturating_sub(HEADERS_BYTES);
+        let mut has_redo = false;
+        for change in of_arns.values() {
+            if change.len() > 1 || change.values().any(Option::is_none) {
+                let redo = encoded(change);
+                if redo.len() <= bytes_max {
+                    self.publish(client, &self.redo(), &redo)?;
+                    has_redo = true;
+                }
+            }
+            self.apply(client, change)?;
+        }
+        if has_redo {
+            self.publish(client, &self.redo(), b"")?;
+        }
+        Ok(())
+    }
+
+    /// Revisions come before the machines that name them, and go after.
+    fn apply(&mut self, client: &mut Client, change: &Change) -> Result<(), Trouble> {
+        let puts = change.iter().rev().filter_map(|(key, bytes)| Some((key, bytes.as_deref()?)));
+        for (key, bytes) in puts {
+            self.publish(client, &self.subject(key), bytes)?;
+            if let Some(there) = &mut self.there {
+                there.insert(key.clone());
+            }
+        }
+        for (key, _) in change.iter().filter(|(_, bytes)| bytes.is_none()) {
+            let subject = self.subject(key);
+            let seq = self.publish(client, &subject, b"")?;
+            // Whenever this comes, it takes away only what is gone.
+            client.purge(&self.stream, Some(&subject), seq + 1)?;
+            if let Some(there) = &mut self.there {
+                there.remove(key);
+            }
+        }
+        Ok(())
+    }
+
+    fn publish(&mut self, client: &mut Client, subject: &str, bytes: &[u8]) -> Result<u64, Trouble> {
+        // Unless this succeeds, nobody knows what is last.
+        let last = self.last.take().ok_or_else(|| Trouble::said("the records are not this node's"))?;
+        let published = client.publish(subject, Behind::Last(last), bytes)?;
+        let seq = published.ok_or_else(|| Trouble::said("another node has changed the records meanwhile"))?;
+        self.last = Some(seq);
+        Ok(seq)
+    }
+
+    pub(super) fn get(&self, client: &mut Client, item: Item<'_>) -> Result<Option<Vec<u8>>, Trouble> {
+        if let Some(pending) = self.pending.get(&key(item)) {
+            return Ok(pending.clone());
+        }
+        let found = client.get(&self.stream, Which::LastOf(&self.subject(&key(item))))?;
+        Ok(found.map(|found| found.bytes).filter(|bytes| !bytes.is_empty()))
+    }
+
+    /// Records of a kind whose ARN comes after one, in order, as they will be.
+    fn keys(&self, kind: i32, after: &str) -> BTreeSet<Key> {
+        let from = Bound::Excluded((kind, after.to_owned(), u64::MAX));
+        let (from, to) = (from, Bound::Excluded((kind + 1, String::new(), 0)));
+        let there = self.there.iter().flat_map(|there| there.range((from.clone(), to.clone())));
+        let mut keys: BTreeSet<Key> = there.cloned().collect();
+        for (key, bytes) in self.pending.range((from, to)) {
+            match bytes {
+                Some(_) => keys.insert(key.clone()),
+                None => keys.remove(key),
+            };
+        }
+        keys
+    }
+
+    pub(super) fn numbers(&self, kind: i32, arn: &str) -> Vec<u64> {
+        self.keys(kind, "").into_iter().filter(|key| key.1 == arn).map(|key| key.2).collect()
+    }
+
+    pub(super) fn arns(&self, kind: i32, after: &str) -> Vec<String> {
+        let mut arns: Vec<String> = self.keys(kind, after).into_iter().map(|key| key.1).collect();
+        arns.dedup();
+        arns
+    }
+
+    pub(super) fn page(
+        &self,
+        client: &mut Client,
+        kind: i32,
+        after: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
+        let mut page = Vec::new();
+        for (kind, arn, number) in self.keys(kind, after).into_iter().take(PAGE) {
+            if let Some(bytes) = self.get(client, Item { kind, arn: &arn, number })? {
+                page.push((arn, bytes));
+            }
+        }
+        Ok(page)
+    }
+}
+
+fn encoded(change: &Change) -> Vec<u8> {
+    let record = |((kind, arn, number), bytes): (&Key, &Option<Vec<u8>>)| {
+        let bytes = bytes.as_ref().map(|bytes| STANDARD.encode(bytes));
+        json!([kind, arn, number, bytes])
+    };
+    Value::Array(change.iter().map(record).collect()).to_string().into_bytes()
+}
+
+fn decoded(bytes: &[u8]) -> Option<Change> {
+    let records: Vec<(i32, String, u64, Option<String>)> = serde_json::from_slice(bytes).ok()?;
+    let record = |(kind, arn, number, bytes): (i32, String, u64, Option<String>)| {
+        let bytes = match bytes {
+            Some(bytes) => Some(STANDARD.decode(bytes).ok()?),
+            None => None,
+        };
+        Some(((kind, arn, number), bytes))
+    };
+    records.into_iter().map(record).collect()
+}

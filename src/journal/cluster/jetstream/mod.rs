@@ -1,0 +1,562 @@
+//! A cluster in NATS JetStream: three streams.
+//!
+//! | stream | a message is |
+//! |---|---|
+//! | `expressway-NAME-state` | the cluster, its owner, or a node that lives: the last one of each subject counts |
+//! | `expressway-NAME-blocks` | a block, the bytes that a folder's segment has as well, without the zeros at the end |
+//! | `expressway-NAME-items` | a state machine, a revision or an activity, for the service: the last one of each subject counts |
+//!
+//! 1. **Blocks** have the stream's numbers, up to a constant. Each is published with the number of the one before as the last of
+//!    its subject, so the server refuses whatever is not the next one: an owner that was replaced is refused as soon as the new one's
+//!    first block, its epoch, is there. What it had appended before is in front of that, and is read by the new owner.
+//! 2. **Who may try** is the owner's message, which is replaced only where it still is the one that was read, and the messages
+//!    by which nodes tell that they live. Their age is what the servers' clocks say.
+//! 3. **Records of the service** are changed by one owner at a time, see `items`.
+//! 4. Messages are read from the stream's leader. One that answers although it is none any more may say that something is not there:
+//!    it appends nothing then, for that takes a majority.
+
+mod client;
+mod items;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::engine::{Engine, FORMAT, Item, Known, Node, Owner, Trouble};
+use crate::limits::{NATS_PAYLOAD_BYTES_MIN, NATS_READ_BLOCKS};
+pub(super) use client::Address;
+use client::{Behind, Client, Stored, Which};
+use items::Items;
+
+/// Bytes of a message that a block or a record leaves to headers.
+const HEADERS_BYTES: usize = 1_024;
+/// Nodes that have been silent for so long are forgotten.
+const FORGET_MS: i64 = 3_600_000;
+
+impl Address {
+    /// A session about the cluster of this name.
+    pub(super) fn session(self: &Arc<Address>, cluster: &str) -> Result<Jetstream, Trouble> {
+        let names = Names::of(cluster);
+        Ok(Jetstream {
+            client: Client::new(self),
+            items: Items::new(&names),
+            names,
+            found: None,
+            clock: None,
+            began_ms: None,
+        })
+    }
+}
+
+/// What streams and subjects of a cluster are called.
+#[derive(Clone, Debug)]
+struct Names {
+    state: String,
+    blocks: String,
+    items: String,
+    subject: String,
+}
+
+impl Names {
+    fn of(cluster: &str) -> Names {
+        // Neither subjects nor streams have points in a name.
+        let name = cluster.replace('.', "=");
+        Names {
+            state: format!("expressway-{name}-state"),
+            blocks: format!("expressway-{name}-blocks"),
+            items: format!("expressway-{name}-items"),
+            subject: format!("expressway.{name}"),
+        }
+    }
+
+    fn at(&self, what: &str) -> String {
+        format!("{}.{what}", self.subject)
+    }
+}
+
+/// A cluster as its message tells it.
+struct Found {
+    seq: u64,
+    known: Known,
+    /// A block's number, and a message's number in the stream of blocks less that.
+    offset: i64,
+    /// Blocks of another journal are being copied into it, or that was not finished.
+    is_copying: bool,
+}
+
+/// A session about one cluster.
+pub(super) struct Jetstream {
+    client: Client,
+    items: Items,
+    names: Names,
+    found: Option<Found>,
+    /// What a server's clock said, and when.
+    clock: Option<(i64, Instant)>,
+    began_ms: Option<i64>,
+}
+
+/// The owner as its message tells it; the message's number, 0 where there is none.
+struct Owned {
+    seq: u64,
+    epoch: u64,
+    node: Option<String>,
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits = text.as_bytes().chunks(2);
+    digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
+}
+
+/// What a message tells.
+fn told(stored: &Stored) -> Result<Value, Trouble> {
+    serde_json::from_slice(&stored.bytes).map_err(|_| foreign())
+}
+
+fn foreign() -> Trouble {
+    Trouble::said("a message in the cluster's streams was not written by Expressway")
+}
+
+fn lost_race() -> Trouble {
+    Trouble::said("another process changed the cluster at the same time")
+}
+
+impl Jetstream {
+    /// Makes a stream, unless it is there.
+    fn make(&mut self, stream: &str, subjects: &Value, of_each: i64) -> Result<(), Trouble> {
+        if self.client.info(stream)?.is_some() {
+            return Ok(());
+        }
+        let config = json!({
+            "name": stream,
+            "subjects": subjects,
+            "retention": "limits",
+            "storage": "file",
+            "discard": "new",
+            "max_msgs": -1,
+            "max_bytes": -1,
+            "max_msgs_per_subject": of_each,
+            "max_consumers": -1,
+            "num_replicas": self.client.settings().replicas,
+            "deny_delete": true,
+        });
+        self.client.api(&format!("STREAM.CREATE.{stream}"), &config).map(drop)
+    }
+
+    fn read(&mut self, what: &str) -> Result<Option<Stored>, Trouble> {
+        let subject = self.names.at(what);
+        self.client.get(&self.names.state, Which::LastOf(&subject))
+    }
+
+    /// Reads the cluster's message.
+    fn look(&mut self) -> Result<Option<&Found>, Trouble> {
+        self.found = None;
+        if self.client.info(&self.names.state)?.is_none() {
+            return Ok(None);
+        }
+        let Some(stored) = self.read("cluster")? else { return Ok(None) };
+        let told = told(&stored)?;
+        let format = told["format"].as_i64().and_then(|it| i32::try_from(it).ok()).unwrap_or(0);
+        let journal = told["journal"].as_str().and_then(|it| u64::from_str_radix(it, 16).ok());
+        let secret = told["secret"].as_str().and_then(unhex);
+        let (Some(journal), Some(secret)) = (journal, secret) else { return Err(foreign()) };
+        let known = Known { format, journal, secret };
+        let found = Found {
+            seq: stored.seq,
+            known,
+            offset: told["offset"].as_i64().unwrap_or(0),
+            is_copying: told["isCopying"] == true,
+        };
+        Ok(Some(self.found.insert(found)))
+    }
+
+    /// The cluster, which has to be there.
+    fn cluster(&mut self) -> Result<&Found, Trouble> {
+        if self.found.is_none() {
+            self.look()?;
+        }
+        self.found.as_ref().ok_or_else(|| Trouble::said("there is no cluster of this name in NATS"))
+    }
+
+    /// Writes the cluster's message anew, where it is the one that was read.
+    fn keep(&mut self, known: &Known, offset: i64, is_copying: bool) -> Result<(), Trouble> {
+        let behind = self.found.as_ref().map_or(0, |found| found.seq);
+        let told = json!({
+            "format": known.format,
+            "journal": format!("{:016x}", known.journal),
+            "secret": hex(&known.secret),
+            "offset": offset,
+            "isCopying": is_copying,
+        });
+        let subject = self.names.at("cluster");
+        let kept =
+            self.client.publish(&subject, Behind::LastOfSubject(behind), told.to_string().as_bytes())?;
+        self.look()?;
+        kept.map(drop).ok_or_else(lost_race)
+    }
+
+    /// The message's number of a block.
+    fn seq(&mut self, lsn: u64) -> Result<u64, Trouble> {
+        let found = self.cluster()?;
+        if found.is_copying {
+            return Err(Trouble::said(
+                "a journal was being copied into this cluster, and is not whole: copy it again",
+            ));
+        }
+        let seq = i64::try_from(lsn).ok().and_then(|lsn| lsn.checked_add(found.offset));
+        let seq = seq.and_then(|seq| u64::try_from(seq).ok());
+        seq.ok_or_else(|| Trouble::said(format!("there is no block {lsn}")))
+    }
+
+    fn owned(&mut self) -> Result<Owned, Trouble> {
+        let Some(stored) = self.read("owner")? else { return Ok(Owned { seq: 0, epoch: 0, node: None }) };
+        let told = told(&stored)?;
+        let epoch = told["epoch"].as_u64().ok_or_else(foreign)?;
+        Ok(Owned { seq: stored.seq, epoch, node: told["node"].as_str().map(str::to_owned) })
+    }
+
+    /// Tells who owns it, if that is still what was read.
+    fn own(&mut self, behind: u64, epoch: u64, node: Option<&str>) -> Result<bool, Trouble> {
+        let told = json!({"epoch": epoch, "node": node}).to_string();
+        let subject = self.names.at("owner");
+        Ok(self.client.publish(&subject, Behind::LastOfSubject(behind), told.as_bytes())?.is_some())
+    }
+
+    /// What the servers' clocks say now, in milliseconds.
+    fn now_ms(&self) -> i64 {
+        match self.clock {
+            Some((ms, at)) => ms.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX)),
+            None => jiff::Timestamp::now().as_millisecond(),
+        }
+    }
+
+    /// A node by its message, and until when it is to be believed, in milliseconds from now.
+    fn node(&self, stored: &Stored) -> (Node, i64) {
+        // One that is not ours tells no lease.
+        let told = told(stored).unwrap_or(Value::Null);
+        let text = |name: &str| told[name].as_str().unwrap_or("").to_owned();
+        let seen_ms = self.now_ms() - stored.ms;
+        let left_ms = told["leaseMs"].as_i64().unwrap_or(0) - seen_ms;
+        let node = Node {
+            node: text("node"),
+            address: text("address"),
+            release: text("release"),
+            began_ms: self.now_ms() - told["beganMs"].as_i64().unwrap_or(stored.ms),
+            seen_ms,
+            lives: left_ms > 0,
+        };
+        (node, left_ms)
+    }
+
+    /// The state of the stream of blocks.
+    fn blocks(&mut self) -> Result<Value, Trouble> {
+        let info = self.client.info(&self.names.blocks)?;
+        info.ok_or_else(|| Trouble::said(format!("the stream {} is missing", self.names.blocks)))
+    }
+
+    fn size(&mut self) -> Result<u64, Trouble> {
+        let info = self.blocks()?;
+        Ok(info["state"]["bytes"].as_u64().unwrap_or(0))
+    }
+}
+
+impl Jetstream {
+    /// Why blocks that servers acknowledge may be lost, if so.
+    fn may_be_lost(&mut self) -> Result<Option<String>, Trouble> {
+        let server = self.client.server()?;
+        let settings = self.client.settings();
+        if settings.accepts_loss {
+            return Ok(None);
+        }
+        let version: Vec<u64> = server.version.split('.').take(2).map_while(|it| it.parse().ok()).collect();
+        if version.as_slice() < [2, 10].as_slice() {
+            return Ok(Some(format!(
+                "NATS {} always acknowledges before it syncs: what it acknowledges is not durable; use 2.10 or newer with \
+                 sync_interval: always",
+                server.version
+            )));
+        }
+        let info = self.blocks()?;
+        let replicas = info["config"]["num_replicas"].as_u64().unwrap_or(1);
+        if replicas < 3 {
+            return Ok(Some(format!(
+                "the stream {} has {replicas} replica: what one server acknowledges is lost with its disk; use three servers \
+                 and replicas=3",
+                self.names.blocks
+            )));
+        }
+        let settings = self.client.settings();
+        if settings.is_synced {
+            return Ok(None);
+        }
+        let (synced, troubles) = settings.synced();
+        let cluster = &info["cluster"];
+        let peers = cluster["replicas"].as_array().into_iter().flatten().map(|peer| &peer["name"]);
+        let servers = peers.chain([&cluster["leader"]]).filter_map(Value::as_str);
+        let unknown: Vec<&str> = servers.filter(|name| !synced.iter().any(|it| it == name)).collect();
+        Ok((!unknown.is_empty()).then(|| {
+            format!(
+                "by default, servers of NATS acknowledge before they sync, so what they acknowledge is not durable: set \
+                 sync_interval: always in the section jetstream of each. It could not be seen of {} ({}); monitor=HOST:PORT,… \
+                 in the URL says where servers tell it, and sync=always that it is so",
+                unknown.join(", "),
+                troubles.join("; ")
+            )
+        }))
+    }
+}
+
+impl Engine for Jetstream {
+    fn find(&mut self) -> Result<Option<Known>, Trouble> {
+        Ok(self.look()?.map(|found| found.known.clone()))
+    }
+
+    fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble> {
+        let names = self.names.clone();
+        let state = json!([names.at("cluster"), names.at("owner"), names.at("node.*")]);
+        self.make(&names.state, &state, 1)?;
+        self.make(&names.blocks, &json!([names.at("blocks")]), -1)?;
+        self.make(&names.items, &json!([names.at("items.>")]), 1)?;
+        if self.look()?.is_none() {
+            let known = Known { format: FORMAT, journal, secret: secret.to_vec() };
+            // Another node may have been faster: its message holds.
+            if let Err(trouble) = self.keep(&known, 0, false)
+                && self.found.is_none()
+            {
+                return Err(trouble);
+            }
+        }
+        Ok(self.cluster()?.known.clone())
+    }
+
+    fn unfit(&mut self) -> Result<Option<String>, Trouble> {
+        let bytes_max = self.client.server()?.max_payload;
+        if bytes_max < NATS_PAYLOAD_BYTES_MIN {
+            return Ok(Some(format!(
+                "the server's max_payload is {bytes_max} bytes, and a block may need {NATS_PAYLOAD_BYTES_MIN}: set \
+                 max_payload: 8MB"
+            )));
+        }
+        self.may_be_lost()
+    }
+
+    fn block_bytes_max(&mut self) -> Result<usize, Trouble> {
+        Ok(self.client.server()?.max_payload.saturating_sub(HEADERS_BYTES))
+    }
+
+    fn tell(&mut self, node: &str, address: &str, lease_ms: i64) -> Result<(), Trouble> {
+        let what = format!("node.{node}");
+        if self.began_ms.is_none() {
+            let before = self.read(&what)?.map(|stored| self.node(&stored).0.began_ms);
+            self.began_ms = before.map(|ms| self.now_ms() - ms);
+        }
+        let told = json!({
+            "node": node,
+            "address": address,
+            "release": env!("CARGO_PKG_VERSION"),
+            "beganMs": self.began_ms,
+            "leaseMs": lease_ms,
+        });
+        let subject = self.names.at(&what);
+        self.client.publish(&subject, Behind::Anything, told.to_string().as_bytes())?;
+        // What the servers' clock says now is what it says of this message.
+        if let Some(stored) = self.read(&what)? {
+            self.clock = Some((stored.ms, Instant::now()));
+            self.began_ms.get_or_insert(stored.ms);
+        }
+        Ok(())
+    }
+
+    fn forget_nodes(&mut self, node: &str) -> Result<(), Trouble> {
+        let gone = self.nodes()?.into_iter().filter(|it| it.node == node || it.seen_ms > FORGET_MS);
+        let state = self.names.state.clone();
+        for gone in gone.collect::<Vec<_>>() {
+            let subject = self.names.at(&format!("node.{}", gone.node));
+            self.client.purge(&state, Some(&subject), u64::MAX >> 1)?;
+        }
+        Ok(())
+    }
+
+    fn nodes(&mut self) -> Result<Vec<Node>, Trouble> {
+        let (state, filter) = (self.names.state.clone(), self.names.at("node.*"));
+        let subjects = self.client.subjects(&state, &filter)?;
+        let which: Vec<Which<'_>> = subjects.iter().map(|subject| Which::LastOf(subject)).collect();
+        let stored = self.client.get_all(&state, &which)?;
+        let mut nodes: Vec<Node> = stored.iter().flatten().map(|stored| self.node(stored).0).collect();
+        nodes.sort_by(|a, b| (b.began_ms, &a.node).cmp(&(a.began_ms, &b.node)));
+        Ok(nodes)
+    }
+
+    fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble> {
+        let owned = self.owned()?;
+        if let Some(other) = owned.node.as_deref().filter(|it| *it != node) {
+            let told = self.read(&format!("node.{other}"))?;
+            if told.is_some_and(|stored| self.node(&stored).1 > 0) {
+                return Ok(None);
+            }
+        }
+        let epoch = owned.epoch + 1;
+        Ok(self.own(owned.seq, epoch, Some(node))?.then_some(epoch))
+    }
+
+    fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble> {
+        let owned = self.owned()?;
+        if owned.epoch == epoch && owned.node.as_deref() == Some(node) {
+            self.own(owned.seq, epoch, None)?;
+        }
+        Ok(())
+    }
+
+    fn owner(&mut self) -> Result<Owner, Trouble> {
+        let Owned { epoch, node, .. } = self.owned()?;
+        let told = match &node {
+            Some(node) => self.read(&format!("node.{node}"))?,
+            None => None,
+        };
+        let (address, left_ms) = match told {
+            Some(stored) => {
+                let (node, left_ms) = self.node(&stored);
+                (node.address, left_ms)
+            }
+            None => (String::new(), -1),
+        };
+        Ok(Owner { epoch, node, address, left_ms })
+    }
+
+    fn append(&mut self, lsn: u64, _epoch: u64, bytes: &[u8]) -> Result<bool, Trouble> {
+        let seq = self.seq(lsn)?;
+        let before = seq.checked_sub(1).ok_or_else(|| Trouble::said("there is no such block"))?;
+        let subject = self.names.at("blocks");
+        match self.client.publish(&subject, Behind::LastOfSubject(before), bytes)? {
+            None => Ok(false),
+            Some(there) if there == seq => Ok(true),
+            Some(there) => Err(Trouble::said(format!("block {lsn} is message {there} instead of {seq}"))),
+        }
+    }
+
+    fn block(&mut self, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
+        let seq = self.seq(lsn)?;
+        let stored = self.client.get(&self.names.blocks, Which::Seq(seq))?;
+        Ok(stored.map(|stored| stored.bytes))
+    }
+
+    fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        // Another process may have copied a journal into it meanwhile.
+        if self.look()?.is_none_or(|found| found.is_copying) {
+            return Ok(None);
+        }
+        let subject = self.names.at("blocks");
+        let stored = self.client.get(&self.names.blocks, Which::LastOf(&subject))?;
+        Ok(stored.map(|stored| stored.bytes))
+    }
+
+    fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
+        let seq = self.seq(from)?;
+        let which: Vec<Which<'_>> = (seq..seq + NATS_READ_BLOCKS).map(Which::Seq).collect();
+        let stored = self.client.get_all(&self.names.blocks, &which)?;
+        let there = stored.into_iter().map_while(|stored| stored);
+        Ok(there.map(|stored| (from + (stored.seq - seq), stored.bytes)).collect())
+    }
+
+    fn remove(&mut self, before: u64) -> Result<bool, Trouble> {
+        let seq = self.seq(before)?;
+        self.client.purge(&self.names.blocks, None, seq)?;
+        Ok(false)
+    }
+
+    fn kept_bytes(&mut self) -> Result<u64, Trouble> {
+        self.size()
+    }
+
+    fn bytes(&mut self) -> Result<u64, Trouble> {
+        self.size()
+    }
+
+    fn begin_copy(&mut self) -> Result<(), Trouble> {
+        let known = self.cluster()?.known.clone();
+        self.keep(&known, 0, true)?;
+        self.client.api(&format!("STREAM.PURGE.{}", self.names.blocks), &json!({})).map(drop)
+    }
+
+    fn put(&mut self, lsn: u64, _epoch: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        let subject = self.names.at("blocks");
+        let last = self.client.get(&self.names.blocks, Which::LastOf(&subject))?.map_or(0, |it| it.seq);
+        let seq = self.client.publish(&subject, Behind::LastOfSubject(last), bytes)?.ok_or_else(lost_race)?;
+        let (seq, lsn) = (i64::try_from(seq).unwrap_or(i64::MAX), i64::try_from(lsn).unwrap_or(i64::MAX));
+        if let Some(found) = &mut self.found {
+            found.offset = seq - lsn;
+        }
+        Ok(())
+    }
+
+    fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble> {
+        let owned = self.owned()?;
+        if !self.own(owned.seq, epoch, owned.node.as_deref())? {
+            return Err(lost_race());
+        }
+        let found = self.cluster()?;
+        let (known, offset) = (Known { journal, ..found.known.clone() }, found.offset);
+        self.keep(&known, offset, false)
+    }
+
+    fn cancel_copy(&mut self) {
+        // What is there is not taken for a journal, because the cluster's message says so, and the next copy begins with
+        // taking it away.
+        self.found = None;
+    }
+
+    fn begin(&mut self, epoch: u64) -> Result<bool, Trouble> {
+        if self.owned()?.epoch != epoch {
+            return Ok(false);
+        }
+        self.items.fence(&mut self.client)?;
+        // Again: whoever takes the cluster from now on has its fence behind ours.
+        let is_owner = self.owned()?.epoch == epoch;
+        if is_owner {
+            self.items.open(&mut self.client)?;
+        }
+        Ok(is_owner)
+    }
+
+    fn commit(&mut self) -> Result<(), Trouble> {
+        self.items.commit(&mut self.client)
+    }
+
+    fn roll_back(&mut self) {
+        self.items.roll_back();
+    }
+
+    fn put_item(&mut self, item: Item<'_>, bytes: &[u8]) -> Result<(), Trouble> {
+        self.items.change(item, Some(bytes.to_vec()));
+        Ok(())
+    }
+
+    fn remove_item(&mut self, item: Item<'_>) -> Result<(), Trouble> {
+        self.items.change(item, None);
+        Ok(())
+    }
+
+    fn item(&mut self, item: Item<'_>) -> Result<Option<Vec<u8>>, Trouble> {
+        self.items.get(&mut self.client, item)
+    }
+
+    fn numbers(&mut self, kind: i32, arn: &str) -> Result<Vec<u64>, Trouble> {
+        self.items.open(&mut self.client)?;
+        Ok(self.items.numbers(kind, arn))
+    }
+
+    fn arns(&mut self, kind: i32) -> Result<Vec<String>, Trouble> {
+        self.items.open(&mut self.client)?;
+        Ok(self.items.arns(kind, ""))
+    }
+
+    fn items(&mut self, kind: i32, after: &str) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
+        self.items.open(&mut self.client)?;
+        self.items.page(&mut self.client, kind, after)
+    }
+}

@@ -1,0 +1,229 @@
+//! A cluster in PostgreSQL: one row a block, and the owner's row, which each append locks.
+//!
+//! 1. **An owner is a number.** Whoever takes the cluster makes the number of its owner's row (the epoch) one higher. Every
+//!    append is one transaction that locks that row, and appends only if the number is still the same.
+//! 2. **One block at a time**, each behind the one before: the key of a block is its number, and the transaction looks
+//!    whether the block before is there. So a block is there once, and a database that has lost some is noticed.
+
+mod items;
+mod rows;
+mod session;
+mod tls;
+
+use std::net::{IpAddr, ToSocketAddrs};
+use std::sync::Arc;
+
+use tokio_postgres::config::Host;
+
+use super::engine::{Engine, Item, Known, Node, Owner, Trouble};
+use crate::limits::POSTGRES_TRIM_BLOCKS;
+use session::Session;
+use tls::Tls;
+
+/// Where a database is, and how it is reached.
+#[derive(Clone, Debug)]
+pub(super) struct Address {
+    config: tokio_postgres::Config,
+    tls: Tls,
+}
+
+impl Address {
+    /// Whether a text is a URL of PostgreSQL.
+    pub(super) fn is_url(text: &str) -> bool {
+        text.starts_with("postgres://") || text.starts_with("postgresql://")
+    }
+
+    pub(super) fn of(url: &str, cluster: &str) -> Result<Address, Trouble> {
+        let (mut config, tls) = Tls::of(url).map_err(Trouble::said)?;
+        config.application_name(format!("expressway {cluster}"));
+        Ok(Address { config, tls })
+    }
+
+    /// The first host that it names.
+    pub(super) fn local_ip(&self) -> Option<IpAddr> {
+        let port = self.config.get_ports().first().copied().unwrap_or(5_432);
+        match self.config.get_hosts().first()? {
+            Host::Tcp(host) => super::way_to((host.as_str(), port).to_socket_addrs().ok()?.next()?),
+            #[cfg(unix)]
+            Host::Unix(_) => None,
+        }
+    }
+
+    /// A session about the cluster of this name.
+    pub(super) fn session(self: &Arc<Address>, cluster: &str) -> Result<Postgres, Trouble> {
+        Ok(Postgres { session: Session::new(self)?, name: cluster.to_owned(), id: None })
+    }
+}
+
+/// A session about one cluster.
+pub(super) struct Postgres {
+    session: Session,
+    name: String,
+    /// The cluster's number in the database.
+    id: Option<i32>,
+}
+
+impl Postgres {
+    /// The session, and the cluster's number.
+    fn known(&mut self) -> Result<(&mut Session, i32), Trouble> {
+        let id = match self.id {
+            Some(id) => id,
+            None => {
+                let found = rows::find(&mut self.session, &self.name)?;
+                found.ok_or_else(|| Trouble::said("there is no cluster of this name in the database"))?.0
+            }
+        };
+        self.id = Some(id);
+        Ok((&mut self.session, id))
+    }
+}
+
+impl Engine for Postgres {
+    fn find(&mut self) -> Result<Option<Known>, Trouble> {
+        if !rows::are_there(&mut self.session)? {
+            return Ok(None);
+        }
+        Ok(rows::find(&mut self.session, &self.name)?.map(|(_, known)| known))
+    }
+
+    fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble> {
+        rows::make(&mut self.session)?;
+        Ok(rows::find_or_make(&mut self.session, &self.name, journal, secret)?.1)
+    }
+
+    fn unfit(&mut self) -> Result<Option<String>, Trouble> {
+        let why = "PostgreSQL runs with fsync = off: what it acknowledges is not durable; set fsync = on";
+        Ok((!rows::is_durable(&mut self.session)?).then(|| why.to_owned()))
+    }
+
+    fn block_bytes_max(&mut self) -> Result<usize, Trouble> {
+        Ok(usize::MAX)
+    }
+
+    fn tell(&mut self, node: &str, address: &str, lease_ms: i64) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        rows::tell(session, id, (node, address), lease_ms)
+    }
+
+    fn forget_nodes(&mut self, node: &str) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        rows::forget_nodes(session, id, node)
+    }
+
+    fn nodes(&mut self) -> Result<Vec<Node>, Trouble> {
+        let (session, id) = self.known()?;
+        rows::nodes(session, id)
+    }
+
+    fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble> {
+        let (session, id) = self.known()?;
+        rows::claim(session, id, node)
+    }
+
+    fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        rows::release(session, id, node, epoch)
+    }
+
+    fn owner(&mut self) -> Result<Owner, Trouble> {
+        let (session, id) = self.known()?;
+        rows::owner(session, id)
+    }
+
+    fn append(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<bool, Trouble> {
+        let (session, id) = self.known()?;
+        rows::append(session, id, (lsn, epoch), bytes)
+    }
+
+    fn block(&mut self, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
+        let (session, id) = self.known()?;
+        rows::block(session, id, lsn)
+    }
+
+    fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        let (session, id) = self.known()?;
+        rows::last(session, id)
+    }
+
+    fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
+        let (session, id) = self.known()?;
+        rows::page(session, id, from)
+    }
+
+    fn remove(&mut self, before: u64) -> Result<bool, Trouble> {
+        let (session, id) = self.known()?;
+        rows::remove(session, id, before, POSTGRES_TRIM_BLOCKS)
+    }
+
+    fn kept_bytes(&mut self) -> Result<u64, Trouble> {
+        let (session, id) = self.known()?;
+        rows::kept_bytes(session, id)
+    }
+
+    fn bytes(&mut self) -> Result<u64, Trouble> {
+        rows::bytes(&mut self.session)
+    }
+
+    fn begin_copy(&mut self) -> Result<(), Trouble> {
+        self.known()?;
+        self.session.begin()
+    }
+
+    fn put(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        rows::put(session, id, (lsn, epoch), bytes)
+    }
+
+    fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        rows::adopt(session, id, (journal, epoch))?;
+        session.commit()
+    }
+
+    fn cancel_copy(&mut self) {
+        self.session.roll_back();
+    }
+
+    fn begin(&mut self, epoch: u64) -> Result<bool, Trouble> {
+        let (session, id) = self.known()?;
+        items::begin(session, id, epoch)
+    }
+
+    fn commit(&mut self) -> Result<(), Trouble> {
+        self.session.commit()
+    }
+
+    fn roll_back(&mut self) {
+        self.session.roll_back();
+    }
+
+    fn put_item(&mut self, item: Item<'_>, bytes: &[u8]) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        items::put(session, id, item, bytes)
+    }
+
+    fn remove_item(&mut self, item: Item<'_>) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        items::remove(session, id, item)
+    }
+
+    fn item(&mut self, item: Item<'_>) -> Result<Option<Vec<u8>>, Trouble> {
+        let (session, id) = self.known()?;
+        items::get(session, id, item)
+    }
+
+    fn numbers(&mut self, kind: i32, arn: &str) -> Result<Vec<u64>, Trouble> {
+        let (session, id) = self.known()?;
+        items::numbers(session, id, kind, arn)
+    }
+
+    fn arns(&mut self, kind: i32) -> Result<Vec<String>, Trouble> {
+        let (session, id) = self.known()?;
+        items::arns(session, id, kind)
+    }
+
+    fn items(&mut self, kind: i32, after: &str) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
+        let (session, id) = self.known()?;
+        items::page(session, id, kind, after)
+    }
+}
