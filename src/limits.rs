@@ -260,8 +260,11 @@ pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
 pub const JOURNAL_PARTITIONS: u16 = 64;
 /// Milliseconds for which a standby node waits for an owner of the cluster, for each request.
 pub const STANDBY_OWNER_WAIT_MS: u64 = 10_000;
-/// Idle connections to the owner that a standby node keeps open.
-pub const STANDBY_IDLE_MAX: usize = 64;
+/// Requests that a node which stands by has on one connection to the owner; fewer than that takes at a time.
+pub const STANDBY_STREAMS_MAX: usize = 128;
+/// Milliseconds for which a node that begins to own the cluster keeps connections of HTTP/1.1 that it had before, so that it
+/// can say in a response that it is the last one.
+pub const STANDBY_LINGER_MS: u64 = 10_000;
 /// When a client that is refused because the journal's database is away should retry, in milliseconds.
 pub const AWAY_RETRY_MS: u64 = 1_000;
 /// Milliseconds in which PostgreSQL must answer, or the connection is replaced by a new one: for queries, and for

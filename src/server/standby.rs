@@ -1,10 +1,14 @@
 //! A standby node: it answers for itself whether it is alive and what it waits for, and forwards everything else to the
-//! owner, one hop, over HTTP. When it takes over, it stops accepting, and finishes the requests that are under way.
+//! owner, one hop, over HTTP/2. When it takes over, it stops accepting, and finishes the requests that are under way.
+//!
+//! A server that ends says in HTTP/2 which requests it still answers, so a request that it has not taken waits for the next
+//! owner. Over HTTP/1.1 nobody would know what became of a request on a connection that was closed at the same time.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::TcpListener;
 use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -13,19 +17,20 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
+use hyper::http::request::Parts;
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode, Uri, Version};
+use hyper::{Method, Request, Response, StatusCode, Uri, Version};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Config;
 use super::exchange::{HOP, host};
 use crate::hosts::Hosts;
-use crate::limits::{STANDBY_IDLE_MAX, STANDBY_OWNER_WAIT_MS};
+use crate::limits::{STANDBY_LINGER_MS, STANDBY_OWNER_WAIT_MS, STANDBY_STREAMS_MAX};
 
 /// Messages of a server that is about to end, and of a node that does not own the cluster.
 const NOT_DONE: [&str; 2] = ["The server ends", NO_OWNER];
@@ -58,8 +63,15 @@ struct Shared {
     /// Host names are checked here, because the owner does not know those of this node.
     hosts: Hosts,
     body_bytes_max: usize,
-    /// Idle connections to the owner, with its address.
-    idle: Mutex<(String, Vec<SendRequest<Full<Bytes>>>)>,
+    /// Connections to the owner, with its address.
+    links: Mutex<(String, Vec<Link>)>,
+}
+
+/// A connection to the owner, and the requests that it may have besides.
+#[derive(Clone)]
+struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    streams: Arc<Semaphore>,
 }
 
 impl Standby {
@@ -76,7 +88,7 @@ impl Standby {
             is_over: over,
             hosts: Hosts::new(config.listen.ip(), &config.hosts),
             body_bytes_max: config.limits.body_bytes_max,
-            idle: Mutex::default(),
+            links: Mutex::default(),
         });
         let connections_max = config.limits.connections_max;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -115,8 +127,9 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connecti
     let mut is_over = shared.is_over.clone();
     loop {
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            biased;
             _ = is_over.wait_for(|over| *over) => break,
+            accepted = listener.accept() => accepted,
         };
         match (accepted, Arc::clone(&seats).try_acquire_owned()) {
             (Ok((stream, _)), Ok(seat)) => {
@@ -139,16 +152,35 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connecti
 async fn serve(shared: Arc<Shared>, stream: TcpStream) {
     let _ = stream.set_nodelay(true);
     let mut is_over = shared.is_over.clone();
-    let service = service_fn(|request| {
+    let is_multiplexed = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_multiplexed);
+    let service = service_fn(move |request: Request<Incoming>| {
         let shared = Arc::clone(&shared);
-        async move { Ok::<_, Infallible>(answer(&shared, request).await) }
+        let is_http2 = request.version() == Version::HTTP_2;
+        seen.store(is_http2, Ordering::Relaxed);
+        async move {
+            let mut response = answer(&shared, request).await;
+            if *shared.is_over.borrow() && !is_http2 {
+                response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(response)
+        }
     });
     let http = auto::Builder::new(TokioExecutor::new());
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     tokio::select! {
         _ = connection.as_mut() => return,
-        _ = is_over.wait_for(|over| *over) => connection.as_mut().graceful_shutdown(),
+        _ = is_over.wait_for(|over| *over) => {}
     }
+    // In HTTP/1.1, a connection that is closed without a word may have a request on its way: the next response says that it
+    // is the last one.
+    if !is_multiplexed.load(Ordering::Relaxed) {
+        let linger = Duration::from_millis(STANDBY_LINGER_MS);
+        if tokio::time::timeout(linger, connection.as_mut()).await.is_ok() {
+            return;
+        }
+    }
+    connection.as_mut().graceful_shutdown();
     // A connection's error only concerns its client.
     let _ = connection.await;
 }
@@ -183,17 +215,10 @@ async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> 
     let Ok(body) = Limited::new(body, shared.body_bytes_max).collect().await else {
         return text(StatusCode::PAYLOAD_TOO_LARGE, "The request is too large\n".to_owned());
     };
-    let host = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok());
-    if let Some(host) = host {
-        // HTTP/2 has it in the address.
-        head.headers.entry(hyper::header::HOST).or_insert(host);
+    if !readdress(&mut head) {
+        return text(StatusCode::BAD_REQUEST, "The Host header is not a host\n".to_owned());
     }
-    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-    head.uri = path.parse::<Uri>().unwrap_or_default();
-    head.version = Version::HTTP_11;
-    for of_one_connection in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
-        head.headers.remove(of_one_connection);
-    }
+    let is_read = is_read(&head);
     let body = body.to_bytes();
     let mut owner = shared.owner.clone();
     let until = tokio::time::Instant::now() + Duration::from_millis(STANDBY_OWNER_WAIT_MS);
@@ -204,18 +229,53 @@ async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> 
             let request = Request::from_parts(head.clone(), Full::new(body.clone()));
             match shared.ask(address, request).await {
                 Asked::Answered(response) => return response,
-                Asked::Lost => {
+                Asked::Lost if !is_read => {
                     return unavailable("The node that owned the cluster ended meanwhile; ask again");
                 }
-                Asked::Not => {}
+                Asked::Lost | Asked::Not => {}
             }
         }
         if tokio::time::Instant::now() >= until {
             return unavailable("No node owns the cluster at present; ask again");
         }
         // Sooner, when the owner changes.
-        let _ = tokio::time::timeout(Duration::from_millis(50), owner.changed()).await;
+        tokio::select! {
+            Ok(()) = owner.changed() => {}
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
     }
+}
+
+/// Makes a request one of HTTP/2 to the same host and path. False when the host is none.
+fn readdress(head: &mut Parts) -> bool {
+    if let Some(host) = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
+        // HTTP/2 has it in the address.
+        head.headers.entry(HOST).or_insert(host);
+    }
+    let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+    let Ok(uri) = Uri::builder().scheme("http").authority(host).path_and_query(path).build() else {
+        return false;
+    };
+    (head.uri, head.version) = (uri, Version::HTTP_2);
+    for of_one_connection in [CONNECTION, TRANSFER_ENCODING, UPGRADE] {
+        head.headers.remove(of_one_connection);
+    }
+    for of_one_connection in ["keep-alive", "proxy-connection", "te"] {
+        head.headers.remove(of_one_connection);
+    }
+    true
+}
+
+/// Whether a request changes nothing, so that it may be repeated.
+fn is_read(head: &Parts) -> bool {
+    if head.method == Method::GET {
+        return true;
+    }
+    let target = head.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
+    let operation = target.and_then(|target| target.strip_prefix("AWSStepFunctions.")).unwrap_or("");
+    ["Describe", "List", "Validate"].iter().any(|it| operation.starts_with(it))
+        || operation == "GetExecutionHistory"
 }
 
 /// The result of forwarding a request.
@@ -229,58 +289,71 @@ enum Asked {
 
 impl Shared {
     async fn ask(&self, address: String, request: Request<Full<Bytes>>) -> Asked {
-        let Some(mut connection) = self.connection(&address).await else { return Asked::Not };
-        match connection.try_send_request(request).await {
+        let Some((mut sender, permit)) = self.link(&address).await else { return Asked::Not };
+        let mut owner = self.owner.clone();
+        let is_replaced = |owner: &Owner| owner.address.as_ref().is_some_and(|it| *it != address);
+        let answered = tokio::select! {
+            answered = sender.try_send_request(request) => answered,
+            // The network to the owner before may have lost everything.
+            Ok(_) = owner.wait_for(is_replaced) => return Asked::Lost,
+        };
+        match answered {
             Ok(response) if response.status() == StatusCode::SERVICE_UNAVAILABLE => {
                 let (head, body) = response.into_parts();
                 let Ok(body) = body.collect().await else { return Asked::Lost };
                 let body = body.to_bytes();
                 let text = String::from_utf8_lossy(&body);
                 if NOT_DONE.iter().any(|refusal| text.contains(refusal)) {
+                    // The next connection may lead to another process, or to this node's own server.
+                    self.links.lock().unwrap_or_else(PoisonError::into_inner).1.clear();
                     return Asked::Not;
                 }
                 let body = Full::new(body).map_err(|never| match never {}).boxed();
                 Asked::Answered(Response::from_parts(head, body))
             }
-            Ok(response) => {
-                self.keep(address, connection);
-                Asked::Answered(response.map(BodyExt::boxed))
-            }
+            Ok(response) => Asked::Answered(response.map(|body| {
+                let part = move |part| {
+                    // Until its last part, the request is one of the connection's.
+                    let _ = &permit;
+                    part
+                };
+                body.map_frame(part).boxed()
+            })),
             Err(mut error) => match error.take_message() {
-                // An idle connection had ended.
+                // The connection had ended.
                 Some(_unsent) => Asked::Not,
                 None => Asked::Lost,
             },
         }
     }
 
-    /// A connection to the owner.
-    async fn connection(&self, address: &str) -> Option<SendRequest<Full<Bytes>>> {
+    /// A connection to the owner that has room for a request.
+    async fn link(&self, address: &str) -> Option<(SendRequest<Full<Bytes>>, OwnedSemaphorePermit)> {
         {
-            let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-            if idle.0 != address {
-                *idle = (address.to_owned(), Vec::new());
+            let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+            if links.0 != address {
+                *links = (address.to_owned(), Vec::new());
             }
-            while let Some(connection) = idle.1.pop() {
-                if connection.is_ready() {
-                    return Some(connection);
-                }
+            links.1.retain(|link| !link.sender.is_closed());
+            let free = |link: &Link| Arc::clone(&link.streams).try_acquire_owned().ok();
+            if let Some(found) = links.1.iter().find_map(|link| Some((link.sender.clone(), free(link)?))) {
+                return Some(found);
             }
         }
         let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
         let stream = connecting.await.ok()?.ok()?;
         let _ = stream.set_nodelay(true);
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.ok()?;
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        let (sender, connection) = http.handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
-        Some(sender)
-    }
-
-    /// Keeps a connection for the next request.
-    fn keep(&self, address: String, connection: SendRequest<Full<Bytes>>) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.0 == address && idle.1.len() < STANDBY_IDLE_MAX {
-            idle.1.push(connection);
+        let link = Link { sender: sender.clone(), streams: Arc::new(Semaphore::new(STANDBY_STREAMS_MAX)) };
+        let permit = Arc::clone(&link.streams).try_acquire_owned().ok()?;
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if links.0 == address {
+            links.1.push(link);
         }
+        Some((sender, permit))
     }
 }
 

@@ -147,7 +147,7 @@ impl Serving {
     pub(crate) fn connect(&self) -> Connection {
         let stream = TcpStream::connect(("127.0.0.1", self.port)).expect("a connection");
         stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a time limit");
-        Connection(BufReader::new(stream))
+        Connection { stream: BufReader::new(stream), is_over: false }
     }
 
     /// What it answers to a request with these lines of headers: status and body.
@@ -213,7 +213,11 @@ impl Drop for Serving {
 }
 
 /// A connection to a server that several requests go over.
-pub(crate) struct Connection(BufReader<TcpStream>);
+pub(crate) struct Connection {
+    stream: BufReader<TcpStream>,
+    /// The server has said that it answers no more on it.
+    pub(crate) is_over: bool,
+}
 
 impl Connection {
     /// What is answered to an operation: status and body.
@@ -223,22 +227,24 @@ impl Connection {
              Content-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        self.0.get_mut().write_all(request.as_bytes()).expect("a request");
+        self.stream.get_mut().write_all(request.as_bytes()).expect("a request");
         let (mut status, mut length) = (0, 0);
         loop {
             let mut line = String::new();
-            self.0.read_line(&mut line).expect("a head");
+            self.stream.read_line(&mut line).expect("a head");
             let line = line.trim_end();
             if let Some(rest) = line.strip_prefix("HTTP/1.1 ") {
                 status = rest.get(..3).and_then(|status| status.parse().ok()).expect("a status");
             } else if let Some(bytes) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
                 length = bytes.parse().expect("a length");
+            } else if line.eq_ignore_ascii_case("connection: close") {
+                self.is_over = true;
             } else if line.is_empty() {
                 break;
             }
         }
         let mut body = vec![0; length];
-        self.0.read_exact(&mut body).expect("a body");
+        self.stream.read_exact(&mut body).expect("a body");
         (status, String::from_utf8(body).expect("UTF-8"))
     }
 }
