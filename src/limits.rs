@@ -260,10 +260,10 @@ pub const JOURNAL_QUEUE_BYTES_MAX: u64 = 64 << 20;
 pub const JOURNAL_PARTITIONS: u16 = 64;
 /// Milliseconds for which a standby node waits for an owner of the cluster, for each request.
 pub const STANDBY_OWNER_WAIT_MS: u64 = 10_000;
-/// Requests that a node which stands by has on one connection to the owner; fewer than that takes at a time.
+/// Requests at a time on one connection from a standby to the owner, which accepts more.
 pub const STANDBY_STREAMS_MAX: usize = 128;
-/// Milliseconds for which a node that begins to own the cluster keeps connections of HTTP/1.1 that it had before, so that it
-/// can say in a response that it is the last one.
+/// Milliseconds for which a standby that becomes the owner keeps its HTTP/1.1 connections, so that a response can announce
+/// that the connection closes.
 pub const STANDBY_LINGER_MS: u64 = 10_000;
 /// When a client that is refused because the journal's database is away should retry, in milliseconds.
 pub const AWAY_RETRY_MS: u64 = 1_000;
@@ -272,20 +272,19 @@ pub const AWAY_RETRY_MS: u64 = 1_000;
 pub const POSTGRES_ANSWER_MS: u64 = 10_000;
 /// See [`POSTGRES_ANSWER_MS`].
 pub const POSTGRES_CONNECT_MS: u64 = 5_000;
-/// Milliseconds between attempts to append a block, which double.
+/// Milliseconds between attempts to append a block; the delay doubles.
 pub const CLUSTER_RETRY_MS_MIN: u64 = 20;
 /// See [`CLUSTER_RETRY_MS_MIN`].
 pub const CLUSTER_RETRY_MS_MAX: u64 = 500;
 /// Milliseconds for which a journal that is to end waits for a database that does not answer.
 pub const CLUSTER_CLOSE_MS: u64 = 5_000;
-/// Milliseconds after which an owner that is not heard of may be replaced.
+/// Milliseconds after which an owner without a sign of life may be replaced.
 pub const CLUSTER_LEASE_MS: u64 = 3_000;
-/// Milliseconds in which a server of NATS answers, or the connection is given up and made anew: for what is asked, and for
-/// connecting.
+/// Milliseconds that a request to NATS may take before the connection is replaced, and that connecting may take.
 pub const NATS_ANSWER_MS: u64 = 10_000;
 /// See [`NATS_ANSWER_MS`].
 pub const NATS_CONNECT_MS: u64 = 5_000;
-/// Bytes that a message has to be allowed to have, so that a definition fits into a record.
+/// The least `max_payload` of a NATS server, so that a definition fits into a record.
 pub const NATS_PAYLOAD_BYTES_MIN: usize = 4 << 20;
 /// Blocks that are read from NATS at once.
 pub const NATS_READ_BLOCKS: u64 = 16;

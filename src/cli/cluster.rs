@@ -1,4 +1,4 @@
-//! `--journal` and `--cluster` of `serve`, and `cluster`: what a cluster is at present.
+//! `--journal` and `--cluster` of `serve`, and `cluster`: the state of a cluster.
 
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;

@@ -32,9 +32,9 @@ pub struct Options {
     pub queue_bytes_max: u64,
     /// Bytes of the disk that stay free in any case: no segment uses them.
     pub disk_free_bytes_min: u64,
-    /// Bytes of one record: not more than fit into a quarter of a segment.
+    /// The largest record in bytes; a quarter of a segment is another limit.
     pub record_bytes_max: usize,
-    /// The partition of all records; none when each tells its own.
+    /// The partition of all records; `None` when each has its own.
     pub partition: Option<u16>,
 }
 
@@ -144,7 +144,7 @@ impl Log {
         Ok((log, report))
     }
 
-    /// A log that takes copies of blocks, the first of which has this header, on a disk without a journal.
+    /// A log for copies of blocks, the first of which has this header, on a disk without a journal.
     #[cfg(feature = "clustered")]
     pub(super) fn copying(
         disk: Arc<dyn Disk>,

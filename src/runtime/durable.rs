@@ -90,11 +90,11 @@ impl Durable {
         Durable::at(Place::Disk(disk))
     }
 
-    /// In the cluster of this name in PostgreSQL, which is made if need be, and belongs to one process at a time; see
-    /// [`Cluster`], also for NATS JetStream.
+    /// In the cluster of this name in PostgreSQL or NATS JetStream, which is created if missing, and belongs to one
+    /// process at a time; see [`Cluster`].
     ///
     /// # Errors
-    /// When the URL or the name is not one.
+    /// When the URL or the name is invalid.
     #[cfg(feature = "clustered")]
     pub fn postgres(url: &str, cluster: &str) -> Result<Durable, DurableError> {
         Ok(Durable::cluster(Cluster::new(url, cluster)?))

@@ -57,7 +57,7 @@ impl Place {
     pub(super) fn reopen(&mut self) -> Result<(), StateError> {
         match self {
             Place::Disk(disk) => disk.reopen(),
-            // Each attempt connects if need be.
+            // Each attempt connects if needed.
             #[cfg(feature = "clustered")]
             Place::Database(_) => Ok(()),
         }

@@ -1,5 +1,5 @@
-//! `serve --journal`: what is acknowledged is in PostgreSQL or NATS JetStream, whatever happens to nodes, to the engine, or to the network
-//! between them.
+//! `serve --journal`: what is acknowledged is in PostgreSQL or NATS JetStream, through failures of nodes, of the engine
+//! and of the network between them.
 
 use std::process::Output;
 use std::sync::Mutex;
@@ -28,7 +28,7 @@ fn serve(server: &dyn Engine) -> Serving {
     serve_at(&server.url())
 }
 
-/// A second node, which stands by.
+/// A second node, in standby.
 fn stand_by_at(url: &str) -> Serving {
     Serving::start_until(expressway(), &arguments(url), "stands by on ")
 }
@@ -52,7 +52,7 @@ fn status(server: &dyn Engine) -> Json {
     serde_json::from_str(&told(&["cluster", "status", &server.url(), "--cluster", "c"])).expect("JSON")
 }
 
-/// Stops the owner until another node has replaced it, and lets it go on: it appends nothing, says so, and ends.
+/// Stops the owner until another node has replaced it, and continues it: it appends nothing, reports it, and ends.
 fn replace(stale: Serving, url: &str) -> Serving {
     let process = Pid::from_raw(stale.process().cast_signed()).expect("a process");
     kill_process(process, Signal::STOP).expect("it can be stopped");
@@ -159,7 +159,8 @@ fn what_is_registered_is_in_the_cluster() {
     });
 }
 
-/// While the engine is away, what runs waits, and what is new is refused, with the time to try again; then all goes on.
+/// While the engine is unreachable, running executions wait, and new ones are refused, with the time to retry; then
+/// everything continues.
 #[test]
 fn an_engine_that_is_away_is_waited_for() {
     each(|server| {
@@ -280,7 +281,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
         }
         assert_eq!(end(&second, &execution("waits", "one"))["output"], json!(r#"{"n":1}"#));
 
-        // One that ends as it should hands over at once, and whoever asks by way of the other one is not refused.
+        // A node that ends in order hands over at once, and requests to the other node are not refused.
         let third = stand_by(server);
         for n in 0..5 {
             start(&third, "waits", &format!("before-{n}"), json!({}));
@@ -298,7 +299,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
     });
 }
 
-/// While owners end as they should, one after the other, clients of the other nodes get slower answers, and no errors.
+/// While owners end in order, one after the other, clients of the other nodes get slower answers, and no errors.
 #[test]
 fn a_rolling_restart_refuses_nothing() {
     each(|server| {
@@ -341,8 +342,7 @@ fn a_rolling_restart_refuses_nothing() {
     });
 }
 
-/// Starts executions and describes them, over connections that stay open, as long as nothing is refused; how long the slowest answer
-/// took.
+/// Starts executions and describes them, over connections that stay open; the longest time of an answer.
 fn ask_without_end(node: &Serving, client: &str, is_over: &AtomicBool) -> Duration {
     let (mut connection, mut slowest) = (node.connect(), Duration::ZERO);
     for n in 0.. {

@@ -1,4 +1,4 @@
-//! What every journal promises, wherever it is: the same tests over a folder, PostgreSQL and NATS JetStream.
+//! The guarantees of every journal: the same tests over a folder, PostgreSQL and NATS JetStream.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, mpsc};

@@ -1,4 +1,4 @@
-//! What only a journal in PostgreSQL meets, or what is done to its rows.
+//! Situations that only a journal in PostgreSQL has: changes of its rows, and connections that it ends.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
