@@ -196,14 +196,15 @@ impl Problems<'_> {
         }
     }
 
-    /// Required and forbidden members of calls over HTTP.
+    /// Required and forbidden members of calls over HTTP, those of EKS clusters among them.
     fn own_rules<'d>(&mut self, data: impl Data<'d>) {
         if self.operation.service.extent != Extent::Own {
             return;
         }
         let is_gateway = self.operation.service.id == "API Gateway task";
         let has = |name: &str| data.members().any(|(given, _)| given == name);
-        if !is_gateway && !has("Authentication") && !has("InvocationConfig") {
+        let is_http = self.operation.service.id == "HTTP task";
+        if is_http && !has("Authentication") && !has("InvocationConfig") {
             self.add("The field 'Authentication' is required but was missing".to_owned());
         }
         for (name, value) in data.members() {

@@ -89,7 +89,8 @@ OPTIONAL = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
 # What AWS's check of mocks has otherwise (recorded): a function's memory, without that of managed instances.
 BOUNDS = {("lambda", "MemorySize"): {"max": 10240}}
 
-# The integrations that are no service's operation (developer guide, "Call HTTPS APIs", "Create API Gateway REST APIs").
+# The integrations that are no service's operation (developer guide, "Call HTTPS APIs", "Create API Gateway REST APIs",
+# "Create and manage Amazon EKS clusters").
 OWN = """\
 @HTTP_task own - - - -
 
@@ -101,7 +102,14 @@ Invoke 0 -
 @API_Gateway_task own - - - -
 
 Invoke 0 -
-{ApiEndpoint!:s Method!:s Headers:d Stage:s Path:s QueryParameters:d RequestBody:d AllowNullValues:b AuthType:s"""
+{ApiEndpoint!:s Method!:s Headers:d Stage:s Path:s QueryParameters:d RequestBody:d AllowNullValues:b AuthType:s
+@EKS_task own - - - -
+
+Call 0 -
+RunJob 1 -
+{ClusterName!:s CertificateAuthority!:s Endpoint!:s Method!:s@0 Path!:s QueryParameters:d RequestBody:d
+{ClusterName!:s CertificateAuthority!:s Endpoint!:s Namespace:s Job!:d LogOptions:d
+#|GET|POST|PUT|DELETE|HEAD|PATCH"""
 
 SCALARS = {
     "string": "s", "character": "s", "integer": "i", "long": "i", "float": "f", "double": "f",

@@ -304,10 +304,11 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
     let package = match (service, action) {
         ("http", _) => return self::service("httptask")?.operation(action, Naming::Service),
         ("apigateway", _) => return self::service("apigatewaytask")?.operation(action, Naming::Service),
+        ("eks", "call" | "runJob") => {
+            return self::service("ekstask")?.operation(action, Naming::Service);
+        }
         // Their parameters are special.
-        ("eks", "call" | "runJob")
-        | ("elasticmapreduce" | "bedrockagentcore", _)
-        | ("bedrock", "invokeModel") => return None,
+        ("elasticmapreduce" | "bedrockagentcore", _) | ("bedrock", "invokeModel") => return None,
         ("states", _) => "sfn",
         ("events", _) => "eventbridge",
         (service, _) => &names::package(service),

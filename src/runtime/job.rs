@@ -381,6 +381,7 @@ impl Shard {
             deadline_ms: execution.deadline_ms().min(timeout_ms).saturating_add_signed(self.ahead_ms),
             token: has_token.then(|| format!("{:032x}", execution.task_token(token))),
             trace_header: traced.map(Into::into).or(given),
+            role_arn: task::role_arn(execution, token),
             recorded_visit: job.reply.start_identity().ledger().map(|_| token.visit()),
             cancelled: AtomicBool::new(false),
             heartbeat: Box::new(move || {

@@ -121,6 +121,14 @@ fn unreadable(subject: &str, text: &[u8], error: ReadError) -> String {
     format!("{subject} {what}: {error}. It begins with: {shown}{more}")
 }
 
+/// The role in whose name a task is to be done, as its `Credentials` say.
+#[cfg(feature = "runtime")]
+pub(crate) fn role_arn(execution: &Execution, token: Token) -> Option<Box<str>> {
+    let credentials = execution.task_credentials(token)?;
+    let role = execution.arena.get_str(credentials, "RoleArn")?;
+    execution.arena.as_str(role).map(Into::into)
+}
+
 /// The arguments of a handler.
 #[derive(Debug)]
 pub struct Call<'c> {

@@ -69,6 +69,7 @@ pub(crate) struct Shared {
     pub(crate) deadline_ms: u64,
     pub(crate) token: Option<String>,
     pub(crate) trace_header: Option<Box<str>>,
+    pub(crate) role_arn: Option<Box<str>>,
     /// The visit of the state, when the execution is durable.
     pub(crate) recorded_visit: Option<u32>,
     pub(crate) cancelled: AtomicBool,
@@ -121,6 +122,11 @@ impl Attempt {
     /// The trace header that the execution was started with (`X-Amzn-Trace-Id`).
     pub fn trace_header(&self) -> Option<&str> {
         self.shared.as_ref().and_then(|shared| shared.trace_header.as_deref())
+    }
+
+    /// The role in whose name the task is to be done: `RoleArn` of its `Credentials`.
+    pub fn role_arn(&self) -> Option<&str> {
+        self.shared.as_ref().and_then(|shared| shared.role_arn.as_deref())
     }
 
     /// Whether the workflow no longer needs the task.

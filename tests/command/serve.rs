@@ -352,7 +352,7 @@ fn the_metrics_say_what_runs_and_top_shows_it() {
 #[test]
 fn what_is_mocked_may_be_what_is_not_supported() {
     let folder = Folder::new("mocks");
-    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::eks:call", "Parameters": {"ClusterName": "c"}, "End": true});
+    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"}, "End": true});
     let mocks = json!({"StateMachines": {"jobs": {"TestCases": {"Happy": {"S": "Started"}}}},
         "MockedResponses": {"Started": {"0": {"Return": {"JobRunId": "j"}}}}});
     let file = folder.write("mocks.json", &mocks.to_string());
@@ -364,7 +364,7 @@ fn what_is_mocked_may_be_what_is_not_supported() {
     let request = json!({"name": "jobs", "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
         "definition": json!({"StartAt": "S", "States": {"S": state}}).to_string()});
     let (status, body) = Serving::start(&[]).ask("CreateStateMachine", &request.to_string());
-    assert!(status == 400 && body.contains("eks:call"), "{body}");
+    assert!(status == 400 && body.contains("modifyInstanceFleetByName"), "{body}");
 }
 
 const WORK: &str = r#"{"activityArn": "arn:aws:states:us-east-1:123456789012:activity:work"}"#;

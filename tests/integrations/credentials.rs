@@ -282,3 +282,99 @@ fn a_session_of_single_sign_on_is_used_while_it_is_good() {
         assert!(cause.contains(expected), "{cause}");
     }
 }
+
+const FUNCTION: &str = "arn:aws:states:::lambda:invoke";
+
+/// Which keys functions were called with, and what STS was asked for.
+fn asked(services: &Server) -> (Vec<String>, Vec<String>) {
+    let (roles, calls): (Vec<_>, Vec<_>) = services.asked.try_iter().partition(|asked| asked.target == "/");
+    let key = |asked: &Asked| {
+        let signed = asked.headers.get("authorization").map(String::as_str).unwrap_or_default();
+        let token = asked.headers.get("x-amz-security-token").map(String::as_str).unwrap_or_default();
+        let key = signed.split("Credential=").nth(1).and_then(|rest| rest.split('/').next());
+        format!("{} {token}", key.unwrap_or("unsigned"))
+    };
+    (roles.iter().map(|asked| asked.text().to_owned()).collect(), calls.iter().map(key).collect())
+}
+
+fn with_role(role: Value) -> Value {
+    json!({"Type": "Task", "Resource": FUNCTION, "Parameters": {"FunctionName": "f"}, "Credentials": role, "ResultPath": null})
+}
+
+#[test]
+fn tasks_are_done_in_the_name_of_their_roles() {
+    let home = Home::new("task-roles", CONFIG);
+    let services = services(FUTURE);
+    let integrations = home.integrations(&services, &[("AWS_PROFILE", "base")]);
+    let role = |name: &str| format!("arn:aws:iam::123456789012:role/{name}");
+    let mut first = with_role(json!({"RoleArn": role("one")}));
+    first["Next"] = "Second".into();
+    let mut second =
+        with_role(json!({"RoleArn.$": "States.Format('arn:aws:iam::123456789012:role/{}', $.name)"}));
+    second["Next"] = "Own".into();
+    let own = json!({"Type": "Task", "Resource": FUNCTION, "Parameters": {"FunctionName": "f"}, "ResultPath": null, "Next": "All"});
+    let mut each = with_role(json!({"RoleArn": "{% $role %}"}));
+    each["QueryLanguage"] = "JSONata".into();
+    each["Arguments"] = each["Parameters"].take();
+    let each = each.as_object_mut().expect("an object");
+    each.retain(|name, _| !["Parameters", "ResultPath"].contains(&name.as_str()));
+    let mut each = json!(each);
+    each["End"] = true.into();
+    let branch = json!({"StartAt": "Each", "States": {"Each": each}});
+    let all = json!({"Type": "Map", "QueryLanguage": "JSONata", "Items": [1, 2, 3, 4], "End": true,
+        "ItemProcessor": branch});
+    let before = json!({"Type": "Pass", "Assign": {"role": role("three")}, "Next": "First"});
+    let machine = json!({"StartAt": "Before", "States": {"Before": before, "First": first, "Second": second, "Own": own, "All": all}});
+    output(&run_machine(integrations, &machine, &json!({"name": "two"})));
+    let (roles, calls) = asked(&services);
+    // Whoever runs at once asks for a role once.
+    assert_eq!(roles.len(), 3, "{roles:?}");
+    for (asked, name) in roles.iter().zip(["one", "two", "three"]) {
+        assert!(asked.contains(&format!("role%2F{name}&")), "{asked}");
+        assert!(asked.contains("ExternalId=arn%3Aaws%3Astates%3A"), "{asked}");
+        assert!(asked.contains("%3AstateMachine%3A"), "{asked}");
+    }
+    let expected = ["ONE of ONE", "TWO of TWO", "BASE "].into_iter().chain(["THREE of THREE"; 4]);
+    assert_eq!(calls, expected.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_role_that_is_not_given_fails_the_task() {
+    let home = Home::new("task-role-refused", CONFIG);
+    let services = services(FUTURE);
+    let refused = "arn:aws:iam::123456789012:role/refused";
+    let machine = |role: Value| {
+        let mut task = with_role(role);
+        task["End"] = true.into();
+        json!({"StartAt": "T", "States": {"T": task}})
+    };
+    let integrations = |more: &[(&str, &str)]| home.integrations(&services, more);
+    let base = [("AWS_PROFILE", "base")];
+    let (error, cause) =
+        failure(&run_machine(integrations(&base), &machine(json!({"RoleArn": refused})), &json!({})));
+    assert_eq!(error, "States.TaskFailed");
+    let words = "The principal states.amazonaws.com is not authorized to assume the provided role. (role: ";
+    assert_eq!(cause, format!("{words}{refused})"));
+    assert_eq!(asked(&services).1, Vec::<String>::new(), "the function is not called");
+    // It can be caught.
+    let mut caught = machine(json!({"RoleArn": refused}));
+    caught["States"]["T"]["Catch"] = json!([{"ErrorEquals": ["States.TaskFailed"], "Next": "P"}]);
+    caught["States"]["P"] = json!({"Type": "Pass", "Result": "caught", "End": true});
+    assert_eq!(output(&run_machine(integrations(&base), &caught, &json!({}))), json!("caught"));
+
+    let dynamic = machine(json!({"RoleArn.$": "$.role"}));
+    let (error, cause) = failure(&run_machine(integrations(&base), &dynamic, &json!({"role": 7})));
+    assert_eq!(error, "States.Runtime");
+    assert!(cause.contains("'RoleArn'"), "{cause}");
+}
+
+/// Servers of one's own do not ask who calls.
+#[test]
+fn without_credentials_no_role_is_taken_on_for_a_server_of_ones_own() {
+    let services = services(FUTURE);
+    let integrations = Integrations::new().endpoint("Lambda", &services.url()).expect("a URL");
+    let mut task = with_role(json!({"RoleArn": "arn:aws:iam::123456789012:role/one"}));
+    task["End"] = true.into();
+    output(&run_machine(integrations, &json!({"StartAt": "T", "States": {"T": task}}), &json!({})));
+    assert_eq!(asked(&services), (Vec::new(), vec!["unsigned ".to_owned()]));
+}

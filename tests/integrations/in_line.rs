@@ -55,9 +55,8 @@ fn time_is_kept() {
 #[test]
 fn what_is_not_supported_fails() {
     let server = Server::saying(answer(200, &[], "1"));
-    let fields = json!({"Resource": "arn:aws:states:::eks:runJob", "Parameters": {"ClusterName": "c", "CertificateAuthority": "a",
-        "Endpoint": "https://e", "Job": {}}});
+    let fields = json!({"Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"}});
     let (error, cause) = run(&server, &task(fields)).expect_err("a failure");
     assert_eq!(error, "States.Runtime");
-    assert!(cause.contains("arn:aws:states:::eks:runJob is not supported"), "{cause}");
+    assert!(cause.contains("modifyInstanceFleetByName is not supported"), "{cause}");
 }

@@ -6,6 +6,7 @@ mod corpus;
 mod credentials;
 #[cfg(feature = "map-data")]
 mod datasets;
+mod eks;
 mod http;
 #[cfg(feature = "durable")]
 mod idempotency;

@@ -35,8 +35,7 @@ fn refusal(profile: Profile, state: Value) -> Vec<(String, String)> {
 #[test]
 fn what_is_not_supported_is_refused_by_name_and_place() {
     for (resource, why) in [
-        ("arn:aws:states:::eks:runJob", "Of the optimised integrations"),
-        ("arn:aws:states:::eks:runJob.sync", "Jobs of it cannot be waited for"),
+        ("arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Of the optimised integrations"),
         ("arn:aws:states:::aws-sdk:s3:getObject", "The service 's3' is not supported; these are: "),
     ] {
         let said = refusal(Profile::Open, json!({"Resource": resource}));
@@ -47,14 +46,15 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     let said = refusal(Profile::Open, json!({"Resource": "arn:aws:states:::states:startExecution.sync"}));
     assert!(said[0].1.contains("startExecution.sync is not supported"), "{said:?}");
     let definition = json!({"StartAt": "A", "States": {"A":
-        {"Type": "Task", "Resource": "arn:aws:states:::eks:runJob", "Parameters": {"ClusterName": "c", "CertificateAuthority": "a",
-        "Endpoint": "https://e", "Job": {}}, "End": true}}});
+        {"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"},
+        "End": true}}});
     let (error, cause) =
         failure(&run_machine(Integrations::new().accept_unsupported(), &definition, &json!({})));
     assert_eq!(error, "States.Runtime");
-    assert!(cause.starts_with("The service task arn:aws:states:::eks:runJob is not supported."), "{cause}");
-    let role = json!({"Resource": LAMBDA, "Credentials": {"RoleArn": "arn:aws:iam::123456789012:role/r"}});
-    assert!(refusal(Profile::Open, role)[0].1.contains("Credentials"));
+    assert!(
+        cause.starts_with("The service task arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName is"),
+        "{cause}"
+    );
     for resource in [
         LAMBDA,
         "arn:aws:lambda:eu-west-1:123456789012:function:f:live",

@@ -107,6 +107,7 @@ impl Chain<'_> {
             session_name: profile.get("role_session_name"),
             external_id: profile.get("external_id"),
             seconds: profile.get("duration_seconds"),
+            ..Role::default()
         };
         if profile.get("mfa_serial").is_some() {
             return Err(format!(

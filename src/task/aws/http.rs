@@ -345,7 +345,7 @@ fn add_header(
     Ok(())
 }
 
-fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), TaskError> {
+pub(super) fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Result<(), TaskError> {
     let arena = parameters.arena();
     let Some(fields) = parameters.get("QueryParameters") else { return Ok(()) };
     if !fields.is_object() {

@@ -13,15 +13,17 @@ use super::Integrations;
 use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
 use crate::program::Program;
-use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing, read_answer};
+use crate::task::{Answer, AsyncHandler, Attempt, Call, Shared, Tasks, missing, read_answer, role_arn};
+
+type Resolved = Result<Arc<dyn AsyncHandler>, String>;
 
 /// Does service tasks one after the other, by the real clock.
 pub struct InLine {
     /// Created with the first task.
     runtime: Option<Runtime>,
     integrations: Integrations,
-    /// By resource, on demand; for unsupported ones, the reason.
-    handlers: HashMap<Box<str>, Result<Arc<dyn AsyncHandler>, String>>,
+    /// By resource and whether a role is assumed, on demand; for unsupported ones, the reason.
+    handlers: HashMap<(Box<str>, bool), Resolved>,
 }
 
 impl InLine {
@@ -58,7 +60,8 @@ impl Tasks for InLine {
             return Answer::Now(Err(Fault::new(fault::RUNTIME, cause)));
         }
         let resolve = || self.integrations.handler(task);
-        let handler = match self.handlers.entry(arn.clone()).or_insert_with(resolve) {
+        let key = (arn.clone(), task.credentials.is_some());
+        let handler = match self.handlers.entry(key).or_insert_with(resolve) {
             Ok(handler) => Arc::clone(handler),
             Err(why) => return Answer::Now(Err(Fault::new(fault::RUNTIME, why.as_str()))),
         };
@@ -110,6 +113,7 @@ fn attempt(program: &Program, execution: &Execution, call: &TaskCall) -> Attempt
         retries: call.attempt,
         deadline_ms: execution.shown_ms(execution.deadline_ms()),
         trace_header: None,
+        role_arn: role_arn(execution, call.token),
         token: None,
         recorded_visit: None,
         cancelled: AtomicBool::new(false),

@@ -23,6 +23,7 @@ mod client;
 mod config;
 mod connections;
 mod credentials;
+mod eks;
 mod failure;
 mod fields;
 mod http;
@@ -41,6 +42,7 @@ mod pool;
 mod providers;
 mod query_protocol;
 mod rest;
+mod role;
 mod s3;
 mod service;
 mod settings;
@@ -71,6 +73,9 @@ use settings::{Endpoint, Settings};
 #[derive(Clone, Debug, Default)]
 pub struct Integrations {
     settings: Settings,
+    roles: role::Roles,
+    #[cfg(feature = "functions")]
+    only_functions: bool,
     accept_unsupported: bool,
     mocked: bool,
 }
@@ -127,6 +132,14 @@ impl Integrations {
         self.settings.named_by.remove(&lambda);
         self.settings.functions = Some(functions);
         self
+    }
+
+    /// As [`functions`](Integrations::functions), and nothing else is called: state machines with tasks of other services are
+    /// refused.
+    #[cfg(feature = "functions")]
+    #[must_use]
+    pub fn only_functions(self, functions: super::functions::Functions) -> Integrations {
+        Integrations { only_functions: true, ..self.functions(functions) }
     }
 
     /// Sets the endpoint of all services without a separate one.
@@ -196,6 +209,9 @@ impl Integrations {
         resolve(&self.settings, kind, arn)?;
         let service = match kind {
             ResourceKind::Service { service, action } => match &**service {
+                "eks" if action.starts_with("call") || action.starts_with("runJob") => {
+                    return Ok("the cluster that the task names".to_owned());
+                }
                 "http" | "apigateway" => return Ok("the address that the task names".to_owned()),
                 "lambda" | "aws-sdk:lambda" => "Lambda".to_owned(),
                 service => service::identifier(service, action)?,
@@ -246,7 +262,7 @@ impl Integrations {
     }
 
     /// Accepts state machines with tasks that AWS has and this library does not support: services it does not model,
-    /// optimised integrations, credentials. Tasks that AWS does not have either, such as a misspelt service or action,
+    /// optimised integrations. Tasks that AWS does not have either, such as a misspelt service or action,
     /// are still refused. Of services that are not modelled, the names of actions are unknown, and accepted unchecked.
     /// Such a task fails with `States.Runtime` when it begins, unless it has another answer, such as a mock.
     #[must_use]
@@ -289,16 +305,22 @@ impl Integrations {
 
     /// The handler for a task.
     fn handler(&self, task: &Task) -> Result<Arc<dyn AsyncHandler>, String> {
-        if task.credentials.is_some() {
-            return Err(
-                "Credentials of a task are not supported: calls are made in the name of the engine".into()
-            );
+        #[cfg(feature = "functions")]
+        if self.only_functions && !role::is_local(&self.settings, &task.resource.kind) {
+            let arn = &task.resource.arn;
+            return Err(format!(
+                "Of services, only Lambda functions of this machine are called here, not {arn}"
+            ));
         }
         let handler = resolve(&self.settings, &task.resource.kind, &task.resource.arn)?;
         let is_http =
             matches!(&task.resource.kind, ResourceKind::Service { service, .. } if &**service == "http");
         if self.mocked && handler.calls_out() && !is_http && !self.settings.has_credentials() {
             Ok(Arc::new(NotMocked))
+        } else if task.credentials.is_some() && !role::is_local(&self.settings, &task.resource.kind) {
+            let (settings, roles) = (self.settings.clone(), self.roles.clone());
+            let resource = task.resource.clone();
+            Ok(Arc::new(role::InRole { settings, roles, resource, plain: handler }))
         } else {
             Ok(handler)
         }
@@ -397,6 +419,16 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
         Some(at) => action.split_at(at),
         None => (&**action, ""),
     };
+    match (&**service, action, pattern) {
+        ("eks", "call", "" | ".waitForTaskToken") => {
+            return Ok(Arc::new(eks::Call(Arc::new(settings.clone()))));
+        }
+        ("eks", "runJob", "" | ".sync" | ".waitForTaskToken") => {
+            let (settings, waits) = (Arc::new(settings.clone()), pattern == ".sync");
+            return Ok(Arc::new(eks::RunJob { settings, waits }));
+        }
+        _ => {}
+    }
     if let Some(job) = jobs::handler(settings, service, action, pattern) {
         return Ok(Arc::new(job.map_err(|why| format!("The service task {arn} is not supported. {why}"))?));
     }
@@ -423,8 +455,8 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
             let handler = match service.strip_prefix("aws-sdk:") {
                 Some(service) => service::sdk(settings, service, action),
                 None => (service::optimised(settings, service, action)).unwrap_or_else(|| {
-                    Err("Of the optimised integrations, all are but bedrockagentcore, eks:call, \
-                        eks:runJob, elasticmapreduce:modifyInstance…ByName and, by themselves, states with .sync"
+                    Err("Of the optimised integrations, all are but bedrockagentcore, \
+                        elasticmapreduce:modifyInstance…ByName and, by themselves, states with .sync"
                         .to_owned())
                 }),
             };

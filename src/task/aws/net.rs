@@ -11,7 +11,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::pki_types::pem::PemObject as _;
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
 
 /// The time limit for connecting, TLS included: that of AWS's SDKs.
@@ -26,6 +27,8 @@ pub(super) struct Origin {
     pub(super) port: u16,
     /// The address that passed the policy: the name is not resolved again.
     pub(super) pinned: Option<SocketAddr>,
+    /// The certificates that its own must be signed by, in PEM; the system's, where it is not told.
+    pub(super) authority_pem: Option<Arc<str>>,
 }
 
 impl Origin {
@@ -74,7 +77,11 @@ async fn connect_now(origin: &Origin) -> Result<Stream, NetError> {
     }
     let name = ServerName::try_from(origin.host.to_string());
     let name = name.map_err(|_| NetError::failed(origin, "invalid host name"))?;
-    let config = tls_config().map_err(|error| NetError::failed(origin, error))?;
+    let config = match &origin.authority_pem {
+        Some(pem) => of_authority(pem),
+        None => tls_config(),
+    };
+    let config = config.map_err(|error| NetError::failed(origin, error))?;
     let stream = TlsConnector::from(config).connect(name, stream).await;
     let stream = stream.map_err(|error| NetError::failed(origin, error))?;
     Ok(Stream::Tls(Box::new(stream)))
@@ -98,14 +105,29 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
         if roots.is_empty() {
             return Err("no root certificates found on this system".to_owned());
         }
-        let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
-            .with_safe_default_protocol_versions()
-            .map_err(|error| error.to_string())?
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        Ok(Arc::new(config))
+        config_of(roots)
     };
     CONFIG.get_or_init(make).clone()
+}
+
+/// The settings of TLS with one authority.
+fn of_authority(pem: &str) -> Result<Arc<ClientConfig>, String> {
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
+        roots
+            .add(certificate.map_err(|error| error.to_string())?)
+            .map_err(|error| format!("the certificate authority cannot be used: {error}"))?;
+    }
+    config_of(roots)
+}
+
+fn config_of(roots: RootCertStore) -> Result<Arc<ClientConfig>, String> {
+    let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(Arc::new(config))
 }
 
 /// An open connection.

@@ -70,6 +70,8 @@ pub(super) struct Role {
     pub(super) session_name: Option<String>,
     pub(super) external_id: Option<String>,
     pub(super) seconds: Option<String>,
+    /// Whether a task names it, which says in AWS's words that it is not given.
+    pub(super) is_of_task: bool,
 }
 
 impl fmt::Debug for Provided {
@@ -165,11 +167,16 @@ impl Provided {
             }
             Way::Process(command) => told(&output(command).await?, "SessionToken", self.way.shown()),
             Way::Role { role, of, settings } => {
-                let credentials = Box::pin(of.get(true)).await?;
-                let Some(credentials) = credentials else {
-                    return Err(format!("there are no credentials with which to take on {}", role.arn));
+                // An STS that the user named may not ask for any.
+                let is_own = role.is_of_task && settings.endpoint("STS").is_some();
+                let credentials = match Box::pin(of.get(!is_own)).await? {
+                    Some(credentials) => Source::Fixed(credentials),
+                    None if is_own => Source::None,
+                    None => {
+                        return Err(format!("there are no credentials with which to take on {}", role.arn));
+                    }
                 };
-                let settings = Settings { credentials: Source::Fixed(credentials), ..(**settings).clone() };
+                let settings = Settings { credentials, ..(**settings).clone() };
                 let caller = Caller::new(&settings, "STS", "sts", "sts", None)?;
                 let body = role.request("AssumeRole", None).into_bytes();
                 let headers = vec![("content-type", FORM.into())];
@@ -234,6 +241,14 @@ fn assumed(reply: &Reply, role: &Role) -> Fetched {
         let empty = Element::default();
         let error = root.child("Error").unwrap_or(&empty);
         let (code, message) = (error.text_of("Code"), error.text_of("Message"));
+        if role.is_of_task && reply.status.is_client_error() {
+            tracing::warn!(role = %role.arn, code, message, "STS does not give the role of a task");
+            // Measured.
+            return Err(format!(
+                "The principal states.amazonaws.com is not authorized to assume the provided role. (role: {})",
+                role.arn
+            ));
+        }
         return Err(format!("STS does not give the role {}: {code}: {message}", role.arn));
     }
     let result = root.children.iter().find_map(|child| child.child("Credentials"));

@@ -52,7 +52,7 @@ impl Endpoint {
         let host = host.trim_start_matches('[').trim_end_matches(']').into();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let base = uri.path().to_owned();
-        Ok(Endpoint { origin: Origin { tls, host, port, pinned: None }, base })
+        Ok(Endpoint { origin: Origin { tls, host, port, pinned: None, authority_pem: None }, base })
     }
 
     /// AWS's own endpoint of a service in a region.
@@ -66,7 +66,8 @@ impl Endpoint {
             "iam" => format!("iam.{suffix}").into(),
             _ => format!("{host_prefix}.{region}.{suffix}").into(),
         };
-        Ok(Endpoint { origin: Origin { tls: true, host, port: 443, pinned: None }, base: String::new() })
+        let origin = Origin { tls: true, host, port: 443, pinned: None, authority_pem: None };
+        Ok(Endpoint { origin, base: String::new() })
     }
 }
 

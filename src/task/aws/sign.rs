@@ -150,6 +150,17 @@ pub(super) fn authorization(
     header
 }
 
+/// The signature alone, for a request that carries it in its query (AWS General Reference, "Query string authentication").
+pub(super) fn signature(
+    credentials: &Credentials,
+    scope: Scope<'_>,
+    amz_date: &str,
+    it: &Signed<'_>,
+) -> String {
+    let header = authorization(credentials, scope, amz_date, it);
+    header.rsplit('=').next().unwrap_or(&header).to_owned()
+}
+
 /// Keys that one thread keeps: a few services, for a day each.
 const KEYS_MAX: usize = 32;
 

@@ -20,7 +20,7 @@ use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use table::{Form, JOBS, Origin, Row, Shown};
 
 /// The greatest number of consecutive failed polls.
-const TRIES_MAX: u32 = 30;
+pub(super) const TRIES_MAX: u32 = 30;
 /// How often the cancellation of an unwanted job is tried, and the pause before the second attempt, which doubles.
 const CANCEL_TRIES_MAX: u32 = 5;
 const CANCEL_PAUSE: Duration = Duration::from_millis(500);
