@@ -31,6 +31,16 @@ fn calls() -> Vec<(&'static str, Json)> {
             "TransformOutput": {"S3OutputPath": "s3://b/out"},
             "TransformResources": {"InstanceCount": 1, "InstanceType": "ml.m5.large"}}),
         ),
+        (
+            "eks:call",
+            json!({"ClusterName": "c", "CertificateAuthority": "Y2E=", "Endpoint": "https://c.example.com",
+            "Method": "GET", "Path": "/api/v1/pods", "QueryParameters": {"labelSelector": ["a=b"]}}),
+        ),
+        (
+            "eks:runJob.sync",
+            json!({"ClusterName": "c", "CertificateAuthority": "Y2E=", "Endpoint.$": "$.prompt", "Job": {"kind": "Job"},
+            "LogOptions": {"RetrieveLogs": true}}),
+        ),
         ("bedrockagentcore:invokeHarness", json!({})),
         ("aws-sdk:s3:getObject", json!({"Bucket": "b", "Key.$": "$.prompt"})),
         ("aws-sdk:glue:getTable", json!({"DatabaseName": "d", "Name": "t"})),
@@ -117,4 +127,70 @@ fn children_that_run_at_once_count_their_own_invocations() {
     assert_eq!(output.status.code(), Some(0), "{shown}");
     let out: Json = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(out, json!(["sent", "sent", "sent", "sent"]));
+}
+
+/// The same machine, whose Map gives its children batches and tolerates failures.
+#[cfg(all(feature = "cli-serve", unix))]
+fn batched(resource: &str, parameters: &Json) -> Json {
+    let mut machine = machine(resource, parameters);
+    let each = &mut machine["States"]["Each"];
+    each["ItemBatcher"] = json!({"MaxItemsPerBatch": 2, "BatchInput": {"prompt.$": "$.prompt"}});
+    let child = &mut each["ItemProcessor"]["States"]["CallEach"];
+    // A child sees its batch.
+    let text = parameters.to_string().replace("$.prompt", "$.BatchInput.prompt");
+    child["Parameters"] = serde_json::from_str(&text).expect("JSON");
+    each["ToleratedFailurePercentage"] = json!(50);
+    each["ItemProcessor"]["ProcessorConfig"]["ExecutionType"] = json!("STANDARD");
+    machine
+}
+
+/// Each of the shapes of machines, created over the wire and run with mocks.
+#[cfg(all(feature = "cli-serve", unix))]
+#[test]
+fn what_is_mocked_may_also_be_created_over_the_api() {
+    use crate::serving::{Folder, Serving};
+
+    let shapes: Vec<(String, Json, Json)> = (calls().into_iter())
+        .flat_map(|(resource, parameters)| {
+            let name = resource.replace([':', '.'], "-");
+            let each = |item: &str| json!({"prompt": item, "result": {"status": "ok"}});
+            let items = json!([{"prompt": "a"}, {"prompt": "b"}]);
+            let batch = json!([{"BatchInput": {"prompt": "p"}, "Items": items, "result": {"status": "ok"}}]);
+            [
+                (format!("{name}-batches"), batched(resource, &parameters), batch),
+                (name, machine(resource, &parameters), json!([each("a"), each("b")])),
+            ]
+        })
+        .collect();
+    let cases = json!({"TestCases": {"All": {"Call": "Done", "CallEach": "Done"}}});
+    let machines: serde_json::Map<String, Json> =
+        shapes.iter().map(|(name, ..)| (name.clone(), cases.clone())).collect();
+    let mocks = json!({"StateMachines": machines,
+        "MockedResponses": {"Done": {"0-9": {"Return": {"status": "ok"}}}}});
+    let folder = Folder::new("shapes");
+    let mocks = folder.file("mocks.json", mocks.to_string());
+    let serving = Serving::start(&["--mock-config", &mocks]);
+    let ask = |operation: &str, request: Json| -> Json {
+        let (status, body) = serving.ask(operation, &request.to_string());
+        assert_eq!(status, 200, "{operation} {request}: {body}");
+        serde_json::from_str(&body).expect("JSON")
+    };
+    for (name, definition, expected) in shapes {
+        let created = ask(
+            "CreateStateMachine",
+            json!({"name": name, "type": "STANDARD", "definition": definition.to_string(),
+                "roleArn": "arn:aws:iam::123456789012:role/r"}),
+        );
+        let case = format!("{}#All", created["stateMachineArn"].as_str().expect("an ARN"));
+        let input = json!({"prompt": "p", "items": ["a", "b"]}).to_string();
+        let started = ask("StartExecution", json!({"stateMachineArn": case, "input": input}));
+        let ended = loop {
+            let described = ask("DescribeExecution", json!({"executionArn": started["executionArn"]}));
+            if described["status"] != "RUNNING" {
+                break described;
+            }
+        };
+        let output = ended["output"].as_str().map(|text| serde_json::from_str(text).expect("JSON"));
+        assert_eq!(output, Some(expected), "{name}: {ended}");
+    }
 }
