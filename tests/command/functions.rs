@@ -354,6 +354,37 @@ fn a_function_that_nobody_waits_for_is_killed_with_all_it_started() {
     assert_eq!(outputs[0]["Error"], "States.Timeout", "{err}");
 }
 
+#[cfg(feature = "cli-pipe")]
+#[test]
+fn pipelines_call_them() {
+    if !has_python() {
+        return;
+    }
+    let folder = functions("pipe", &[("twice.py", "def handler(event, context):\n    return 2 * event\n")]);
+    folder.file("machine.asl.json", machine(&arn("twice"), &json!({})).to_string());
+    let sqs = json!({"Parameters": {"QueueUrl": "q", "MessageBody": "m"}});
+    folder.file("sqs.asl.json", machine("arn:aws:states:::sqs:sendMessage", &sqs).to_string());
+    folder.file("in.ndjson", "1\n2\n3\n");
+    let pipe = |definition: &str| {
+        let config = format!(
+            "definition = \"{definition}\"\nsource = {{ type = \"file\", path = \"in.ndjson\" }}\n\
+             sink = {{ type = \"stdout\" }}\n"
+        );
+        let config = folder.file("pipe.toml", config);
+        let dir = folder.0.join("functions");
+        let mut command = expressway();
+        command.args(["pipe", &config, "--quiet", "--lambda-dir"]).arg(dir).output().expect("a pipeline")
+    };
+    let done = pipe("machine.asl.json");
+    let mut lines: Vec<String> = String::from_utf8_lossy(&done.stdout).lines().map(str::to_owned).collect();
+    lines.sort();
+    assert_eq!(lines, ["2", "4", "6"], "{}", String::from_utf8_lossy(&done.stderr));
+    let refused = pipe("sqs.asl.json");
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(2), "{said}");
+    assert!(said.contains("only Lambda functions of this machine are called here"), "{said}");
+}
+
 /// Opening a pipe for writing waits for a reader, and there is none.
 fn machine_with_timeout() -> Json {
     machine(&arn("holds"), &json!({"TimeoutSeconds": 1}))

@@ -18,7 +18,7 @@ use expressway::runtime::{DefinitionError, Engine, Machine};
 
 use self::config::{Config, Definition, Endpoint, Settings};
 use self::metrics::Told;
-use super::{Stop, Went, definition, log, progress, say};
+use super::{Stop, Went, definition, functions, log, progress, say};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
 
@@ -31,6 +31,8 @@ pub(super) struct Arguments {
     /// Say nothing but errors: neither that it runs nor what it did
     #[arg(long, short)]
     quiet: bool,
+    #[command(flatten)]
+    functions: functions::FunctionArguments,
     #[command(flatten)]
     log: log::LogSettings,
 }
@@ -82,7 +84,10 @@ fn at(end: &str, described: &Endpoint, stop: Stop) -> Stop {
 async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
     let quiet = arguments.quiet;
     let signalled = signalled();
-    let engine = tasks::given(Engine::builder(), &config.tasks).await?;
+    // They end with the pipeline.
+    let functions = arguments.functions.start(None, None)?;
+    let functions = functions.as_ref().map(|started| &started.0);
+    let engine = tasks::given(Engine::builder(), &config.tasks, functions).await?;
     let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
     let machine = machine(&engine, &config.definition).await?;
     let ready = Arc::new(AtomicBool::new(false));
@@ -249,7 +254,8 @@ fn create(engine: &Engine, name: &str, text: &[u8]) -> Result<Machine, Stop> {
                 let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
                 let tasks = tasks.join("; ");
                 format!(
-                    "some tasks have no handler: {tasks}. Let services be called: `services = true` under `[tasks]`"
+                    "some tasks have no handler: {tasks}. Let services be called: `services = true` under `[tasks]`, or \
+                     answer Lambda functions here: --lambda-dir"
                 )
             }
             other => other.to_string(),

@@ -1,6 +1,8 @@
 //! What the tasks of a pipeline's state machine may call.
 
 use expressway::runtime::Builder;
+use expressway::task::aws::Integrations;
+use expressway::task::functions::Functions;
 use expressway::task::nats;
 
 use super::config::Tasks;
@@ -8,14 +10,20 @@ use super::ends;
 use crate::cli::{Stop, services};
 
 /// An engine with these tasks.
-pub(super) async fn given(mut builder: Builder, tasks: &Tasks) -> Result<Builder, Stop> {
+pub(super) async fn given(
+    mut builder: Builder,
+    tasks: &Tasks,
+    functions: Option<&Functions>,
+) -> Result<Builder, Stop> {
     if tasks.services {
         let mut settings = services::Settings::default();
         settings.http_allow.clone_from(&tasks.http_allow);
         settings.connections.clone_from(&tasks.connections);
-        builder = builder.aws(settings.integrations(None)?);
+        builder = builder.aws(settings.integrations(functions)?);
     } else if tasks.connections.is_some() || !tasks.http_allow.is_empty() {
         return Err(Stop::failed("tasks.connections and tasks.http_allow need tasks.services = true"));
+    } else if let Some(functions) = functions {
+        builder = builder.aws(Integrations::new().only_functions(functions.clone()));
     }
     if let Some(server) = &tasks.nats {
         let connected = ends::nats(&server.url, server.credentials.clone()).await?;
