@@ -289,7 +289,7 @@ fn golden(version: u32) -> PathBuf {
 }
 
 /// The events of an execution, a line each.
-fn lines(name: &str, history: &History) -> String {
+pub(crate) fn lines(name: &str, history: &History) -> String {
     let line = |it: &Event| {
         let Event { id, previous, time_ms, event_type, details } = it;
         format!("{name} {id} {previous} {time_ms} {event_type:?} {details:?}\n")
@@ -332,8 +332,13 @@ fn bless(folder: &Folder) {
         }
     }
     drop((engine, machine));
-    let mut text = String::new();
     drop(self::engine(folder));
+    std::fs::write(golden(VERSION), records(folder)).expect("a file");
+}
+
+/// The records of a journal that nobody uses, a line each.
+pub(crate) fn records(folder: &Folder) -> String {
+    let mut text = String::new();
     let disk = journal::Folder::at(folder.0.join("journal"), SyncMode::Data);
     let report = journal::scan(&disk).expect("it is whole");
     let mut lines = |block: &journal::Block<'_>| {
@@ -343,7 +348,30 @@ fn bless(folder: &Folder) {
         }
     };
     report.read(&disk, &mut lines).expect("it is read");
-    std::fs::write(golden(VERSION), text).expect("a file");
+    text
+}
+
+/// Writes a journal with these records.
+pub(crate) fn write_records(folder: &Folder, text: &str) {
+    let options = journal::Options {
+        segment_bytes: 256 << 10,
+        block_bytes_max: 64 << 10,
+        partition: Some(0),
+        ..Default::default()
+    };
+    let journal = folder.0.join("journal");
+    let opened = journal::open(&journal, SyncMode::Data, options, Vec::new(), &mut |_| ());
+    let (log, _) = opened.expect("a journal");
+    let mut last = Lsn(0);
+    for line in text.lines() {
+        let (kind, hex) = line.split_once(' ').expect("a kind and bytes");
+        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
+        let record = Record { kind: kind.parse().expect("a number"), partition: 0, bytes: &bytes };
+        last = log.append(record, Room::Ordinary).expect("room");
+    }
+    log.wait(last).expect("a disk");
+    log.close().expect("a disk");
 }
 
 #[test]
@@ -353,26 +381,7 @@ fn records_of_all_versions_are_read() {
     }
     for version in 1..=VERSION {
         let folder = folder(&format!("golden-{version}"));
-        let options = journal::Options {
-            segment_bytes: 256 << 10,
-            block_bytes_max: 64 << 10,
-            partition: Some(0),
-            ..Default::default()
-        };
-        let (log, _) =
-            journal::open(&folder.0.join("journal"), SyncMode::Data, options, Vec::new(), &mut |_| ())
-                .expect("a journal");
-        let mut last = Lsn(0);
-        for line in std::fs::read_to_string(golden(version)).expect("it is kept").lines() {
-            let (kind, hex) = line.split_once(' ').expect("a kind and bytes");
-            let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
-            let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-            let record = Record { kind: kind.parse().expect("a number"), partition: 0, bytes: &bytes };
-            last = log.append(record, Room::Ordinary).expect("room");
-        }
-        log.wait(last).expect("a disk");
-        log.close().expect("a disk");
-
+        write_records(&folder, &std::fs::read_to_string(golden(version)).expect("it is kept"));
         let engine = engine(&folder);
         let (mut told, mut histories) = (Vec::new(), String::new());
         let golden = machine(&engine, GOLDEN);

@@ -7,6 +7,7 @@ mod clock;
 mod corpora;
 mod durable;
 mod engine;
+mod golden;
 mod library;
 mod names;
 mod observe;
