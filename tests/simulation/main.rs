@@ -10,6 +10,7 @@
 //! `EXPRESSWAY_SEEDS=17..18` replays one.
 
 mod chance;
+mod crashes;
 mod handlers;
 mod hostile;
 mod machines;

@@ -227,7 +227,8 @@ impl Engine {
     }
 
     /// Blocks this thread until all that was recorded by now is durable.
-    pub(crate) fn sync_recorded(&self) {
+    #[doc(hidden)]
+    pub fn sync_recorded(&self) {
         if let Some(durability) = &self.shared().durability {
             let last = Lsn(durability.last_appended.load(Ordering::Acquire));
             if !durability.journal.durable().is_ok_and(|durable| last <= durable) {
