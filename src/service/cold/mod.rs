@@ -10,6 +10,8 @@
 //! 5. One that is in memory again has a row still. It is never shown: what is in memory goes before.
 
 mod closed;
+#[cfg(test)]
+mod crashes;
 pub(super) mod rows;
 mod thread;
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use redb::backends::FileBackend;
 use redb::{
     Builder, Database, DatabaseError, ReadOnlyDatabase, ReadTransaction, ReadableDatabase, ReadableTable,
-    TableDefinition, WriteTransaction,
+    StorageBackend, TableDefinition, WriteTransaction,
 };
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -104,13 +104,17 @@ fn unopened(error: DatabaseError) -> StateError {
     }
 }
 
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.set_cache_size(limits::COLD_CACHE_BYTES);
+    builder
+}
+
 impl Rows {
     /// Opens the file; with `is_own`, it is created if missing.
     pub(super) fn open(path: &Path, is_own: bool) -> Result<Rows, StateError> {
-        let mut builder = Builder::new();
-        builder.set_cache_size(limits::COLD_CACHE_BYTES);
         if !is_own {
-            let shown = builder.open_read_only(path).map_err(unopened)?;
+            let shown = builder().open_read_only(path).map_err(unopened)?;
             return Ok(Rows::Shown(Box::new(shown)));
         }
         let mut options = OpenOptions::new();
@@ -118,8 +122,12 @@ impl Rows {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let file = options.open(path).map_err(|error| StateError::Database(error.to_string()))?;
-        let backend = FileBackend::new(file).map_err(unopened)?;
-        let own = builder.create_with_backend(backend).map_err(unopened)?;
+        Rows::on(FileBackend::new(file).map_err(unopened)?)
+    }
+
+    /// Opens what such a file has.
+    pub(super) fn on(backend: impl StorageBackend) -> Result<Rows, StateError> {
+        let own = builder().create_with_backend(backend).map_err(unopened)?;
         let rows = Rows::Own(Box::new(own));
         rows.change(|write| {
             // So that the tables can be read even if nothing was ever written.
