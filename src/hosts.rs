@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 /// The names of one listener.
 #[derive(Clone, Debug)]
-pub(crate) struct Hosts {
+pub struct Hosts {
     /// The address it listens on.
     bound: IpAddr,
     /// Names beside those that always lead to this machine; `*` is any.
@@ -15,13 +15,14 @@ pub(crate) struct Hosts {
 }
 
 impl Hosts {
-    pub(crate) fn new(bound: IpAddr, names: &[String]) -> Hosts {
+    /// The names of a listener at this address: those given, beside loopback ones and the address itself.
+    pub fn new(bound: IpAddr, names: &[String]) -> Hosts {
         Hosts { bound: bound.to_canonical(), names: names.to_vec() }
     }
 
     /// Whether this host, with or without a port, is one of its names: a loopback one, the address it listens on, or an
     /// allowed one. The port may differ, as behind a proxy.
-    pub(crate) fn allows(&self, authority: &str) -> bool {
+    pub fn allows(&self, authority: &str) -> bool {
         let Some(host) = host(authority) else { return false };
         if self.names.iter().any(|name| name == "*" || name.eq_ignore_ascii_case(host)) {
             return true;
@@ -37,7 +38,7 @@ impl Hosts {
 }
 
 /// Whether an `Origin` is that of a page from this same host.
-pub(crate) fn is_same_origin(origin: &str, authority: &str) -> bool {
+pub fn is_same_origin(origin: &str, authority: &str) -> bool {
     let of_page = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
     of_page.is_some_and(|of_page| of_page.eq_ignore_ascii_case(authority))
 }

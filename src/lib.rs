@@ -117,8 +117,9 @@ pub mod engine;
 pub mod fault;
 #[doc(hidden)]
 pub mod fuel;
-#[cfg(any(feature = "server", feature = "webhook"))]
-mod hosts;
+#[cfg(any(feature = "server", feature = "pipe"))]
+#[doc(hidden)]
+pub mod hosts;
 mod index;
 #[cfg(feature = "durable")]
 #[doc(hidden)]

@@ -57,6 +57,7 @@ test('pages are usable at once, without errors, and accessible in both themes', 
   for (const colorScheme of ['light', 'dark']) {
     for (const [address, wait] of [
       ['#/machines', 'text=orders'],
+      ['#/pipelines', 'text=shows no pipelines'],
       ['#/executions', '.status'],
       [`#/execution/${encodeURIComponent(executionArn)}`, 'button.state'],
       ['#/studio', '.is-succeeded'],

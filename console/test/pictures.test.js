@@ -1,8 +1,9 @@
-// Seven pages in two themes, compared with what was looked at by eye once. Fonts differ from machine to machine, so what
+// Eight pages in two themes, compared with what was looked at by eye once. Fonts differ from machine to machine, so what
 // is compared is what stands on the page (its accessibility tree) and its colours, not pixels.
 //
 // GOLDEN=write writes them anew; PICTURES=FOLDER takes screenshots to look at.
 import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -10,10 +11,17 @@ import { browse, folder, open, start } from './serving.js';
 
 const ROLE = 'arn:aws:iam::123456789012:role/r';
 const golden = new URL('golden/', import.meta.url).pathname;
-let browser, server, guarded, machine, execution;
+let browser, server, guarded, machine, execution, pipeline;
 before(async () => {
   browser = await browse();
-  server = await start('serve', '--port', '0', '--no-integrations', '--express-history');
+  // What a pipeline answers, and an address at which none is.
+  pipeline = createServer((request, response) => {
+    const counts = { received: 12_003, succeeded: 11_990, published: 11_990, again: 4, dead: 3, away: 0 };
+    const stats = { source: 'nats://localhost/ORDERS', sink: 'nats://localhost/priced', deadLetters: 'orders.dead.ndjson', ready: true, inFlight: 10, lag: 250, counts };
+    response.end(request.url === '/stats' ? JSON.stringify(stats) : '');
+  });
+  const port = await new Promise((done) => pipeline.listen(0, '127.0.0.1', () => done(pipeline.address().port)));
+  server = await start('serve', '--port', '0', '--no-integrations', '--express-history', '--pipeline', `127.0.0.1:${port}`, '--pipeline', '127.0.0.1:1');
   const keys = join(folder({}), 'keys.json');
   writeFileSync(keys, JSON.stringify({ keys: [{ accessKeyId: 'K', secretAccessKey: 's', allow: [] }] }));
   guarded = await start('serve', '--port', '0', '--no-integrations', '--auth', keys);
@@ -40,6 +48,7 @@ after(async () => {
   await browser?.close();
   await server?.stop();
   await guarded?.stop();
+  pipeline?.close();
 });
 
 /** What differs from run to run. */
@@ -47,6 +56,7 @@ const steady = (text) =>
   text
     .replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/g, 'TIME')
     .replace(/\d\d:\d\d:\d\d\.\d{3}/g, 'TIME')
+    .replace(/127\.0\.0\.1:\d{2,}/g, 'ADDRESS')
     .replace(/version \d+\.\d+\.\d+/g, 'VERSION')
     .replace(/≤ [\d.]+ (µs|ms|s)/g, '≤ TOOK')
     .replace(/\b[\d.]+ (µs|ms|s|min)\b/g, 'TOOK')
@@ -60,6 +70,7 @@ const PAGES = {
   executions: () => [server, '#/executions', 'text=order-3'],
   execution: () => [server, `#/execution/${encodeURIComponent(execution)}`, '.is-succeeded'],
   failures: () => [server, '#/failures', 'text=Order.Empty'],
+  pipelines: () => [server, '#/pipelines', 'text=NO ANSWER'],
   studio: () => [server, '#/studio', '.panel .status'],
   key: () => [guarded, '#/machines', 'text=A key is needed'],
 };

@@ -180,6 +180,9 @@ struct Security {
     /// Serve no console for browsers
     #[arg(long)]
     no_console: bool,
+    /// Show a pipeline in the console, whose `metrics` are at this address
+    #[arg(long, value_name = "HOST:PORT")]
+    pipeline: Vec<String>,
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
@@ -446,6 +449,9 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.scope_from_credentials = arguments.scope == Whence::FromCredentials;
     config.testing = arguments.memory.testing;
     config.console = (!security.no_console).then(Console::default);
+    if let Some(console) = &mut config.console {
+        console.pipelines.clone_from(&security.pipeline);
+    }
     let (limits, place) = (&mut config.limits, &mut config.place);
     let memory = security.memory();
     limits.requests_bytes_max = memory / 8;

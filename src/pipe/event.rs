@@ -2,6 +2,7 @@
 
 use std::future::{Future, ready};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// A future behind a pointer, so that sources and sinks can be chosen while the program runs. One is made for each
@@ -59,6 +60,20 @@ pub trait Source: Send {
     fn address(&self) -> String {
         String::new()
     }
+
+    /// Reads how many events wait, beside [`receive`](Source::receive); `None` for sources that cannot know.
+    fn backlog(&self) -> Option<Arc<dyn Backlog>> {
+        None
+    }
+}
+
+/// The number of events that wait at a source, as its broker counts them.
+pub trait Backlog: Send + Sync {
+    /// Asks the broker; `None` if it does not know.
+    ///
+    /// # Errors
+    /// When the broker does not answer.
+    fn events(&self) -> Later<'_, Result<Option<u64>, PipeError>>;
 }
 
 /// The receipts of the events of one batch.

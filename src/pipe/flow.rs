@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::dedup::Dedup;
-use super::event::{Batch, Disposition, PipeError, Room, Sink, Source};
+use super::event::{Backlog, Batch, Disposition, PipeError, Room, Sink, Source};
 use super::failed::{self, FailedEvent};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
 use super::process::Processor;
@@ -52,6 +52,8 @@ macro_rules! counts {
         pub struct Stats {
             $(pub(super) $name: AtomicU64,)*
             pub(super) in_flight: AtomicU64,
+            /// One more than the events that wait at the source; 0 while that is unknown.
+            pub(super) waiting: AtomicU64,
         }
 
         /// The counts of a pipeline.
@@ -70,6 +72,11 @@ macro_rules! counts {
             /// Events being processed.
             pub fn in_flight(&self) -> u64 {
                 self.in_flight.load(Ordering::Relaxed)
+            }
+
+            /// Events that wait at the source, as its broker counted them a few seconds ago; `None` if that is unknown.
+            pub fn lag(&self) -> Option<u64> {
+                self.waiting.load(Ordering::Relaxed).checked_sub(1)
             }
         }
     };
@@ -249,6 +256,7 @@ impl Pipe {
             stats,
             stop,
         };
+        let _lag = source.backlog().map(|backlog| Lag::watch(backlog, Arc::clone(&processor.stats)));
         let flow = Flow {
             source,
             order,
@@ -261,6 +269,32 @@ impl Pipe {
             tasks: JoinSet::new(),
         };
         flow.run().await
+    }
+}
+
+/// Reads the backlog until it is dropped.
+struct Lag(AbortHandle);
+
+/// The time between two readings, and the time a reading may take.
+const LAG_EVERY: Duration = Duration::from_secs(5);
+
+impl Lag {
+    fn watch(backlog: Arc<dyn Backlog>, stats: Arc<Stats>) -> Lag {
+        let reading = async move {
+            loop {
+                // While the broker does not answer, the number is unknown; the source reports why.
+                let events = timeout(LAG_EVERY, backlog.events()).await.ok().and_then(Result::ok).flatten();
+                stats.waiting.store(events.map_or(0, |events| events.saturating_add(1)), Ordering::Relaxed);
+                sleep(LAG_EVERY).await;
+            }
+        };
+        Lag(tokio::spawn(reading).abort_handle())
+    }
+}
+
+impl Drop for Lag {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 

@@ -17,7 +17,9 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout};
 
-use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
+use super::event::{
+    Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
+};
 
 /// A Kafka cluster.
 #[derive(Clone, Debug)]
@@ -300,6 +302,35 @@ impl Source for KafkaSource {
 
     fn address(&self) -> String {
         self.name.to_string()
+    }
+
+    fn backlog(&self) -> Option<Arc<dyn Backlog>> {
+        Some(Arc::new(KafkaBacklog(Arc::clone(&self.consumer))))
+    }
+}
+
+/// Messages behind the committed offsets of the partitions that this consumer has.
+struct KafkaBacklog(Arc<StreamConsumer<Progress>>);
+
+impl Backlog for KafkaBacklog {
+    fn events(&self) -> Later<'_, Result<Option<u64>, PipeError>> {
+        let consumer = Arc::clone(&self.0);
+        Box::pin(async move {
+            let counted = tokio::task::spawn_blocking(move || {
+                let mut lag = 0;
+                for partition in consumer.committed(METADATA_MAX)?.elements() {
+                    let (topic, number) = (partition.topic(), partition.partition());
+                    let (first, end) = consumer.fetch_watermarks(topic, number, METADATA_MAX)?;
+                    let committed = partition.offset().to_raw().filter(|offset| *offset >= 0);
+                    lag += end.saturating_sub(committed.unwrap_or(first));
+                }
+                Ok(u64::try_from(lag).ok())
+            });
+            counted
+                .await
+                .map_err(|error| PipeError::Away(error.to_string()))?
+                .map_err(|error| trouble(&error))
+        })
     }
 }
 

@@ -52,8 +52,8 @@ mod webhook;
 
 pub use dead_letter::DeadLetter;
 pub use event::{
-    Batch, Disposition, EventOutcome, Later, Output, Outputs, PipeError, Provenance, Receipts, Room, Sink,
-    Source,
+    Backlog, Batch, Disposition, EventOutcome, Later, Output, Outputs, PipeError, Provenance, Receipts, Room,
+    Sink, Source,
 };
 pub use failed::FailedEvent;
 pub use flow::{Pipe, Report, Stats, Stop};

@@ -17,7 +17,9 @@ use async_nats::jetstream::{self, AckKind, Context, kv};
 use futures_util::{FutureExt, StreamExt};
 use tokio::time::timeout;
 
-use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
+use super::event::{
+    Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
+};
 
 /// A connection to a NATS server. It reconnects by itself.
 #[derive(Clone, Debug)]
@@ -344,6 +346,26 @@ impl Source for NatsSource {
 
     fn address(&self) -> String {
         self.name.to_string()
+    }
+
+    fn backlog(&self) -> Option<Arc<dyn Backlog>> {
+        Some(Arc::new(NatsBacklog { nats: self.nats.clone(), of: self.wanted.clone() }))
+    }
+}
+
+/// Messages of a consumer that were not delivered yet.
+struct NatsBacklog {
+    nats: Nats,
+    of: NatsConsumer,
+}
+
+impl Backlog for NatsBacklog {
+    fn events(&self) -> Later<'_, Result<Option<u64>, PipeError>> {
+        Box::pin(async move {
+            let stream = self.nats.context.get_stream_no_info(&self.of.stream).await.map_err(away)?;
+            let info = stream.consumer_info(&self.of.durable).await.map_err(away)?;
+            Ok(Some(info.num_pending))
+        })
     }
 }
 

@@ -17,7 +17,9 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
-use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
+use super::event::{
+    Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
+};
 
 /// A Redis server. Connections are made when they are needed, and anew after they broke.
 #[derive(Clone, Debug)]
@@ -430,6 +432,33 @@ impl Source for RedisSource {
 
     fn address(&self) -> String {
         self.shared.name.clone()
+    }
+
+    fn backlog(&self) -> Option<Arc<dyn Backlog>> {
+        Some(Arc::clone(&self.shared) as Arc<dyn Backlog>)
+    }
+}
+
+impl Backlog for Shared {
+    /// Entries that were not delivered to the group yet: its `lag`, which Redis has since version 7.
+    fn events(&self) -> Later<'_, Result<Option<u64>, PipeError>> {
+        Box::pin(async move {
+            let mut command = redis::cmd("XINFO");
+            command.arg("GROUPS").arg(&self.group.stream);
+            let groups = items(self.link.command(command).await?);
+            let field = |group: &[Value], name: &str| {
+                let is_name = |key: &Value| matches!(key, Value::BulkString(key) if key == name.as_bytes());
+                group.chunks_exact(2).find(|pair| is_name(&pair[0])).map(|pair| pair[1].clone())
+            };
+            let ours = groups.into_iter().map(items).find(|group| {
+                let name = field(group, "name");
+                matches!(name, Some(Value::BulkString(name)) if name == self.group.group.as_bytes())
+            });
+            Ok(match ours.and_then(|group| field(&group, "lag")) {
+                Some(Value::Int(lag)) => u64::try_from(lag).ok(),
+                _ => None,
+            })
+        })
     }
 }
 

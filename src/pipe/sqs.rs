@@ -17,7 +17,9 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
+use super::event::{
+    Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
+};
 use crate::task::aws::{Client, ClientError, Integrations};
 
 /// A queue.
@@ -304,6 +306,24 @@ impl Source for SqsSource {
 
     fn address(&self) -> String {
         self.queue.url.to_string()
+    }
+
+    fn backlog(&self) -> Option<Arc<dyn Backlog>> {
+        Some(Arc::new(SqsBacklog(self.queue.clone())))
+    }
+}
+
+/// Visible messages, which SQS counts approximately.
+struct SqsBacklog(Sqs);
+
+impl Backlog for SqsBacklog {
+    fn events(&self) -> Later<'_, Result<Option<u64>, PipeError>> {
+        const NAME: &str = "ApproximateNumberOfMessages";
+        Box::pin(async move {
+            let answer = self.0.call("GetQueueAttributes", json!({ "AttributeNames": [NAME] })).await;
+            let answer = answer.map_err(trouble)?;
+            Ok(answer["Attributes"][NAME].as_str().and_then(|number| number.parse().ok()))
+        })
     }
 }
 

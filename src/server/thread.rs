@@ -55,7 +55,7 @@ pub(super) struct Shared {
     pub(super) testing: bool,
     pub(super) aside: Aside,
     #[cfg(feature = "console")]
-    pub(super) console: Option<super::console::ThreadStats>,
+    pub(super) console: Option<super::console::ConsoleThread>,
     pub(super) ready: AtomicBool,
     /// By thread, that of the acceptor last: its counters, and its number of connections.
     thread_stats: Box<[CachePadded<ThreadStats>]>,
@@ -75,7 +75,7 @@ impl Shared {
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
         let requests = Share::new(limits.requests_bytes_max);
         #[cfg(feature = "console")]
-        let console = config.console.clone().map(super::console::ThreadStats::start).transpose()?;
+        let console = config.console.clone().map(super::console::ConsoleThread::start).transpose()?;
         Ok(Shared {
             limits,
             tls,

@@ -179,6 +179,19 @@ fn orders_are_posted_and_metrics_told() {
     ] {
         assert!(told.contains(row), "{row} is missing in: {told}");
     }
+    let stats = get("/stats");
+    let stats: serde_json::Value =
+        serde_json::from_str(stats.rsplit("\r\n\r\n").next().expect("a body")).expect("JSON");
+    assert_eq!((&stats["counts"]["dead"], &stats["lag"]), (&1.into(), &serde_json::Value::Null), "{stats}");
+    assert!(
+        stats["deadLetters"].as_str().is_some_and(|file| file.ends_with("orders-dead.ndjson")),
+        "{stats}"
+    );
+    // A page whose name resolves to this machine reads nothing.
+    let foreign = fetch(&metrics, "GET /metrics HTTP/1.1\r\nhost: evil.example\r\n\r\n");
+    assert!(foreign.starts_with("HTTP/1.1 421") && !foreign.contains("expressway_pipe"), "{foreign}");
+    let without = fetch(&metrics, "GET /metrics HTTP/1.1\r\n\r\n");
+    assert!(without.starts_with("HTTP/1.1 400"), "{without}");
     child.stderr = Some(lines.into_inner());
     assert_eq!(terminate(&mut child), Some(1));
     // A letter is sent once, however often the file is redriven.

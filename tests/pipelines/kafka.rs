@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{expressway, pipeline};
 use expressway::pipe::{Batch, Disposition, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source};
@@ -229,6 +230,9 @@ async fn what_is_behind_an_open_message_comes_again() {
     let mut bodies = std::collections::BTreeSet::new();
     while bodies.len() < 20 {
         let batch = receive(&mut source).await;
+        if bodies.is_empty() {
+            assert_eq!(lag(&source).await, Some(20), "what is not settled waits");
+        }
         bodies.extend((0..batch.len()).map(|n| batch.body(n).to_vec()));
         let done: Vec<_> = (0..batch.len() as u32).map(|n| (n, Disposition::Done)).collect();
         batch.receipts().settle(&done).await.expect("it is told");

@@ -16,3 +16,9 @@ mod servers;
 mod sqs;
 #[cfg(feature = "cli-pipe")]
 mod webhook;
+
+/// Events that wait at a source.
+#[cfg(feature = "cli-pipe")]
+async fn lag(source: &impl expressway::pipe::Source) -> Option<u64> {
+    source.backlog().expect("the broker counts them").events().await.expect("the broker answers")
+}

@@ -7,10 +7,11 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{Server, Stall, expressway, pipeline, running, terminate};
 use async_nats::jetstream::{self, consumer, stream};
-use expressway::pipe::{End, Lines, Nats, NatsOptions, Pipe};
+use expressway::pipe::{End, Lines, Nats, NatsConsumer, NatsOptions, Pipe};
 use futures_util::StreamExt;
 
 /// What is between a test and its server.
@@ -114,6 +115,16 @@ impl pipelines::Bench for Bench {
     async fn outputs(&self) -> Vec<Vec<u8>> {
         self.texts("OUT").await
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_that_wait_are_counted() {
+    let Some(bench) = Bench::new().await else { return };
+    let url = format!("nats://127.0.0.1:{}", bench.server.port);
+    let nats = Nats::connect(&url, NatsOptions::default()).await.expect("a connection");
+    let source = nats.source(NatsConsumer::new("EVENTS", "worker")).await.expect("a source");
+    bench.publish(0..3).await;
+    assert_eq!(lag(&source).await, Some(3));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{Server, Stall, expressway, pipeline, terminate};
 use expressway::pipe::{
@@ -238,8 +239,12 @@ async fn entries_without_a_body_are_objects_of_their_fields() {
     let mut add = redis::cmd("XADD");
     add.arg("events").arg("*").arg("kind").arg("new").arg("total").arg("12.5");
     add.exec_async(&mut connection).await.expect("it is kept");
-    let batch = receive(&mut bench.source(Duration::from_secs(30)).await).await;
+    let mut source = bench.source(Duration::from_secs(30)).await;
+    // What waits is counted by the server since its version 7.
+    assert_eq!(lag(&source).await, Some(1));
+    let batch = receive(&mut source).await;
     assert_eq!(batch.body(0), br#"{"kind":"new","total":"12.5"}"#);
+    assert_eq!(lag(&source).await, Some(0));
     // A group that is lost is made again.
     let _: bool = connection.del("events").await.expect("it is removed");
     let mut source = bench.source(Duration::from_secs(30)).await;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills};
 use crate::servers::{Server, running};
 use expressway::pipe::{Batch, Disposition, Pipe, PipeError, Room, Source, Sqs, SqsSource};
@@ -192,6 +193,7 @@ async fn a_message_that_is_worked_at_stays_invisible() {
     let from = bench.queue("from").await;
     bench.send(&from, events(0..2)).await;
     let mut source = bench.source(&from).visibility(Duration::from_secs(2));
+    assert_eq!(lag(&source).await, Some(2));
     let mut bodies = BTreeMap::new();
     let mut batches = Vec::new();
     while bodies.len() < 2 {

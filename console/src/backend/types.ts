@@ -310,6 +310,26 @@ export interface File {
   hash: string;
 }
 
+/** What a pipeline counted when it was asked, or why it did not answer. */
+export interface Pipeline {
+  address: string;
+  at: number;
+  error: string | null;
+  source?: string | null;
+  sink?: string | null;
+  deadLetters?: string | null;
+  ready?: boolean;
+  inFlight?: number;
+  lag?: number | null;
+  counts?: Record<string, number>;
+}
+
+export interface Pipelines {
+  configured: number;
+  /** Empty before the first answers. */
+  pipelines: Pipeline[];
+}
+
 /** All requests of the pages; the implementation is HTTP. */
 export interface Backend {
   about(): Promise<{ version: string; files: boolean }>;
@@ -327,7 +347,7 @@ export interface Backend {
   overview(): Promise<{ machines: Machine[] }>;
   find(query: Query): Promise<Found>;
   /** Reports the answer of an action, now and on each change; calling the result ends it. */
-  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'Failures' | 'Heat' | 'Rates', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
+  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'Failures' | 'Heat' | 'Rates' | 'Pipelines', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
   execution(arn: string, picture: boolean): Promise<Execution>;
   /** The details of events of an execution, by their numbers. */
   events(arn: string, ids: number[]): Promise<EventDetails>;

@@ -1,16 +1,19 @@
-//! `/metrics`, `/health` and `/ready` of a pipeline, on a separate address.
+//! `/metrics`, `/stats`, `/health` and `/ready` of a pipeline, on a separate address.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use expressway::hosts::Hosts;
 use expressway::pipe::{Report, Stats};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -26,19 +29,29 @@ pub(super) struct Told {
     pub(super) stats: Arc<Stats>,
     /// Whether the pipeline runs.
     pub(super) ready: Arc<AtomicBool>,
+    /// The addresses of the source, the sink, and the dead letters.
+    pub(super) ends: [Option<String>; 3],
+}
+
+/// The pages, and the host names at which they may be asked for.
+#[derive(Clone)]
+struct Pages {
+    told: Told,
+    hosts: Arc<Hosts>,
 }
 
 /// Answers at `address` until the process ends.
-pub(super) async fn serve(address: SocketAddr, told: Told) -> Result<(), Stop> {
+pub(super) async fn serve(address: SocketAddr, names: &[String], told: Told) -> Result<(), Stop> {
     let failed = |error| Stop::failed(format!("pipe.metrics: cannot listen on {address}: {error}"));
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     say(&format!("Metrics are at http://{address}/metrics"));
-    tokio::spawn(accept(listener, told));
+    let hosts = Arc::new(Hosts::new(address.ip(), names));
+    tokio::spawn(accept(listener, Pages { told, hosts }));
     Ok(())
 }
 
-async fn accept(listener: TcpListener, told: Told) {
+async fn accept(listener: TcpListener, pages: Pages) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
@@ -47,9 +60,9 @@ async fn accept(listener: TcpListener, told: Told) {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
-        let told = told.clone();
+        let pages = pages.clone();
         let answer = service_fn(move |request: Request<Incoming>| {
-            let response = told.answer(request.uri().path());
+            let response = pages.answer(&request);
             async move { Ok::<_, std::convert::Infallible>(response) }
         });
         tokio::spawn(async move {
@@ -62,20 +75,57 @@ async fn accept(listener: TcpListener, told: Told) {
     }
 }
 
-impl Told {
-    fn answer(&self, path: &str) -> Response<Full<Bytes>> {
-        let (status, text) = match path {
-            "/health" => (StatusCode::OK, "ok\n".to_owned()),
-            "/ready" if self.ready.load(Ordering::Acquire) => (StatusCode::OK, "ready\n".to_owned()),
-            "/ready" => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
-            "/metrics" => (StatusCode::OK, prometheus(&self.stats)),
-            _ => (StatusCode::NOT_FOUND, "there are /metrics, /health and /ready\n".to_owned()),
+impl Pages {
+    fn answer<B>(&self, request: &Request<B>) -> Response<Full<Bytes>> {
+        let told = &self.told;
+        let mut kind = "text/plain; version=0.0.4; charset=utf-8";
+        let (status, text) = match (self.check(request), request.uri().path()) {
+            (Err(refused), _) => refused,
+            (Ok(()), "/health") => (StatusCode::OK, "ok\n".to_owned()),
+            (Ok(()), "/ready") if told.is_ready() => (StatusCode::OK, "ready\n".to_owned()),
+            (Ok(()), "/ready") => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
+            (Ok(()), "/metrics") => (StatusCode::OK, prometheus(&told.stats)),
+            (Ok(()), "/stats") => {
+                kind = "application/json";
+                (StatusCode::OK, told.stats())
+            }
+            (Ok(()), _) => {
+                (StatusCode::NOT_FOUND, "there are /metrics, /stats, /health and /ready\n".to_owned())
+            }
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
-        let text = hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        response.headers_mut().insert(hyper::header::CONTENT_TYPE, text);
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
+    }
+
+    /// Refuses pages of other hosts, whose names resolve to this machine.
+    fn check<B>(&self, request: &Request<B>) -> Result<(), (StatusCode, String)> {
+        let mut hosts = request.headers().get_all(HOST).iter();
+        let (Some(host), None) = (hosts.next(), hosts.next()) else {
+            return Err((StatusCode::BAD_REQUEST, "one Host header is needed\n".to_owned()));
+        };
+        if host.to_str().is_ok_and(|host| self.hosts.allows(host)) {
+            return Ok(());
+        }
+        let text = format!("{host:?} is no name of this listener; add it to `metrics-hosts` of [pipe]\n");
+        Err((StatusCode::MISDIRECTED_REQUEST, text))
+    }
+}
+
+impl Told {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// The counts, and where events come from and go to, as JSON.
+    fn stats(&self) -> String {
+        let [source, sink, dead_letters] = &self.ends;
+        let stats = json!({
+            "source": source, "sink": sink, "deadLetters": dead_letters, "ready": self.is_ready(),
+            "inFlight": self.stats.in_flight(), "lag": self.stats.lag(), "counts": self.stats.report(),
+        });
+        stats.to_string() + "\n"
     }
 }
 
@@ -100,8 +150,14 @@ fn prometheus(stats: &Stats) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
     }
-    let name = "expressway_pipe_in_flight";
-    let help = format!("# HELP {name} Events being processed.\n# TYPE {name} gauge");
-    let _ = writeln!(text, "{help}\n{name} {}", stats.in_flight());
+    let gauges = [
+        ("in_flight", "Events being processed.", Some(stats.in_flight())),
+        ("lag", "Events that wait at the source, as its broker counts them.", stats.lag()),
+    ];
+    for (name, help, value) in gauges {
+        let Some(value) = value else { continue };
+        let name = format!("expressway_pipe_{name}");
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+    }
     text
 }

@@ -112,7 +112,10 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
         stopper.stop();
     });
     if let Some(address) = config.pipe.metrics {
-        metrics::serve(address, Told { stats: pipe.stats(), ready: Arc::clone(&ready) }).await?;
+        let place = |end: Option<&Endpoint>| end.map(|end| end.place().to_string());
+        let ends = [Some(&config.source), config.sink.as_ref(), config.dead_letters.as_ref()].map(place);
+        let told = Told { stats: pipe.stats(), ready: Arc::clone(&ready), ends };
+        metrics::serve(address, &config.pipe.metrics_hosts, told).await?;
     }
     if !quiet {
         say("The pipeline runs.");

@@ -52,9 +52,10 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
         let (now, events) = (Instant::now(), events(&report));
         let rate = ((events - before) as f64 / (now - at).as_secs_f64()) as u64;
         let in_flight = stats.in_flight();
+        let lag = stats.lag();
         let Report { dead, again, .. } = report;
         if on_terminal {
-            let line = line(events, rate, in_flight, &report);
+            let line = line(events, rate, (in_flight, lag), &report);
             let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
             let line: String = line.chars().take(usize::from(width).saturating_sub(1)).collect();
             let mut err = io::stderr().lock();
@@ -62,7 +63,7 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
         } else {
             tracing::info!(
                 target: "expressway::pipe",
-                events, rate, in_flight, failed = dead, retried = again, "the pipeline runs"
+                events, rate, in_flight, lag, failed = dead, retried = again, "the pipeline runs"
             );
         }
         (before, at) = (events, now);
@@ -74,11 +75,12 @@ pub(super) fn events(report: &Report) -> u64 {
     report.succeeded + report.dead + report.duplicates + report.unsettled
 }
 
-fn line(events: u64, rate: u64, in_flight: u64, report: &Report) -> String {
+fn line(events: u64, rate: u64, (in_flight, lag): (u64, Option<u64>), report: &Report) -> String {
     let (red, plain) =
         if report::colours_stderr() && report.dead > 0 { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+    let lag = lag.map_or_else(String::new, |lag| format!("{} waiting, ", grouped(lag)));
     format!(
-        "{} events, {} events/s, {} in flight, {red}{} failed{plain}, {} tried again",
+        "{} events, {} events/s, {} in flight, {lag}{red}{} failed{plain}, {} tried again",
         grouped(events),
         grouped(rate),
         grouped(in_flight),

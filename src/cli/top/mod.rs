@@ -248,7 +248,9 @@ fn pipeline_summary<'o>(pipeline: &Pipeline, url: &'o str) -> Paragraph<'o> {
     .into_iter()
     .flatten()
     .collect();
-    let second = Line::from(pair("in flight ", pipeline.in_flight).to_vec());
+    let mut second = pair("in flight ", pipeline.in_flight).to_vec();
+    second.extend(pipeline.lag.into_iter().flat_map(|lag| pair(" waiting at the source ", lag)));
+    let second = Line::from(second);
     Paragraph::new(vec![Line::from(first), second]).block(Block::bordered().title(format!(" {url} ")))
 }
 

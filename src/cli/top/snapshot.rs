@@ -127,6 +127,8 @@ pub(super) struct State {
 #[derive(Debug)]
 pub(super) struct Pipeline {
     pub(super) in_flight: f64,
+    /// Events that wait at the source, where that is known.
+    pub(super) lag: Option<f64>,
     /// The name of each counter, its rate per second, and its total.
     pub(super) counts: Vec<(&'static str, f64, f64)>,
 }
@@ -196,6 +198,7 @@ impl Overview {
         if named("expressway_pipe_in_flight").next().is_some() {
             overview.pipeline = Some(Pipeline {
                 in_flight: now.sum("expressway_pipe_in_flight", &[]),
+                lag: named("expressway_pipe_lag").next().map(|_| now.sum("expressway_pipe_lag", &[])),
                 counts: PIPELINE.map(|(name, shown)| (shown, rate(name, &[]), now.sum(name, &[]))).to_vec(),
             });
         }

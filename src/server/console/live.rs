@@ -21,13 +21,14 @@ use tokio::task::spawn_local;
 use super::super::exchange::Busy;
 use super::super::reply::Rest;
 use super::super::thread::Local;
-use super::{PREFIX, ThreadStats, refusal};
+use super::{ConsoleThread, PREFIX, refusal};
 use crate::api::Reply;
 use crate::memory::Charge;
 use crate::service::Service;
 
 /// Actions that change nothing, and whose answers change.
-const STREAMED: [&str; 6] = ["Overview", "FindExecutions", "GetExecution", "Failures", "Heat", "Rates"];
+const STREAMED: [&str; 7] =
+    ["Overview", "FindExecutions", "GetExecution", "Failures", "Heat", "Rates", "Pipelines"];
 /// Streams of all clients.
 const STREAMS_MAX: usize = 64;
 /// Bytes of the query, in the address.
@@ -168,7 +169,7 @@ impl Subject {
     }
 
     /// The present answer; `None` while the console is too busy.
-    async fn look(&self, console: &ThreadStats) -> Option<Reply> {
+    async fn look(&self, console: &ConsoleThread) -> Option<Reply> {
         let reply = console.answer_with(&self.service, String::new(), &self.target, &self.ask).await;
         (reply.error.as_deref() != Some("ThrottlingException")).then_some(reply)
     }

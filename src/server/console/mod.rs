@@ -8,6 +8,7 @@ mod actions;
 mod files;
 mod lists;
 mod live;
+mod pipelines;
 mod waits;
 
 use std::io;
@@ -24,6 +25,7 @@ use hyper::http::request::Parts;
 use hyper::{Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
+use self::pipelines::Pipelines;
 use super::aside;
 use super::reply::Rest;
 use crate::api::{Call, Reply};
@@ -46,6 +48,8 @@ const KEY: HeaderName = HeaderName::from_static("x-expressway-key");
 pub struct Console {
     /// Files that the page may read and write.
     pub files: Option<Files>,
+    /// Addresses of pipelines' own pages (`[pipe] metrics`), as `host:port`; their counts are shown.
+    pub pipelines: Vec<String>,
 }
 
 /// A file of the page.
@@ -165,11 +169,12 @@ pub(super) fn permit(call: Call<'_>, grant: &Grant) -> Result<(), String> {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// Does the page's actions, on a thread of its own.
+/// The thread that does the page's actions.
 #[derive(Debug)]
-pub(super) struct ThreadStats {
+pub(super) struct ConsoleThread {
     jobs: SyncSender<Job>,
-    console: Console,
+    files: Option<Files>,
+    pipelines: Arc<Pipelines>,
     /// Open streams.
     streams: Arc<AtomicUsize>,
 }
@@ -177,8 +182,8 @@ pub(super) struct ThreadStats {
 /// Actions that may wait.
 const WAITING_MAX: usize = 32;
 
-impl ThreadStats {
-    pub(super) fn start(console: Console) -> io::Result<ThreadStats> {
+impl ConsoleThread {
+    pub(super) fn start(console: Console) -> io::Result<ConsoleThread> {
         let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
         let work = move || {
             aside::stand_back();
@@ -190,7 +195,8 @@ impl ThreadStats {
             .name("console".into())
             .stack_size(crate::limits::STACK_BYTES)
             .spawn(work)?;
-        Ok(ThreadStats { jobs, console, streams: Arc::default() })
+        let pipelines = Arc::new(Pipelines::new(console.pipelines)?);
+        Ok(ConsoleThread { jobs, files: console.files, pipelines, streams: Arc::default() })
     }
 
     /// Answers an action of the page.
@@ -207,10 +213,13 @@ impl ThreadStats {
             );
         };
         let (action, body, service) = (action.to_owned(), body.clone(), service.clone());
-        let files = self.console.files.clone();
+        let (files, pipelines) = (self.files.clone(), Arc::clone(&self.pipelines));
         let (answer, answered) = oneshot::channel();
         let job = move || {
-            let reply = actions::answer(&service, files.as_ref(), &key, &action, &body);
+            let reply = match action.as_str() {
+                "Pipelines" => accepted(&pipelines.answer()),
+                _ => actions::answer(&service, files.as_ref(), &key, &action, &body),
+            };
             // The client may be gone.
             let _ = answer.send(reply);
         };
@@ -222,6 +231,10 @@ impl ThreadStats {
         // Without an answer, its thread panicked, or is gone.
         answered.await.unwrap_or_else(|_| refusal("InternalFailure", "The action did not finish"))
     }
+}
+
+fn accepted(answer: &serde_json::Value) -> Reply {
+    Reply { status: 200, body: answer.to_string().into_bytes(), error: None, retry_after_ms: None }
 }
 
 /// A refusal in AWS's form.

@@ -1,0 +1,169 @@
+//! Pipelines, which are other processes: their counts, from the pages that they serve (`[pipe] metrics`).
+//!
+//! While a page of the console shows pipelines, a thread asks each of them once a second, all at the same time. The
+//! page's action returns the last answers and waits for none.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+
+/// The time between two requests to a pipeline, and the time that it has to answer.
+const EVERY: Duration = Duration::from_secs(1);
+/// How long pipelines are asked after a page has shown them.
+const WATCHED: Duration = Duration::from_secs(5);
+/// Bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 64 << 10;
+
+/// The pipelines of a server's console.
+#[derive(Debug)]
+pub(super) struct Pipelines(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    addresses: Vec<String>,
+    state: Mutex<State>,
+    /// For the thread: a page shows them, or the end.
+    wanted: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Until when they are asked.
+    until: Option<Instant>,
+    /// The last answer of each; empty before the first.
+    answers: Vec<Answer>,
+    is_over: bool,
+}
+
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answer {
+    address: String,
+    /// When it answered, or did not, in milliseconds since 1970.
+    at: u64,
+    /// Why there is no answer.
+    error: Option<String>,
+    #[serde(flatten)]
+    stats: Option<Stats>,
+}
+
+/// What a pipeline says of itself.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Stats {
+    source: Option<String>,
+    sink: Option<String>,
+    dead_letters: Option<String>,
+    ready: bool,
+    in_flight: u64,
+    lag: Option<u64>,
+    counts: BTreeMap<String, u64>,
+}
+
+impl Pipelines {
+    /// Pipelines whose pages are at these addresses, as `host:port`.
+    pub(super) fn new(addresses: Vec<String>) -> io::Result<Pipelines> {
+        let shared = Arc::new(Shared { addresses, state: Mutex::default(), wanted: Condvar::new() });
+        if !shared.addresses.is_empty() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let asked = Arc::clone(&shared);
+            std::thread::Builder::new().name("pipelines".into()).spawn(move || ask(&asked, &runtime))?;
+        }
+        Ok(Pipelines(shared))
+    }
+
+    /// The last answers, which are kept up to date for some seconds from now on.
+    pub(super) fn answer(&self) -> Json {
+        let mut state = self.0.lock();
+        state.until = Some(Instant::now() + WATCHED);
+        self.0.wanted.notify_all();
+        json!({ "configured": self.0.addresses.len(), "pipelines": state.answers })
+    }
+}
+
+impl Drop for Pipelines {
+    fn drop(&mut self) {
+        self.0.lock().is_over = true;
+        self.0.wanted.notify_all();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until a page shows the pipelines; `false` at the end.
+    fn wait(&self) -> bool {
+        let mut state = self.lock();
+        while !state.is_over && state.until.is_none_or(|until| until < Instant::now()) {
+            state = self.wanted.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.is_over
+    }
+}
+
+/// The thread that asks.
+fn ask(shared: &Shared, runtime: &tokio::runtime::Runtime) {
+    while shared.wait() {
+        let round = Instant::now();
+        let answers = runtime.block_on(ask_all(&shared.addresses));
+        let mut state = shared.lock();
+        state.answers = answers;
+        let left = EVERY.saturating_sub(round.elapsed());
+        // A page that asks meanwhile does not shorten the pause; the end does.
+        let is_going_on = |state: &mut State| !state.is_over;
+        let _ended = shared.wanted.wait_timeout_while(state, left, is_going_on);
+    }
+}
+
+async fn ask_all(addresses: &[String]) -> Vec<Answer> {
+    let mut asked = JoinSet::new();
+    for (n, address) in addresses.iter().cloned().enumerate() {
+        asked.spawn(async move {
+            let stats = tokio::time::timeout(EVERY, fetch(&address)).await;
+            let stats = stats.unwrap_or_else(|_| Err(format!("no answer within {} s", EVERY.as_secs())));
+            let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |at| at.as_millis());
+            let at = u64::try_from(at).unwrap_or(u64::MAX);
+            let (error, stats) = match stats {
+                Ok(stats) => (None, Some(stats)),
+                Err(error) => (Some(error), None),
+            };
+            (n, Answer { address, at, error, stats })
+        });
+    }
+    let mut answers = asked.join_all().await;
+    answers.sort_by_key(|(n, _)| *n);
+    answers.into_iter().map(|(_, answer)| answer).collect()
+}
+
+async fn fetch(address: &str) -> Result<Stats, String> {
+    let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
+    let broken = |error: hyper::Error| format!("the connection broke: {error}");
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    // It ends when the answer was read and the sender is gone.
+    tokio::spawn(connection);
+    let request = Request::get("/stats").header(HOST, address).body(Empty::<Bytes>::new());
+    let request = request.map_err(|error| format!("not an address of HTTP: {error}"))?;
+    let reply = sender.send_request(request).await.map_err(broken)?;
+    let status = reply.status();
+    let body = Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await;
+    let body = body.map_err(|error| format!("the answer cannot be read: {error}"))?.to_bytes();
+    if status != StatusCode::OK {
+        let text = String::from_utf8_lossy(&body);
+        return Err(format!("{status}: {}", text.trim().chars().take(200).collect::<String>()));
+    }
+    serde_json::from_slice(&body).map_err(|error| format!("not the answer of a pipeline: {error}"))
+}
