@@ -67,7 +67,7 @@ impl Nats {
         let version = String::from_utf8_lossy(&version).into_owned();
         let minor = version.split("v2.").nth(1).and_then(|it| it.split('.').next()?.trim().parse().ok());
         if sync == Sync::Always && minor.is_none_or(|minor: u32| minor < 10) {
-            eprintln!("NOT RUN: {} cannot sync each write: 2.10 can", version.trim());
+            required::not_run(&format!("{} cannot sync each write: 2.10 can", version.trim()));
             return None;
         }
         static NEXT: AtomicU32 = AtomicU32::new(0);
