@@ -33,7 +33,8 @@
 //!    finish. When the disk has room again, or segments are trimmed, it continues.
 //!
 //! All I/O goes through [`Disk`], so that [`model`] can lose what was not synced. A folder belongs to one process
-//! ([`Ownership`]). The same blocks in PostgreSQL or NATS JetStream are a second implementation of [`Journal`]: `cluster`.
+//! ([`Ownership`]). The same blocks in PostgreSQL or NATS JetStream are a second implementation of [`Journal`]:
+//! `cluster`.
 
 mod batches;
 pub mod block;
@@ -205,7 +206,7 @@ pub enum JournalError {
     /// Another process owns it.
     #[error("{0} is in use by another process: one journal belongs to one process")]
     Held(String),
-    /// What it would be in is not fit for it: what that acknowledges is not durable, for one.
+    /// The engine cannot hold a journal, because its acknowledged writes are not durable, for example.
     #[error("{0}")]
     Unfit(String),
     /// An option is out of its range.

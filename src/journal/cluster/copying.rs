@@ -15,11 +15,11 @@ fn wrong(what: &'static str) -> JournalError {
     JournalError::Options(what)
 }
 
-/// Copies the journal of a folder, which must not be in use, into a cluster that has none; blocks that are no longer
-/// needed are left out. The copy was read back.
+/// Copies the journal of a folder, which must not be in use, into a cluster without a journal. Blocks that are no
+/// longer needed are left out. The copy is read back.
 ///
 /// # Errors
-/// When one of them is in use, cannot be read or written, or there is something in the cluster.
+/// When one of them is in use, cannot be read or written, or the cluster has a journal already.
 pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalError> {
     let mut lock = FolderLock::of(folder);
     lock.claim()?;
@@ -53,10 +53,10 @@ pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalErro
         })?;
         return Err(trouble.into());
     }
-    // This node's number is a different one by now.
+    // The copy has set the owner's epoch.
     cluster.shared.epoch.store(epoch, Ordering::Release);
     lease.release();
-    // As another process finds it.
+    // Read as another process reads it.
     let mut there = 0;
     let copied = cluster.afresh().scan(&mut |block| there += u64::from(block.header.records))?;
     same((&report, records), (&copied, there), &cluster.describe())?;
@@ -66,7 +66,7 @@ pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalErro
 /// Copies the journal of a cluster, which must not be in use, into a folder that is new or empty.
 ///
 /// # Errors
-/// When one of them is in use, cannot be read or written, or there is something in the folder.
+/// When one of them is in use, cannot be read or written, or the folder is not empty.
 pub fn copy_to(cluster: &Cluster, folder: &Path) -> Result<Report, JournalError> {
     cluster.find()?;
     let mut lease = ClusterLease::of(cluster);
@@ -97,7 +97,7 @@ pub fn copy_to(cluster: &Cluster, folder: &Path) -> Result<Report, JournalError>
     Ok(copied)
 }
 
-/// Writes a block unchanged to the end of a log, which begins with it.
+/// Writes a block unchanged to the end of a log, which is created with the first block.
 fn put(log: &mut Option<Log>, disk: &Arc<Folder>, block: &Block<'_>) -> Result<(), JournalError> {
     let log = match log {
         Some(log) => log,
@@ -113,7 +113,7 @@ fn put(log: &mut Option<Log>, disk: &Arc<Folder>, block: &Block<'_>) -> Result<(
     Ok(())
 }
 
-/// Whether a copy equals what was read, with so many records.
+/// Checks that a copy equals the original, its number of records included.
 fn same(read: (&Report, u64), copied: (&Report, u64), place: &str) -> Result<(), JournalError> {
     let identity = |(report, records): (&Report, u64)| (report.journal, report.last, report.epoch, records);
     if identity(read) == identity(copied) {

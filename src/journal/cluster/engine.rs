@@ -56,20 +56,20 @@ pub(super) struct Owner {
     /// `None` when it was released.
     pub(super) node: Option<String>,
     pub(super) address: String,
-    /// Until when its lease is valid, in milliseconds from now; negative when that is over.
+    /// The remaining milliseconds of its lease; negative after it has expired.
     pub(super) left_ms: i64,
 }
 
 /// A node, as in `cluster status`.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its name, made when it began.
+    /// Its name, which is generated when it starts.
     pub node: String,
     /// Its address.
     pub address: String,
     /// Its release.
     pub release: String,
-    /// How long ago it began, and last renewed its lease, in milliseconds.
+    /// How long ago it started, and last renewed its lease, in milliseconds.
     pub began_ms: i64,
     /// See `began_ms`.
     pub seen_ms: i64,
@@ -77,32 +77,32 @@ pub struct Node {
     pub lives: bool,
 }
 
-/// A session with an engine, for one cluster. It belongs to one thread, outside of any asynchronous runtime; every wait in
-/// it is bounded. After an error, the operation may or may not have been done.
+/// A session with an engine, for one cluster. It belongs to one thread, outside of any asynchronous runtime; every wait
+/// in it is bounded. After an error, it is unknown whether the operation was done.
 pub(super) trait Engine: Send {
     /// The cluster, if it exists.
     fn find(&mut self) -> Result<Option<Known>, Trouble>;
     /// The cluster, which is created with this identity and secret if missing.
     fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble>;
-    /// Why the engine cannot have a journal, and what to set: its acknowledged writes are not durable, for example.
+    /// Why the engine cannot hold a journal, and what to set: its acknowledged writes are not durable, for example.
     fn unfit(&mut self) -> Result<Option<String>, Trouble>;
-    /// Bytes that a block may have.
+    /// The maximum size of a block, in bytes.
     fn block_bytes_max(&mut self) -> Result<usize, Trouble>;
 
     /// Renews the lease of a node.
     fn tell(&mut self, node: &str, address: &str, lease_ms: i64) -> Result<(), Trouble>;
-    /// Removes nodes that did not renew their lease for an hour, and this one.
+    /// Removes this node, and nodes that did not renew their lease for an hour.
     fn forget_nodes(&mut self, node: &str) -> Result<(), Trouble>;
-    /// Nodes, in the order in which they began.
+    /// The nodes, in the order in which they started.
     fn nodes(&mut self) -> Result<Vec<Node>, Trouble>;
-    /// Claims the cluster, unless a living node owns it; the epoch.
+    /// Claims the cluster, unless a living node owns it. Returns the epoch.
     fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble>;
     /// Releases the cluster, if this node still owns it.
     fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble>;
     fn owner(&mut self) -> Result<Owner, Trouble>;
 
-    /// Appends a block: once, behind the one before, and as the owner with this epoch. False when that is not so: then
-    /// nothing was appended by this call.
+    /// Appends a block: once, after the one before, and as the owner with this epoch. Returns false, and appends
+    /// nothing, if one of these conditions is not met.
     fn append(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<bool, Trouble>;
     /// The bytes of a block, if it exists.
     fn block(&mut self, lsn: u64) -> Result<Option<Vec<u8>>, Trouble>;
@@ -110,11 +110,11 @@ pub(super) trait Engine: Send {
     fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble>;
     /// Some blocks from a number on, in order, with their numbers.
     fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble>;
-    /// Removes some blocks before a number, the first ones; whether there may be more.
+    /// Removes some blocks before a number, the first ones. Returns whether there may be more.
     fn remove(&mut self, before: u64) -> Result<bool, Trouble>;
     /// Bytes of the blocks of the cluster.
     fn kept_bytes(&mut self) -> Result<u64, Trouble>;
-    /// Bytes that blocks take where they are.
+    /// Bytes that the engine's storage of blocks takes.
     fn bytes(&mut self) -> Result<u64, Trouble>;
 
     /// Begins copying the blocks of another journal into a cluster that has none and is owned by this node.
@@ -125,7 +125,7 @@ pub(super) trait Engine: Send {
     /// Undoes copying.
     fn cancel_copy(&mut self);
 
-    /// Begins a transaction on records as the owner with this epoch; false when another node owns the cluster.
+    /// Begins a transaction on records as the owner with this epoch. Returns false if another node owns the cluster.
     fn begin(&mut self, epoch: u64) -> Result<bool, Trouble>;
     /// Makes the changes durable.
     fn commit(&mut self) -> Result<(), Trouble>;
@@ -153,7 +153,7 @@ pub(super) struct Item<'a> {
 pub(super) type Session = Box<dyn Engine>;
 type Job = Box<dyn FnOnce(&mut dyn Engine) + Send>;
 
-/// A session on a separate thread, for callers on any thread, also inside of a runtime.
+/// A session on a separate thread, for callers on any thread, also inside a runtime.
 #[derive(Clone, Debug)]
 pub(super) struct Asked {
     jobs: mpsc::Sender<Job>,
@@ -172,7 +172,7 @@ impl Asked {
         Ok(Asked { jobs })
     }
 
-    /// Blocks this thread until it is done.
+    /// Runs the job, and blocks this thread until it is done.
     pub(super) fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut dyn Engine) -> Result<T, Trouble> + Send + 'static,
@@ -180,11 +180,11 @@ impl Asked {
         let (answer, answered) = mpsc::sync_channel(1);
         let gone = || Trouble::said("the thread of the connection has ended");
         let job: Job = Box::new(move |session| {
-            // The caller waits, unless the thread is being ended.
+            // This fails only if the caller's thread is ending.
             let _ = answer.send(job(session));
         });
         self.jobs.send(job).map_err(|_| gone())?;
-        // Everything a session does is bounded; after a panic, the sender is gone.
+        // Every operation of a session is bounded; after a panic, the sender is dropped.
         answered.recv().map_err(|_| gone())?
     }
 }

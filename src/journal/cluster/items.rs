@@ -1,4 +1,4 @@
-//! The service's records beside the journal: by kind, ARN and number.
+//! The service's records, stored next to the journal: by kind, ARN and number.
 
 use super::super::JournalError;
 use super::Cluster;
@@ -21,7 +21,7 @@ impl Cluster {
         self.known()?;
         let items = Items { asked: Asked::start(self.session()?, "cluster-items")?, cluster: self.clone() };
         if self.epoch() > 0 {
-            // An owner that was replaced cannot change the records from now on, before they are read.
+            // From now on a replaced owner cannot change the records; only then are they read.
             items.begin()?;
             items.roll_back();
         }
@@ -49,7 +49,7 @@ impl Items {
     /// Makes the changes durable.
     ///
     /// # Errors
-    /// See [`begin`](Items::begin). Whether the changes were made is unknown then.
+    /// See [`begin`](Items::begin). Then it is unknown whether the changes were made.
     pub fn commit(&self) -> Result<(), JournalError> {
         self.ask(|session| session.commit())
     }
@@ -60,7 +60,7 @@ impl Items {
             session.roll_back();
             Ok(())
         });
-        // The connection is gone, and the transaction with it.
+        // If this fails, the connection is dropped, and the transaction with it.
         drop(rolled_back);
     }
 
@@ -108,7 +108,7 @@ impl Items {
         self.ask(move |session| session.items(kind, &after))
     }
 
-    /// A record, if it is there.
+    /// A record, if it exists.
     ///
     /// # Errors
     /// See [`begin`](Items::begin).

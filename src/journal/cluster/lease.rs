@@ -24,7 +24,7 @@ impl ClusterLease {
         ClusterLease { cluster: cluster.clone(), keeper: None }
     }
 
-    /// Sets what is done when another node has taken the cluster.
+    /// Sets the function that is called when another node has taken the cluster.
     pub(super) fn when_lost(&self, then: OnLost) {
         if let Some(keeper) = &self.keeper {
             keeper.when_lost(then);
@@ -67,7 +67,7 @@ impl Ownership for ClusterLease {
     }
 
     fn release(&mut self) {
-        // First, so that it renews nothing afterwards.
+        // First, so that the lease is not renewed afterwards.
         self.keeper = None;
         let epoch = self.cluster.shared.epoch.swap(0, Ordering::AcqRel);
         if epoch > 0 {
@@ -140,7 +140,7 @@ impl Drop for Keeper {
         if let Some(thread) = self.thread.take()
             && thread.thread().id() != thread::current().id()
         {
-            // It panics without holding locks; the lease is over then, as intended.
+            // A panic of the thread holds no locks; the lease then expires, as intended.
             let _ = thread.join();
         }
     }
@@ -188,18 +188,18 @@ pub(super) fn replaced(epoch: u64, owner: &Owner) -> String {
     )
 }
 
-/// What a standby node finds.
+/// The state of the cluster, as a standby node finds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Standby {
-    /// Another node owns the cluster, and is reached at this address.
+    /// Another node owns the cluster, and answers at this address.
     Owned {
         /// Its name.
         node: String,
         /// Its address, empty if it has none.
         address: String,
     },
-    /// The owner shows no sign of life, and this node waits until it may take over.
+    /// The owner's lease has expired, and this node waits until it may take over.
     Waiting,
     /// The database does not answer.
     Away(String),
@@ -211,7 +211,7 @@ impl Cluster {
     /// Renews this node's lease, and takes the cluster if it has no living owner. To be called several times per lease
     /// by a standby node, which must not own the cluster.
     ///
-    /// After the database was unreachable, an owner has a whole lease to show a sign of life.
+    /// After the database was unreachable, an owner has a whole lease in which to renew it.
     ///
     /// # Errors
     /// When this release cannot read the cluster's format.
@@ -251,7 +251,7 @@ impl Cluster {
         }
     }
 
-    /// Takes the cluster, and waits for the lease of an owner that died to expire, and no longer.
+    /// Takes the cluster. Waits for the lease of a dead owner to expire, and no longer.
     pub(super) fn claim_within_lease(&self, lease: &mut ClusterLease) -> Result<(), JournalError> {
         let mut first = None;
         loop {

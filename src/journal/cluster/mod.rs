@@ -1,19 +1,19 @@
-//! The journal in an engine that several machines can reach, for a cluster of processes of which one owns the journal at
-//! a time. The engine is PostgreSQL (`postgres`) or NATS JetStream (`jetstream`); the following holds for both.
+//! The journal in an engine that several machines can reach, for a cluster of processes, one of which owns the journal
+//! at a time. The engine is PostgreSQL (`postgres`) or NATS JetStream (`jetstream`); the following holds for both.
 //!
-//! 1. **An owner is a number** (the epoch). A node that takes the cluster gets a higher one. The engine refuses the appends
-//!    of an owner that was replaced, even if that owner does not know. The lease only determines when another node may try, by
-//!    the clock of the engine.
-//! 2. **One block at a time**, each behind the one before. So a block exists once, and an engine that has lost some is
+//! 1. **An owner is a number** (the epoch). A node that takes the cluster gets a higher one. The engine refuses the
+//!    appends of a replaced owner, even if that owner has not noticed. The lease only determines when another node may
+//!    try, by the clock of the engine.
+//! 2. **One block at a time**, each after the one before. So a block exists once, and an engine that has lost blocks is
 //!    detected.
-//! 3. **An append whose answer is lost is in doubt.** Before anything else is decided, the block is read: if it exists, it
-//!    is durable; if not, the same block is appended again, with the same number, so that the first attempt cannot be added
-//!    later.
-//! 4. **An engine that does not answer, or refuses** (it restarts, its disk is full, a standby is being promoted), is retried
-//!    without end. Meanwhile no new work is accepted, appended records wait, and no results are reported.
-//! 5. **Room is freed**: blocks before the mark are removed, some at a time, after a durable block has the mark.
+//! 3. **An append whose answer is lost is in doubt.** The block is read before anything else is decided: if it exists,
+//!    it is durable; if not, the same block is appended again with the same number, so that the first attempt cannot be
+//!    added later.
+//! 4. **An engine that does not answer, or refuses** (it restarts, its disk is full, a standby is being promoted), is
+//!    retried without end. Meanwhile no new work is accepted, appended records wait, and no results are reported.
+//! 5. **Room is freed**: blocks before the mark are removed, a few at a time, after a durable block has the mark.
 //!
-//! Every wait for the engine has a limit.
+//! Every wait for the engine is bounded.
 
 mod copying;
 mod engine;
@@ -93,7 +93,7 @@ impl Address {
     }
 }
 
-/// The address of this machine on the route to another. Nothing is sent: the system only selects the route.
+/// The address of this machine on the route to another. No packet is sent: the system only selects the route.
 fn way_to(there: SocketAddr) -> Option<IpAddr> {
     let from = if there.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
     let socket = UdpSocket::bind(from).ok()?;
@@ -132,27 +132,28 @@ struct Shared {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Status {
-    /// Its nodes, those with a sign of life within the last hour, in the order in which they began.
+    /// The nodes that renewed their lease within the last hour, in the order in which they started.
     pub nodes: Vec<Node>,
     /// The number of the owner.
     pub epoch: u64,
-    /// The owner's name; `None` when it ended in order.
+    /// The owner's name; `None` if it released the cluster.
     pub owner: Option<String>,
     /// Whether the owner's lease is valid.
     pub owner_lives: bool,
-    /// The numbers of the first block that is needed, and the last.
+    /// The numbers of the first block that is needed, and of the last.
     pub blocks: (u64, u64),
-    /// Bytes that blocks take: in PostgreSQL those of all clusters in the database, with the index.
+    /// Bytes of the stored blocks; in PostgreSQL those of all clusters in the database, with the index.
     pub bytes: u64,
 }
 
 impl Cluster {
     /// A cluster by its name, in the engine of a URL.
     ///
-    /// `postgres://user:password@host:port/database`, as `libpq` has it. Without `sslmode`, connections to other machines are
-    /// encrypted and the server's certificate is verified; `sslrootcert` names a file with the roots.
+    /// `postgres://user:password@host:port/database`, as in `libpq`. Without `sslmode`, connections to other machines
+    /// are encrypted and the server's certificate is verified; `sslrootcert` names a file with the roots.
     ///
-    /// `nats://user:password@host:port,host:port`, or `tls://…`, with `?replicas=3` and what else `docs/cluster.md` names.
+    /// `nats://user:password@host:port,host:port`, or `tls://…`, with `?replicas=3` and the other options of
+    /// `docs/cluster.md`.
     ///
     /// # Errors
     /// When the URL or the name is invalid.
@@ -176,7 +177,7 @@ impl Cluster {
         })
     }
 
-    /// Whether a text is such a URL.
+    /// Whether a text is the URL of an engine.
     pub fn is_url(text: &str) -> bool {
         let schemes = ["postgres", "postgresql", "nats", "tls"];
         text.split_once("://").is_some_and(|(scheme, _)| schemes.contains(&scheme))
@@ -187,8 +188,8 @@ impl Cluster {
         self.address.engine()
     }
 
-    /// How long an owner is assumed to live without a sign of life, 3 seconds by default: 500 milliseconds to 5
-    /// minutes. It renews its lease three times as often.
+    /// How long an owner may go without renewing its lease, 3 seconds by default: 500 milliseconds to 5 minutes. It
+    /// renews its lease three times as often.
     #[must_use]
     pub fn lease(mut self, lease: Duration) -> Cluster {
         self.lease = lease.clamp(Duration::from_millis(500), Duration::from_secs(300));
@@ -202,7 +203,7 @@ impl Cluster {
         self
     }
 
-    /// The local address of this machine's connection to the database: others may reach it there.
+    /// The address of this machine on the route to the engine, at which other nodes may reach it.
     pub fn local_ip(&self) -> IpAddr {
         self.address.local_ip().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST))
     }
@@ -228,7 +229,7 @@ impl Cluster {
     /// Its present state.
     ///
     /// # Errors
-    /// When there is none of this name, or the database does not answer.
+    /// When no cluster has this name, or the database does not answer.
     pub fn status(&self) -> Result<Status, JournalError> {
         self.find()?;
         let (owner, nodes, bytes, last) =
@@ -244,12 +245,12 @@ impl Cluster {
         })
     }
 
-    /// The same cluster, as for another process.
+    /// The same cluster, as another process opens it.
     fn afresh(&self) -> Cluster {
         Cluster { shared: Arc::default(), ..self.clone() }
     }
 
-    /// Its description for people.
+    /// Its description in messages.
     fn describe(&self) -> String {
         format!("the cluster {} in {}", self.name, self.address.engine())
     }
@@ -258,7 +259,7 @@ impl Cluster {
         self.address.session(&self.name)
     }
 
-    /// Runs a query on this node's thread for that.
+    /// Runs a query on this node's query thread.
     fn ask<T: Send + 'static>(
         &self,
         job: impl FnOnce(&mut dyn Engine) -> Result<T, Trouble> + Send + 'static,

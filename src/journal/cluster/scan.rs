@@ -1,4 +1,4 @@
-//! Reading the blocks of a cluster: all that are needed, each checked, and each behind the one before.
+//! Reads the blocks of a cluster that are in use. Each is checked, and must follow the one before.
 
 use super::super::block::{Block, BlockKind, Header, NoBlock};
 use super::super::{JournalError, Lsn, Report};
@@ -8,7 +8,7 @@ impl Cluster {
     /// Reads all blocks that are in use, in order, and writes nothing; the journal may be in use.
     ///
     /// # Errors
-    /// When there is no such cluster, the database does not answer, or a block is not what was written.
+    /// When the cluster does not exist, the database does not answer, or a block is damaged.
     pub fn scan(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {
         self.find()?;
         self.read_all(visit)
@@ -20,7 +20,7 @@ impl Cluster {
         Ok(report)
     }
 
-    /// Reads the blocks behind those of a report, or all for an empty one, and adds them to the report.
+    /// Reads the blocks after those of a report, or all for an empty one, and adds them to the report.
     pub(super) fn read_on(
         &self,
         report: &mut Report,
@@ -31,7 +31,7 @@ impl Cluster {
         let last = self.header(&last)?;
         let is_first = report.last == Lsn(0);
         let from = if is_first { last.trimmed.max(Lsn(1)) } else { report.last.next() };
-        // Blocks behind those of the report may be trimmed already.
+        // Blocks after those of the report may be trimmed already.
         let is_behind = !is_first && from >= last.trimmed;
         let from = from.max(last.trimmed);
         let mut before = is_behind.then_some((report.last_crc, report.epoch));

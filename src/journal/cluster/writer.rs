@@ -1,7 +1,6 @@
-//! The threads of a journal in a cluster: one appends blocks, one deletes trimmed ones; any thread appends records.
+//! The threads of a journal in a cluster: one appends blocks, one deletes trimmed blocks. Any thread appends records.
 //!
-//! As in a folder, the last batch is open while the one before is being written, so batches grow while the database
-//! works.
+//! As in a folder, the last batch stays open while the one before is written, so batches grow while the database works.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -19,7 +18,7 @@ use super::engine::{Session, Trouble};
 use super::lease::{ClusterLease, replaced};
 use crate::limits::{CLUSTER_CLOSE_MS, CLUSTER_RETRY_MS_MAX, CLUSTER_RETRY_MS_MIN};
 
-/// A [`Journal`] in a cluster's engine. Dropping it appends what waits, and a seal, and gives the cluster back.
+/// A [`Journal`] in a cluster's engine. Dropping it appends waiting records and a seal, and releases the cluster.
 pub struct ClusterJournal {
     shared: Arc<Shared>,
     cluster: Cluster,
@@ -36,12 +35,12 @@ struct Running {
 
 type Shared = queue::Shared<Table>;
 
-/// What only a journal in an engine needs in its queue.
+/// The queue's fields for a journal in an engine.
 struct Table {
     /// Blocks before this one are deleted.
     removed: Lsn,
     kept_bytes: u64,
-    /// Another node has the cluster.
+    /// Set when another node has taken the cluster; the reason.
     lost: Option<String>,
     /// Why the database does not accept blocks at present.
     away: Option<String>,
@@ -87,8 +86,8 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<JoinHandle<
 }
 
 impl ClusterJournal {
-    /// Appends what waits and a seal, and ends; the failure, if there was one. Of a database that does not answer, the end
-    /// is not waited for.
+    /// Appends waiting records and a seal, and ends; returns the failure, if there was one. If the database does not
+    /// answer, it gives up after a few seconds.
     ///
     /// # Errors
     /// When an appended record may not be durable.
@@ -106,7 +105,7 @@ impl ClusterJournal {
             self.shared.lock().is_closing = true;
             self.shared.work.notify_all();
             for thread in threads {
-                // A panic was reported by then.
+                // A panic was reported already.
                 let _ = thread.join();
             }
             lease.release();
@@ -185,7 +184,7 @@ impl Journal for ClusterJournal {
     }
 
     fn check(&self) {
-        // Each append checks its place itself.
+        // Each append checks this.
     }
 
     fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError> {
@@ -218,10 +217,10 @@ struct Chain {
     partition: u16,
 }
 
-/// What came of an attempt to append a block.
+/// The result of an attempt to append a block.
 enum Appended {
     Done,
-    /// One whose place this node has taken has appended a block under this number before it knew.
+    /// The replaced owner has appended another block with this number.
     Overtaken,
     /// It can never be appended.
     Never(String),
@@ -240,7 +239,7 @@ impl Chain {
         })
     }
 
-    /// Options with which no block is larger than the engine takes.
+    /// Limits blocks and records to the size that the engine accepts.
     fn limit(&mut self, options: Options) -> Result<Options, JournalError> {
         let bytes_max = self.session.block_bytes_max()?;
         let block_bytes_max = options.block_bytes_max.min(bytes_max);
@@ -248,8 +247,8 @@ impl Chain {
         Ok(Options { block_bytes_max, record_bytes_max, ..options })
     }
 
-    /// Shows all that is there, and begins this node's epoch behind it. An owner that does not know yet that it was replaced may
-    /// append meanwhile, where the engine refuses it only from then on.
+    /// Visits all blocks, and appends the block that begins this node's epoch. A replaced owner may append until then,
+    /// because the engine refuses it only from then on; its blocks are visited, too.
     fn begin(&mut self, report: &mut Report, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Lsn, JournalError> {
         let cluster = self.cluster.clone();
         let mut delay_ms = CLUSTER_RETRY_MS_MIN;
@@ -301,7 +300,7 @@ impl Chain {
         (lsn, header.crc, &block[..HEADER_BYTES + header.body_bytes as usize])
     }
 
-    /// Appends a block once. When it is in doubt, what is there is read first.
+    /// Appends a block once. If an earlier attempt is in doubt, the block is read first.
     fn append(&mut self, lsn: Lsn, bytes: &[u8], is_in_doubt: bool) -> Result<Appended, Trouble> {
         let is_there = |found: Option<Vec<u8>>| found.map(|found| found == bytes);
         if is_in_doubt && is_there(self.session.block(lsn.0)?) == Some(true) {
@@ -332,15 +331,15 @@ impl Chain {
     }
 }
 
-/// What the writer's thread has.
+/// The state of the writer's thread.
 struct Appender {
     shared: Arc<Shared>,
     chain: Chain,
 }
 
 impl Appender {
-    /// Appends a block; when this returns its number, it is durable. None when the journal is to end and the database does
-    /// not answer: the block is in doubt then, and nobody was told of it.
+    /// Appends a block, and returns its number when it is durable. Returns `None` if the journal is closing and the
+    /// database does not answer: the block is then in doubt, and was not reported as durable.
     fn commit(&mut self, batch: &mut Batch, kind: BlockKind, trim: Lsn) -> Option<Result<Lsn, Failure>> {
         let (lsn, crc, bytes) = self.chain.seal(batch, kind, trim);
         let (mut delay_ms, mut closing_since) = (CLUSTER_RETRY_MS_MIN, None);
@@ -367,7 +366,7 @@ impl Appender {
         Some(Err(self.chain.failure(lsn, error)))
     }
 
-    /// The database does not accept a block. Whether to stop waiting.
+    /// Records that the database does not accept a block. Returns whether to give up.
     fn cannot_append(&self, trouble: &Trouble, closing_since: &mut Option<Instant>) -> bool {
         let mut queue = self.shared.lock();
         if queue.own.away.is_none() {
@@ -457,7 +456,7 @@ fn publish(shared: &Shared, durable: Lsn, trimmed: Lsn, batch: Batch, bytes: u64
     });
 }
 
-/// The thread that deletes blocks which are given up, a few at a time.
+/// The thread that deletes trimmed blocks, a few at a time.
 fn make_room(shared: &Shared, mut session: Session) {
     let mut queue = shared.lock();
     while !queue.are_chores_over {
@@ -475,7 +474,7 @@ fn make_room(shared: &Shared, mut session: Session) {
         if is_over {
             queue.own.removed = trimmed;
         } else if removed.is_err() && !queue.are_chores_over {
-            // The next attempt, when the database may be back.
+            // Tries again later.
             let pause = Duration::from_millis(CLUSTER_RETRY_MS_MAX);
             let waited = shared.chores.wait_timeout(queue, pause);
             queue = waited.unwrap_or_else(PoisonError::into_inner).0;

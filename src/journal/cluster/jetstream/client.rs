@@ -1,5 +1,5 @@
-//! A connection to NATS and the requests of JetStream that are used, as JSON. Every wait ends: connecting and asking have
-//! times, and a connection that kept one waiting too long is given up with what is on its way.
+//! A connection to NATS, and the requests of JetStream that are used, as JSON. Every wait is bounded: connecting and
+//! requests have time limits, and a connection that exceeds one is dropped with its pending requests.
 
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
@@ -18,11 +18,11 @@ use super::super::engine::Trouble;
 use super::settings::Settings;
 use crate::limits::{NATS_ANSWER_MS, NATS_CONNECT_MS};
 
-/// Where servers are, and how they are reached.
+/// The addresses of servers, and how to connect.
 pub(in super::super) struct Address {
     pub(super) settings: Settings,
     cluster: String,
-    /// On which connections go on while nobody asks.
+    /// Runs connections, also between requests.
     runtime: OnceLock<Runtime>,
 }
 
@@ -35,7 +35,7 @@ impl std::fmt::Debug for Address {
 impl Drop for Address {
     fn drop(&mut self) {
         if let Some(runtime) = self.runtime.take() {
-            // It waits for nobody, so this may be anywhere.
+            // It does not block, so it is allowed on any thread.
             runtime.shutdown_background();
         }
     }
@@ -64,7 +64,7 @@ impl Address {
             let runtime =
                 runtime.map_err(|error| Trouble::said(format!("a runtime for the connection: {error}")))?;
             if let Err(runtime) = self.runtime.set(runtime) {
-                // Another thread was faster.
+                // Another thread has set it first.
                 runtime.shutdown_background();
             }
         }
@@ -72,12 +72,12 @@ impl Address {
     }
 }
 
-/// Codes of JetStream.
+/// Error codes of JetStream.
 const STREAM_NOT_FOUND: &str = "10059";
 const NO_MESSAGE: &str = "10037";
 const WRONG_LAST: [&str; 2] = ["10071", "10164"];
 
-/// What a message has to come behind, or it is refused.
+/// The message that a new message must follow; otherwise the server refuses it.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Behind {
     Anything,
@@ -92,18 +92,18 @@ pub(super) enum Behind {
 pub(super) struct Stored {
     pub(super) seq: u64,
     pub(super) bytes: Vec<u8>,
-    /// When it came, by the clock of the stream's leader, in milliseconds.
+    /// When it was stored, by the clock of the stream's leader, in milliseconds.
     pub(super) ms: i64,
 }
 
-/// Which message is meant.
+/// Selects a message of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Which<'a> {
     Seq(u64),
     LastOf(&'a str),
 }
 
-/// A connection, made anew when it is needed.
+/// A connection, opened when it is needed.
 pub(super) struct Client {
     address: Arc<Address>,
     open: Option<async_nats::Client>,
@@ -152,12 +152,12 @@ impl Client {
         Ok(self.open.insert(client).clone())
     }
 
-    /// What the server that is connected says of itself.
+    /// The description of the connected server.
     pub(super) fn server(&mut self) -> Result<ServerInfo, Trouble> {
         Ok(self.connect()?.server_info())
     }
 
-    /// Asks several things at once. One that got no answer may have been done.
+    /// Sends several requests at once. A request without an answer may have been carried out.
     fn ask(&mut self, requests: Vec<(String, Request)>) -> Result<Vec<Vec<u8>>, Trouble> {
         let client = self.connect()?;
         let asking = async {
@@ -181,14 +181,14 @@ impl Client {
         }
     }
 
-    /// One request of JetStream's API.
+    /// Sends a request of JetStream's API.
     pub(super) fn api(&mut self, what: &str, body: &Value) -> Result<Value, Trouble> {
         let request = Request::new().payload(body.to_string().into());
         let answers = self.ask(vec![(format!("$JS.API.{what}"), request)])?;
         answer(answers.first().map_or(&[], Vec::as_slice))
     }
 
-    /// A stream's state, if it is there.
+    /// A stream's state, if it exists.
     pub(super) fn info(&mut self, stream: &str) -> Result<Option<Value>, Trouble> {
         match self.api(&format!("STREAM.INFO.{stream}"), &json!({})) {
             Ok(info) => Ok(Some(info)),
@@ -197,7 +197,7 @@ impl Client {
         }
     }
 
-    /// Subjects of a stream that match, of which there are messages.
+    /// The subjects of a stream that match and have messages.
     pub(super) fn subjects(&mut self, stream: &str, filter: &str) -> Result<Vec<String>, Trouble> {
         let mut found = Vec::new();
         loop {
@@ -213,12 +213,12 @@ impl Client {
         }
     }
 
-    /// A message, if it is there.
+    /// A message, if it exists.
     pub(super) fn get(&mut self, stream: &str, which: Which<'_>) -> Result<Option<Stored>, Trouble> {
         Ok(self.get_all(stream, &[which])?.pop().flatten())
     }
 
-    /// Messages that are there, asked for at once. The stream's leader answers.
+    /// Requests messages at once from the stream's leader; `None` for those that do not exist.
     pub(super) fn get_all(
         &mut self,
         stream: &str,
@@ -236,8 +236,8 @@ impl Client {
         answers.iter().map(|bytes| stored(bytes)).collect()
     }
 
-    /// Publishes a message, which the stream has when this returns its number. None when it does not come behind what it has
-    /// to: then it is not there.
+    /// Publishes a message, and returns its number once the stream has stored it. Returns `None`, and stores nothing,
+    /// if it does not follow the expected message.
     pub(super) fn publish(
         &mut self,
         subject: &str,
@@ -264,10 +264,10 @@ impl Client {
         }
     }
 
-    /// Removes messages before a number: of a subject, or all.
+    /// Removes messages before a number: those of a subject, or all.
     pub(super) fn purge(&mut self, stream: &str, subject: Option<&str>, before: u64) -> Result<(), Trouble> {
         if before <= 1 {
-            // There is nothing, and to servers this number means all.
+            // No message is before it, and servers take this number as a purge of all messages.
             return Ok(());
         }
         let mut body = json!({"seq": before});
@@ -278,7 +278,7 @@ impl Client {
     }
 }
 
-/// Waits for something, but not for ever.
+/// Waits for a future, with a time limit.
 fn within<T>(runtime: &Runtime, ms: u64, what: impl Future<Output = T>) -> Result<T, Elapsed> {
     runtime.block_on(async { timeout(Duration::from_millis(ms), what).await })
 }
@@ -287,7 +287,7 @@ fn unexpected(answer: &Value) -> Trouble {
     Trouble::said(format!("JetStream answered what is not understood: {answer}"))
 }
 
-/// What JetStream answered, or its refusal.
+/// Parses an answer of JetStream, which may be an error.
 fn answer(bytes: &[u8]) -> Result<Value, Trouble> {
     let answer: Value = serde_json::from_slice(bytes)
         .map_err(|error| Trouble::said(format!("JetStream's answer is not JSON: {error}")))?;

@@ -1,11 +1,11 @@
-//! Records of the service, in a stream of which the last message of each subject counts.
+//! Records of the service, in a stream that keeps the last message of each subject.
 //!
-//! One owner changes them at a time: each message is published with the number of the last one in the stream, so one that
-//! was published by somebody else, such as the fence with which a new owner begins, has all others refused.
+//! One owner changes them at a time: each message is published with the number of the stream's last one. After a
+//! message of another node, such as the fence with which a new owner begins, the server refuses all others.
 //!
-//! A change of several records is one message first, which holds all of it (`redo`). When that is there, the change is made; the
-//! records follow one by one, and whoever begins finds what is still to do. A record that is removed is an empty message, which is taken away
-//! together with all before it.
+//! A change of several records is first published as one message (`redo`). Once that is stored, the change takes
+//! effect: the records follow one by one, and a new owner publishes those that are missing. A record is removed by an
+//! empty message, which is purged together with all before it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -18,23 +18,23 @@ use super::super::engine::{Item, Trouble};
 use super::client::{Behind, Client, Which};
 use super::{HEADERS_BYTES, Names};
 
-/// Records that are shown at once.
+/// Records of a page.
 const PAGE: usize = 64;
 
 /// Kind, ARN and number of a record.
 type Key = (i32, String, u64);
-/// What records are to be; none for those that go.
+/// The new bytes of records; `None` for those that are removed.
 type Change = BTreeMap<Key, Option<Vec<u8>>>;
 
 pub(super) struct Items {
     stream: String,
-    /// What subjects begin with.
+    /// The first part of subjects.
     subject: String,
-    /// The last message of the stream, if it is this session's.
+    /// The number of the stream's last message, if this session published it.
     last: Option<u64>,
-    /// Records that are there, once they were read.
+    /// The keys of existing records, once they were read.
     there: Option<BTreeSet<Key>>,
-    /// What is to be changed.
+    /// Changes that are not committed.
     pending: Change,
 }
 
@@ -57,7 +57,7 @@ impl Items {
         format!("{}.{kind}.{}.{number}", self.subject, URL_SAFE_NO_PAD.encode(arn))
     }
 
-    /// The record of a subject; none of what is not a record.
+    /// The record of a subject; `None` for other subjects.
     fn key(&self, subject: &str) -> Option<Key> {
         let mut parts = subject.strip_prefix(&*self.subject)?.strip_prefix('.')?.split('.');
         let kind = parts.next()?.parse().ok()?;
@@ -65,7 +65,7 @@ impl Items {
         Some((kind, arn, parts.next()?.parse().ok()?))
     }
 
-    /// Has refused whatever others publish behind what they read before this.
+    /// Publishes a fence: the server then refuses messages of other nodes that have not read it.
     pub(super) fn fence(&mut self, client: &mut Client) -> Result<(), Trouble> {
         if self.last.is_some() {
             return Ok(());
@@ -76,7 +76,7 @@ impl Items {
         Ok(())
     }
 
-    /// Reads which records there are. Behind a fence, what a change before was to do yet is done.
+    /// Reads the keys of existing records. After a fence, it also completes an unfinished change.
     pub(super) fn open(&mut self, client: &mut Client) -> Result<(), Trouble> {
         if self.there.is_some() {
             return Ok(());
@@ -106,7 +106,7 @@ impl Items {
         self.pending.clear();
     }
 
-    /// Makes the change: that of each ARN as one, where it fits into a message.
+    /// Publishes the pending changes: those of each ARN as a whole, if they fit into a message.
     pub(super) fn commit(&mut self, client: &mut Client) -> Result<(), Trouble> {
         let mut of_arns: BTreeMap<String, Change> = BTreeMap::new();
         for (key, bytes) in std::mem::take(&mut self.pending) {
@@ -130,7 +130,7 @@ impl Items {
         Ok(())
     }
 
-    /// Revisions come before the machines that name them, and go after.
+    /// Publishes a change. Revisions are written before the machines that refer to them, and removed after them.
     fn apply(&mut self, client: &mut Client, change: &Change) -> Result<(), Trouble> {
         let puts = change.iter().rev().filter_map(|(key, bytes)| Some((key, bytes.as_deref()?)));
         for (key, bytes) in puts {
@@ -142,7 +142,7 @@ impl Items {
         for (key, _) in change.iter().filter(|(_, bytes)| bytes.is_none()) {
             let subject = self.subject(key);
             let seq = self.publish(client, &subject, b"")?;
-            // Whenever this comes, it takes away only what is gone.
+            // Even when it arrives late, this purges nothing newer.
             client.purge(&self.stream, Some(&subject), seq + 1)?;
             if let Some(there) = &mut self.there {
                 there.remove(key);
@@ -152,7 +152,7 @@ impl Items {
     }
 
     fn publish(&mut self, client: &mut Client, subject: &str, bytes: &[u8]) -> Result<u64, Trouble> {
-        // Unless this succeeds, nobody knows what is last.
+        // Unless this succeeds, the number of the last message is unknown.
         let last = self.last.take().ok_or_else(|| Trouble::said("the records are not this node's"))?;
         let published = client.publish(subject, Behind::Last(last), bytes)?;
         let seq = published.ok_or_else(|| Trouble::said("another node has changed the records meanwhile"))?;
@@ -168,7 +168,7 @@ impl Items {
         Ok(found.map(|found| found.bytes).filter(|bytes| !bytes.is_empty()))
     }
 
-    /// Records of a kind whose ARN comes after one, in order, as they will be.
+    /// The keys of a kind whose ARNs come after one, in order, with pending changes applied.
     fn keys(&self, kind: i32, after: &str) -> BTreeSet<Key> {
         let from = Bound::Excluded((kind, after.to_owned(), u64::MAX));
         let (from, to) = (from, Bound::Excluded((kind + 1, String::new(), 0)));

@@ -2,18 +2,22 @@
 //!
 //! | stream | a message is |
 //! |---|---|
-//! | `expressway-NAME-state` | the cluster, its owner, or a node that lives: the last one of each subject counts |
-//! | `expressway-NAME-blocks` | a block, the bytes that a folder's segment has as well, without the zeros at the end |
-//! | `expressway-NAME-items` | a state machine, a revision or an activity, for the service: the last one of each subject counts |
+//! | `expressway-NAME-state` | the cluster, its owner, or a node |
+//! | `expressway-NAME-blocks` | a block, with the same bytes as in a folder's segment, without padding |
+//! | `expressway-NAME-items` | a state machine, a revision or an activity, for the service |
 //!
-//! 1. **Blocks** have the stream's numbers, up to a constant. Each is published with the number of the one before as the last of
-//!    its subject, so the server refuses whatever is not the next one: an owner that was replaced is refused as soon as the new one's
-//!    first block, its epoch, is there. What it had appended before is in front of that, and is read by the new owner.
-//! 2. **Who may try** is the owner's message, which is replaced only where it still is the one that was read, and the messages
-//!    by which nodes tell that they live. Their age is what the servers' clocks say.
+//! In `-state` and `-items`, the last message of each subject counts.
+//!
+//! 1. **A block's message number** is its block number plus a constant. Each block is published with the number of the
+//!    message before as the expected last one of its subject, so the server accepts only the next block. From the new
+//!    owner's first block (its epoch) on, the server refuses the blocks of the replaced owner. Blocks that the replaced
+//!    owner appended before are read by the new owner.
+//! 2. **Ownership**: a node replaces the owner's message only if it is still the one that was read, and only after the
+//!    owner has released the cluster or its lease has expired. Nodes renew their leases by messages, whose age is that
+//!    of the servers' timestamps.
 //! 3. **Records of the service** are changed by one owner at a time, see `items`.
-//! 4. Messages are read from the stream's leader. One that answers although it is none any more may say that something is not there:
-//!    it appends nothing then, for that takes a majority.
+//! 4. **Reads** go to the stream's leader. A former leader that has not noticed the change may answer that a message
+//!    does not exist, but it cannot append one, because an append needs a majority.
 
 mod client;
 mod items;
@@ -30,13 +34,13 @@ pub(super) use client::Address;
 use client::{Behind, Client, Stored, Which};
 use items::Items;
 
-/// Bytes of a message that a block or a record leaves to headers.
+/// Bytes of a message that are reserved for headers.
 const HEADERS_BYTES: usize = 1_024;
-/// Nodes that have been silent for so long are forgotten.
+/// A node is removed when it has not renewed its lease for so many milliseconds.
 const FORGET_MS: i64 = 3_600_000;
 
 impl Address {
-    /// A session about the cluster of this name.
+    /// A session for the cluster of this name.
     pub(super) fn session(self: &Arc<Address>, cluster: &str) -> Result<Jetstream, Trouble> {
         let names = Names::of(cluster);
         Ok(Jetstream {
@@ -50,7 +54,7 @@ impl Address {
     }
 }
 
-/// What streams and subjects of a cluster are called.
+/// The names of a cluster's streams and subjects.
 #[derive(Clone, Debug)]
 struct Names {
     state: String,
@@ -61,7 +65,7 @@ struct Names {
 
 impl Names {
     fn of(cluster: &str) -> Names {
-        // Neither subjects nor streams have points in a name.
+        // A stream's name, or a part of a subject, cannot contain a dot.
         let name = cluster.replace('.', "=");
         Names {
             state: format!("expressway-{name}-state"),
@@ -76,28 +80,28 @@ impl Names {
     }
 }
 
-/// A cluster as its message tells it.
+/// A cluster, as read from its message.
 struct Found {
     seq: u64,
     known: Known,
-    /// A block's number, and a message's number in the stream of blocks less that.
+    /// The number of a block's message, minus the block's number.
     offset: i64,
-    /// Blocks of another journal are being copied into it, or that was not finished.
+    /// Whether a journal is being copied into it, or a copy was not finished.
     is_copying: bool,
 }
 
-/// A session about one cluster.
+/// A session for one cluster.
 pub(super) struct Jetstream {
     client: Client,
     items: Items,
     names: Names,
     found: Option<Found>,
-    /// What a server's clock said, and when.
+    /// The last timestamp of a server, and when it was read.
     clock: Option<(i64, Instant)>,
     began_ms: Option<i64>,
 }
 
-/// The owner as its message tells it; the message's number, 0 where there is none.
+/// The owner, as read from its message, and the message's number; 0 if there is no message.
 struct Owned {
     seq: u64,
     epoch: u64,
@@ -113,7 +117,7 @@ fn unhex(text: &str) -> Option<Vec<u8>> {
     digits.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok()).collect()
 }
 
-/// What a message tells.
+/// Parses a message.
 fn told(stored: &Stored) -> Result<Value, Trouble> {
     serde_json::from_slice(&stored.bytes).map_err(|_| foreign())
 }
@@ -127,7 +131,7 @@ fn lost_race() -> Trouble {
 }
 
 impl Jetstream {
-    /// Makes a stream, unless it is there.
+    /// Creates a stream, unless it exists.
     fn make(&mut self, stream: &str, subjects: &Value, of_each: i64) -> Result<(), Trouble> {
         if self.client.info(stream)?.is_some() {
             return Ok(());
@@ -175,7 +179,7 @@ impl Jetstream {
         Ok(Some(self.found.insert(found)))
     }
 
-    /// The cluster, which has to be there.
+    /// The cluster, which must exist.
     fn cluster(&mut self) -> Result<&Found, Trouble> {
         if self.found.is_none() {
             self.look()?;
@@ -183,7 +187,7 @@ impl Jetstream {
         self.found.as_ref().ok_or_else(|| Trouble::said("there is no cluster of this name in NATS"))
     }
 
-    /// Writes the cluster's message anew, where it is the one that was read.
+    /// Replaces the cluster's message, if it is still the one that was read.
     fn keep(&mut self, known: &Known, offset: i64, is_copying: bool) -> Result<(), Trouble> {
         let behind = self.found.as_ref().map_or(0, |found| found.seq);
         let told = json!({
@@ -200,7 +204,7 @@ impl Jetstream {
         kept.map(drop).ok_or_else(lost_race)
     }
 
-    /// The message's number of a block.
+    /// The number of a block's message.
     fn seq(&mut self, lsn: u64) -> Result<u64, Trouble> {
         let found = self.cluster()?;
         if found.is_copying {
@@ -220,14 +224,14 @@ impl Jetstream {
         Ok(Owned { seq: stored.seq, epoch, node: told["node"].as_str().map(str::to_owned) })
     }
 
-    /// Tells who owns it, if that is still what was read.
+    /// Replaces the owner's message, if it is still the one that was read. Returns whether it was.
     fn own(&mut self, behind: u64, epoch: u64, node: Option<&str>) -> Result<bool, Trouble> {
         let told = json!({"epoch": epoch, "node": node}).to_string();
         let subject = self.names.at("owner");
         Ok(self.client.publish(&subject, Behind::LastOfSubject(behind), told.as_bytes())?.is_some())
     }
 
-    /// What the servers' clocks say now, in milliseconds.
+    /// The present time by the servers' clocks, in milliseconds; by the local clock before the first timestamp.
     fn now_ms(&self) -> i64 {
         match self.clock {
             Some((ms, at)) => ms.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX)),
@@ -235,9 +239,9 @@ impl Jetstream {
         }
     }
 
-    /// A node by its message, and until when it is to be believed, in milliseconds from now.
+    /// A node, as read from its message, and the remaining milliseconds of its lease.
     fn node(&self, stored: &Stored) -> (Node, i64) {
-        // One that is not ours tells no lease.
+        // A foreign message has no lease.
         let told = told(stored).unwrap_or(Value::Null);
         let text = |name: &str| told[name].as_str().unwrap_or("").to_owned();
         let seen_ms = self.now_ms() - stored.ms;
@@ -266,7 +270,7 @@ impl Jetstream {
 }
 
 impl Jetstream {
-    /// Why blocks that servers acknowledge may be lost, if so.
+    /// Why acknowledged blocks may be lost; `None` if they are durable.
     fn may_be_lost(&mut self) -> Result<Option<String>, Trouble> {
         let server = self.client.server()?;
         let settings = self.client.settings();
@@ -324,7 +328,7 @@ impl Engine for Jetstream {
         self.make(&names.items, &json!([names.at("items.>")]), 1)?;
         if self.look()?.is_none() {
             let known = Known { format: FORMAT, journal, secret: secret.to_vec() };
-            // Another node may have been faster: its message holds.
+            // Another node may have created it first: its message counts.
             if let Err(trouble) = self.keep(&known, 0, false)
                 && self.found.is_none()
             {
@@ -364,7 +368,7 @@ impl Engine for Jetstream {
         });
         let subject = self.names.at(&what);
         self.client.publish(&subject, Behind::Anything, told.to_string().as_bytes())?;
-        // What the servers' clock says now is what it says of this message.
+        // The timestamp of this message is the present time of the servers.
         if let Some(stored) = self.read(&what)? {
             self.clock = Some((stored.ms, Instant::now()));
             self.began_ms.get_or_insert(stored.ms);
@@ -505,8 +509,8 @@ impl Engine for Jetstream {
     }
 
     fn cancel_copy(&mut self) {
-        // What is there is not taken for a journal, because the cluster's message says so, and the next copy begins with
-        // taking it away.
+        // The cluster's message still marks the copy as unfinished, so its blocks are not read as a journal. The next
+        // copy purges them first.
         self.found = None;
     }
 
@@ -515,7 +519,7 @@ impl Engine for Jetstream {
             return Ok(false);
         }
         self.items.fence(&mut self.client)?;
-        // Again: whoever takes the cluster from now on has its fence behind ours.
+        // Checked again: a node that takes the cluster from now on publishes its fence after this one.
         let is_owner = self.owned()?.epoch == epoch;
         if is_owner {
             self.items.open(&mut self.client)?;

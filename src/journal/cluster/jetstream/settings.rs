@@ -1,4 +1,4 @@
-//! What a URL of NATS says: servers, who asks, how many replicas, and what is known of how durable they are.
+//! The settings in a NATS URL: servers, credentials, replicas and their durability.
 
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -11,9 +11,9 @@ use serde_json::Value;
 
 use crate::limits::NATS_CONNECT_MS;
 
-/// Where servers tell about themselves, unless the URL says otherwise.
+/// The monitoring port of servers, unless the URL has others.
 const MONITOR_PORT: u16 = 8_222;
-/// Bytes of what a server tells about itself.
+/// The maximum size of a server's description, in bytes.
 const MONITOR_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug)]
@@ -24,11 +24,11 @@ pub(super) struct Settings {
     pub(super) credentials: Option<PathBuf>,
     pub(super) roots: Option<PathBuf>,
     pub(super) replicas: u64,
-    /// What is acknowledged may be lost: whoever set this knows.
+    /// The operator accepts that acknowledged data may be lost.
     pub(super) accepts_loss: bool,
-    /// The operator says that all servers have `sync_interval: always`, and it is not looked at.
+    /// The operator states that all servers have `sync_interval: always`; it is not checked.
     pub(super) is_synced: bool,
-    /// Where servers tell about themselves, as `host:port`.
+    /// The monitoring addresses of servers, as `host:port`.
     monitors: Vec<String>,
 }
 
@@ -89,8 +89,8 @@ impl Settings {
         Ok(())
     }
 
-    /// Of which servers it is known that they sync each write before they acknowledge it: their names. What could not be
-    /// asked is said.
+    /// Returns the names of the servers that sync each write before they acknowledge it, and for the others, why not,
+    /// or why that is unknown.
     pub(super) fn synced(&self) -> (Vec<String>, Vec<String>) {
         let (mut synced, mut troubles) = (Vec::new(), Vec::new());
         for place in &self.monitors {
@@ -109,7 +109,7 @@ impl Settings {
     }
 }
 
-/// What a server tells about itself.
+/// Reads a server's description from its monitoring address.
 fn told(place: &str) -> Result<Value, String> {
     let time = Duration::from_millis(NATS_CONNECT_MS / 5);
     let wrong = |error: std::io::Error| error.to_string();

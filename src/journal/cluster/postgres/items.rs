@@ -1,4 +1,4 @@
-//! The statements that touch what the service keeps: records by kind, ARN and number.
+//! The statements on the service's records: by kind, ARN and number.
 
 use tokio_postgres::Row;
 
@@ -6,7 +6,7 @@ use super::super::engine::{Item, Trouble};
 use super::rows::{PARTITION, number, unexpected};
 use super::session::Session;
 
-/// Begins a transaction of the owner with this epoch; false when another is.
+/// Begins a transaction as the owner with this epoch. Returns false if another node owns the cluster.
 pub(super) fn begin(session: &mut Session, id: i32, epoch: u64) -> Result<bool, Trouble> {
     session.begin()?;
     let found = session.query(

@@ -1,9 +1,9 @@
-//! A cluster in PostgreSQL: one row a block, and the owner's row, which each append locks.
+//! A cluster in PostgreSQL: a row for each block, and the owner's row, which each append locks.
 //!
-//! 1. **An owner is a number.** Whoever takes the cluster makes the number of its owner's row (the epoch) one higher. Every
-//!    append is one transaction that locks that row, and appends only if the number is still the same.
-//! 2. **One block at a time**, each behind the one before: the key of a block is its number, and the transaction looks
-//!    whether the block before is there. So a block is there once, and a database that has lost some is noticed.
+//! 1. **An owner is a number.** A node that takes the cluster increments the number in the owner's row (the epoch).
+//!    Every append is a transaction that locks that row, and appends only if the number is unchanged.
+//! 2. **One block at a time**, each after the one before: the key of a block is its number, and the transaction checks
+//!    that the block before exists. So a block exists once, and lost blocks are detected.
 
 mod items;
 mod rows;
@@ -20,7 +20,7 @@ use crate::limits::POSTGRES_TRIM_BLOCKS;
 use session::Session;
 use tls::Tls;
 
-/// Where a database is, and how it is reached.
+/// The address of a database, and how to connect.
 #[derive(Clone, Debug)]
 pub(super) struct Address {
     config: tokio_postgres::Config,
@@ -39,7 +39,7 @@ impl Address {
         Ok(Address { config, tls })
     }
 
-    /// The first host that it names.
+    /// The address of this machine on the route to the first host.
     pub(super) fn local_ip(&self) -> Option<IpAddr> {
         let port = self.config.get_ports().first().copied().unwrap_or(5_432);
         match self.config.get_hosts().first()? {
@@ -49,13 +49,13 @@ impl Address {
         }
     }
 
-    /// A session about the cluster of this name.
+    /// A session for the cluster of this name.
     pub(super) fn session(self: &Arc<Address>, cluster: &str) -> Result<Postgres, Trouble> {
         Ok(Postgres { session: Session::new(self)?, name: cluster.to_owned(), id: None })
     }
 }
 
-/// A session about one cluster.
+/// A session for one cluster.
 pub(super) struct Postgres {
     session: Session,
     name: String,

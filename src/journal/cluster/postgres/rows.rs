@@ -8,7 +8,7 @@
 //! | `expressway_block` | a block, with the same bytes as in a folder's segment, without padding |
 //! | `expressway_item` | a state machine, a revision or an activity, for the service |
 //!
-//! The owner's row is written when the owner changes and locked by each append; leases are in another one, so that a
+//! The owner's row is written when the owner changes, and locked by each append. Leases are in another row, so that a
 //! long backup leaves no chain of old versions behind the row that every append reads.
 
 use tokio_postgres::Row;
@@ -66,7 +66,7 @@ pub(super) fn is_durable(session: &mut Session) -> Result<bool, Trouble> {
     first(&found)?.try_get(0).map_err(unexpected)
 }
 
-/// A cluster that exists, and its row's number.
+/// A cluster, if it exists, and its row's number.
 pub(super) fn find(session: &mut Session, name: &str) -> Result<Option<(i32, Known)>, Trouble> {
     let found = session
         .query("SELECT id, format, journal, secret FROM expressway_cluster WHERE name = $1", &[&name])?;
@@ -101,7 +101,7 @@ pub(super) fn find_or_make(
     Ok((id, known))
 }
 
-/// Renews a node's lease for so long.
+/// Renews a node's lease for this duration.
 pub(super) fn tell(
     session: &mut Session,
     cluster: i32,
@@ -120,7 +120,7 @@ pub(super) fn tell(
         .map(drop)
 }
 
-/// Removes nodes without a sign of life for an hour, and this one when it is given.
+/// Removes this node, and nodes that did not renew their lease for an hour.
 pub(super) fn forget_nodes(session: &mut Session, cluster: i32, node: &str) -> Result<(), Trouble> {
     session
         .query(
@@ -131,7 +131,7 @@ pub(super) fn forget_nodes(session: &mut Session, cluster: i32, node: &str) -> R
         .map(drop)
 }
 
-/// Takes the partition, if it has no living owner; returns the epoch.
+/// Takes the partition, if it has no living owner. Returns the epoch.
 pub(super) fn claim(session: &mut Session, cluster: i32, node: &str) -> Result<Option<u64>, Trouble> {
     let found = session.query(
         "UPDATE expressway_owner o SET epoch = o.epoch + 1, node = $3, since = clock_timestamp() \
@@ -192,7 +192,7 @@ pub(super) fn nodes(session: &mut Session, cluster: i32) -> Result<Vec<Node>, Tr
     found.iter().map(node).collect::<Result<_, _>>().map_err(unexpected)
 }
 
-/// Appends a block: once only, behind the one before, and only by the owner with this epoch. Whether that was so.
+/// Appends a block: once, after the one before, and as the owner with this epoch. Returns whether it was appended.
 ///
 /// The owner's row is locked until the block is durable, so a new owner, which changes it, comes before or after. The
 /// existence of the block before proves that the database has not lost it, as a standby that was promoted too early
@@ -247,7 +247,7 @@ pub(super) fn adopt(
         .map(drop)
 }
 
-/// The bytes of a block, if it is there.
+/// The bytes of a block, if it exists.
 pub(super) fn block(session: &mut Session, cluster: i32, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
     let found = session.query(
         "SELECT bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn = $3",
@@ -275,7 +275,7 @@ pub(super) fn page(session: &mut Session, cluster: i32, from: u64) -> Result<Vec
     found.iter().map(|row| Ok((number(row, 0)?, row.try_get(1).map_err(unexpected)?))).collect()
 }
 
-/// Removes some blocks before a number, the first ones; whether there may be more.
+/// Removes some blocks before a number, the first ones. Returns whether there may be more.
 pub(super) fn remove(session: &mut Session, cluster: i32, before: u64, max: i64) -> Result<bool, Trouble> {
     let removed = session.query(
         "WITH gone AS (DELETE FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn IN ( \

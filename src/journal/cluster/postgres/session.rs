@@ -13,7 +13,7 @@ use super::super::engine::Trouble;
 use super::Address;
 use crate::limits::{POSTGRES_ANSWER_MS, POSTGRES_CONNECT_MS};
 
-/// What the database, or the client, said.
+/// The error of the database, or of the client.
 fn trouble(error: &tokio_postgres::Error) -> Trouble {
     match error.as_db_error() {
         Some(said) => {
