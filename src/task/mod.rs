@@ -121,7 +121,7 @@ fn unreadable(subject: &str, text: &[u8], error: ReadError) -> String {
     format!("{subject} {what}: {error}. It begins with: {shown}{more}")
 }
 
-/// The role in whose name a task is to be done, as its `Credentials` say.
+/// The ARN of the role in a task's `Credentials`.
 #[cfg(feature = "runtime")]
 pub(crate) fn role_arn(execution: &Execution, token: Token) -> Option<Box<str>> {
     let credentials = execution.task_credentials(token)?;

@@ -124,7 +124,7 @@ impl Attempt {
         self.shared.as_ref().and_then(|shared| shared.trace_header.as_deref())
     }
 
-    /// The role in whose name the task is to be done: `RoleArn` of its `Credentials`.
+    /// The ARN of the role that the task is to assume: `RoleArn` of its `Credentials`.
     pub fn role_arn(&self) -> Option<&str> {
         self.shared.as_ref().and_then(|shared| shared.role_arn.as_deref())
     }

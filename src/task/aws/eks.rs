@@ -1,7 +1,8 @@
-//! Kubernetes in clusters of EKS: `eks:call` and `eks:runJob` (developer guide, "Create and manage Amazon EKS clusters").
+//! Kubernetes in EKS clusters: `eks:call` and `eks:runJob` (developer guide, "Create and manage Amazon EKS clusters").
 //!
-//! The cluster is asked over TLS with the authority that the task names, in the name of whom a signed request to STS
-//! proves: its URL is the bearer token (`aws eks get-token`). Which hosts may be asked is what HTTP tasks may ask.
+//! Requests to the cluster use TLS, with the certificate authority that the task names. The bearer token is the URL of
+//! a signed request to STS, which proves the caller's identity, as in `aws eks get-token`. The same hosts are allowed
+//! as for HTTP tasks.
 
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -35,7 +36,7 @@ const JOB_FIELDS: [&str; 6] =
 const METHODS: [&str; 6] = ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH"];
 /// Containers of a job whose logs are read.
 const LOGS_MAX: usize = 256;
-/// Bytes of all logs of a job: some more than any workflow may have.
+/// Bytes of all logs of a job: more than a workflow's data may have.
 const LOG_BYTES_MAX: usize = ANSWER_BYTES_MAX;
 
 /// `eks:call`.
@@ -126,14 +127,14 @@ impl AsyncHandler for RunJob {
     }
 }
 
-/// What Kubernetes calls namespaces, jobs and pods by.
+/// Whether a text can be the name of a namespace, job or pod of Kubernetes.
 fn is_name(name: &str) -> bool {
     let is_letter =
         |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     (1..=253).contains(&name.len()) && name.bytes().all(is_letter) && !name.contains("..")
 }
 
-/// A member that is JSON, or a text that stands for it.
+/// A member that is JSON, or a string that contains JSON.
 fn text_or_json(parameters: &Parameters<'_>, name: &str) -> Option<Vec<u8>> {
     let (arena, value) = (parameters.arena(), parameters.get(name)?);
     Some(match arena.as_str(value) {
@@ -156,7 +157,7 @@ impl Logs {
         let options: Map<String, Json> = serde_json::from_str(&options).map_err(|_| misshapen())?;
         let (mut logs, mut retrieves) = (Logs { is_raw: false, query: String::new() }, false);
         for (name, value) in &options {
-            // Jackson reads a boolean out of a text.
+            // Jackson also reads a boolean from a string.
             let flag = || value.as_bool().or_else(|| value.as_str()?.parse().ok()).ok_or_else(misshapen);
             match name.as_str() {
                 "RetrieveLogs" => retrieves = flag()?,
@@ -179,16 +180,16 @@ impl Logs {
     }
 }
 
-/// A cluster that is asked.
+/// A cluster that a task calls.
 struct Cluster {
     settings: Arc<Settings>,
     name: String,
     endpoint: Endpoint,
 }
 
-/// Why a cluster does not do what it is asked for.
+/// Why a request to a cluster failed.
 enum Trouble {
-    /// It may a little later.
+    /// A later attempt may succeed.
     Passing(TaskError),
     Lasting(TaskError),
 }
@@ -253,7 +254,7 @@ impl Cluster {
         }
     }
 
-    /// Asks about a job until it is over: what it is then, and whether it has failed.
+    /// Polls a job until it is over. Returns the job, and whether it has failed.
     async fn wait(&self, path: &str, pauses: Pauses) -> Result<(Json, bool), TaskError> {
         let (mut pause, mut tries) = (pauses.first, 0);
         loop {
@@ -285,7 +286,7 @@ impl Cluster {
         }
     }
 
-    /// What the containers of a job's pods have written. That something cannot be read stands in its place.
+    /// The logs of the containers of a job's pods. The error takes the place of a log that cannot be read.
     async fn logs(&self, namespace: &str, job: &str, logs: &Logs) -> Json {
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
         let mut query = String::new();
@@ -332,7 +333,7 @@ impl Cluster {
     }
 }
 
-/// A patch is a list of operations, or what is merged.
+/// The content type of a body: a patch that is an array is a JSON patch, any other is a merge patch.
 fn content_type(method: &str, body: &[u8]) -> &'static str {
     match (method, body.trim_ascii_start().first()) {
         ("PATCH", Some(b'[')) => "application/json-patch+json",
@@ -341,7 +342,7 @@ fn content_type(method: &str, body: &[u8]) -> &'static str {
     }
 }
 
-/// Whether a job is over, and then whether it has failed.
+/// Whether a job has failed; `None` if it is not over.
 fn is_over(job: &Json) -> Option<bool> {
     let conditions = job.pointer("/status/conditions").and_then(Json::as_array)?;
     conditions.iter().find_map(|condition| {
@@ -365,7 +366,7 @@ fn refused(reply: &Reply) -> TaskError {
     TaskError::new(format!("EKS.{}", reply.status.as_u16()), shown(reply).to_string())
 }
 
-/// An answer as workflows see it.
+/// An answer, as workflows see it.
 fn shown(reply: &Reply) -> Json {
     let body = serde_json::from_slice::<Json>(&reply.body);
     let body = body.unwrap_or_else(|_| String::from_utf8_lossy(&reply.body).into());
@@ -373,7 +374,7 @@ fn shown(reply: &Reply) -> Json {
     json!({"ResponseBody": body, "StatusCode": reply.status.as_u16(), "StatusText": text})
 }
 
-/// Who asks: a request to STS that is signed for this cluster, and good for a minute.
+/// The bearer token: a request to STS that is signed for this cluster, valid for a minute.
 fn token(credentials: &Credentials, region: &str, cluster: &str, now: SystemTime) -> String {
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     let host = format!("sts.{region}.{suffix}");
@@ -409,7 +410,7 @@ mod tests {
 
     use super::*;
 
-    /// The figures of botocore, whose token `aws eks get-token` gives.
+    /// Compares with signatures of botocore, with which `aws eks get-token` makes its token.
     #[test]
     fn tokens_are_those_of_the_command_line() {
         let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);

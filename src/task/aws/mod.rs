@@ -134,8 +134,8 @@ impl Integrations {
         self
     }
 
-    /// As [`functions`](Integrations::functions), and nothing else is called: state machines with tasks of other services are
-    /// refused.
+    /// Like [`functions`](Integrations::functions), but no other service is called: state machines with tasks of other
+    /// services are refused.
     #[cfg(feature = "functions")]
     #[must_use]
     pub fn only_functions(self, functions: super::functions::Functions) -> Integrations {
@@ -198,10 +198,10 @@ impl Integrations {
         self.settings.endpoints.contains_key(&settings::variable(service))
     }
 
-    /// The destination of tasks with this resource: for people.
+    /// The destination of tasks with this resource, for display.
     ///
     /// # Errors
-    /// Why there is none, such as that the service is not supported.
+    /// When there is none, with the reason, such as an unsupported service.
     pub fn destination(&self, arn: &str, kind: &ResourceKind) -> Result<String, String> {
         if !Integrations::is_service(arn) {
             return Err("no service has such an ARN".to_owned());

@@ -27,7 +27,7 @@ pub(super) struct Origin {
     pub(super) port: u16,
     /// The address that passed the policy: the name is not resolved again.
     pub(super) pinned: Option<SocketAddr>,
-    /// The certificates that its own must be signed by, in PEM; the system's, where it is not told.
+    /// The certificate authorities that may have signed the server's certificate, in PEM; `None` for the system's.
     pub(super) authority_pem: Option<Arc<str>>,
 }
 
@@ -110,7 +110,7 @@ fn tls_config() -> Result<Arc<ClientConfig>, String> {
     CONFIG.get_or_init(make).clone()
 }
 
-/// The settings of TLS with one authority.
+/// The settings of TLS with these certificate authorities.
 fn of_authority(pem: &str) -> Result<Arc<ClientConfig>, String> {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {

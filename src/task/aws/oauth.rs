@@ -59,7 +59,7 @@ impl OAuth {
     /// A token other than `refused`, which was rejected.
     ///
     /// # Errors
-    /// Why there is none.
+    /// When no token is available, with the reason.
     pub(super) async fn token(&self, refused: Option<&Token>) -> Result<Token, String> {
         let mut last = self.last.lock().await;
         if let Some(token) = &*last

@@ -70,7 +70,7 @@ pub(super) struct Role {
     pub(super) session_name: Option<String>,
     pub(super) external_id: Option<String>,
     pub(super) seconds: Option<String>,
-    /// Whether a task names it, which says in AWS's words that it is not given.
+    /// Whether a task's `Credentials` name it: a refusal of STS then has AWS's text.
     pub(super) is_of_task: bool,
 }
 
@@ -167,7 +167,7 @@ impl Provided {
             }
             Way::Process(command) => told(&output(command).await?, "SessionToken", self.way.shown()),
             Way::Role { role, of, settings } => {
-                // An STS that the user named may not ask for any.
+                // An STS at an endpoint that the user set may need no credentials.
                 let is_own = role.is_of_task && settings.endpoint("STS").is_some();
                 let credentials = match Box::pin(of.get(!is_own)).await? {
                     Some(credentials) => Source::Fixed(credentials),
@@ -243,7 +243,7 @@ fn assumed(reply: &Reply, role: &Role) -> Fetched {
         let (code, message) = (error.text_of("Code"), error.text_of("Message"));
         if role.is_of_task && reply.status.is_client_error() {
             tracing::warn!(role = %role.arn, code, message, "STS does not give the role of a task");
-            // Measured.
+            // AWS's text, as measured.
             return Err(format!(
                 "The principal states.amazonaws.com is not authorized to assume the provided role. (role: {})",
                 role.arn

@@ -1,5 +1,5 @@
-//! Tasks with `Credentials`: they are done in the name of a role, which is taken on with the credentials that all other
-//! tasks are done with (developer guide, "Accessing resources in other AWS accounts").
+//! Tasks with `Credentials`: they run as a role, which is assumed with the credentials of all other tasks (developer
+//! guide, "Accessing resources in other AWS accounts").
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,12 +13,13 @@ use crate::fault;
 use crate::program::{Resource, ResourceKind};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
-/// Roles whose credentials are kept. A workflow may name any role, by what it is given.
+/// Roles whose credentials are cached: limited, because a workflow may take the role from its input.
 const ROLES_MAX: usize = 1_024;
 
 type ByRole = HashMap<(String, String), Arc<Provided>>;
 
-/// The credentials of roles, by role and state machine: all tasks of all executions use the same, and one of them fetches.
+/// The credentials of roles, by role and state machine. All tasks of all executions share them, and one of them
+/// fetches.
 #[derive(Clone, Default)]
 pub(super) struct Roles(Arc<Mutex<ByRole>>);
 
@@ -38,7 +39,7 @@ impl Roles {
         if known.len() >= ROLES_MAX {
             known.clear();
         }
-        // By this, the role's account can say which state machines may take it on.
+        // With it, the role's trust policy can restrict which state machines may assume the role.
         let external_id = Some(machine.to_owned()).filter(|machine| !machine.is_empty());
         let role = Role { arn: role.to_owned(), external_id, is_of_task: true, ..Role::default() };
         let provided = Provided::by(Way::Role {
@@ -51,12 +52,12 @@ impl Roles {
     }
 }
 
-/// Does a task in the name of the role that its `Credentials` come to.
+/// Runs a task as the role that its `Credentials` evaluate to.
 pub(super) struct InRole {
     pub(super) settings: Settings,
     pub(super) roles: Roles,
     pub(super) resource: Resource,
-    /// The same task, in the name of the engine.
+    /// The same task, with the engine's own credentials.
     pub(super) plain: Arc<dyn AsyncHandler>,
 }
 
@@ -85,7 +86,7 @@ impl AsyncHandler for InRole {
         let handler = resolve(&settings, kind, arn).map_err(|why| TaskError::new(fault::RUNTIME, why))?;
         let work = handler.begin(call, attempt)?;
         Ok(Box::pin(async move {
-            // What is asked for is not sent before there is someone to ask.
+            // The request is sent only after the role is assumed.
             provided.get().await.map_err(|why| TaskError::new(fault::TASK_FAILED, why))?;
             work.await
         }))
@@ -100,7 +101,7 @@ impl AsyncHandler for InRole {
     }
 }
 
-/// Whether a task is done by a process of this machine, which no role is taken on for.
+/// Whether a process of this machine does the task. No role is assumed for it.
 pub(super) fn is_local(settings: &Settings, kind: &ResourceKind) -> bool {
     #[cfg(feature = "functions")]
     let has_functions = settings.functions.is_some();
@@ -116,7 +117,7 @@ pub(super) fn is_local(settings: &Settings, kind: &ResourceKind) -> bool {
     has_functions && is_lambda
 }
 
-/// The ARN of an execution's state machine; for a child execution of a Map Run, of that which has the Map.
+/// The ARN of an execution's state machine; for a child execution of a Map Run, that of the machine with the Map.
 fn machine_arn(execution_arn: &str) -> String {
     let mut parts: Vec<&str> = execution_arn.split(':').take(7).collect();
     let [.., kind, name] = &mut parts[..] else { return String::new() };

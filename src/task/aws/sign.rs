@@ -150,7 +150,7 @@ pub(super) fn authorization(
     header
 }
 
-/// The signature alone, for a request that carries it in its query (AWS General Reference, "Query string authentication").
+/// The signature alone, for a request that has it in its query (AWS General Reference, "Query string authentication").
 pub(super) fn signature(
     credentials: &Credentials,
     scope: Scope<'_>,
