@@ -278,8 +278,9 @@ impl Builder {
         self
     }
 
-    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL or NATS JetStream, which this
-    /// process must own: building fails while another process owns it. Not to be used together with [`state`](Builder::state).
+    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL or NATS JetStream. This process
+    /// must own the cluster: building fails while another process owns it. Not to be used together with
+    /// [`state`](Builder::state).
     #[cfg(feature = "clustered")]
     #[must_use]
     pub fn cluster(mut self, cluster: Cluster) -> Builder {

@@ -1,8 +1,8 @@
-//! Rows on a disk that fails and forgets: each write, sync and change of length goes wrong in some run, the power goes
-//! between any two of them, and what was not synced is lost sector by sector. The rows that are found afterwards are those
-//! of the last transaction that was acknowledged, or of the one that was on its way, with all that leads to them.
+//! Tests of rows on a disk that fails: each write, sync and change of length fails in some run, the power fails between
+//! any two of them, and what was not synced is lost by sectors. The rows found afterwards are those of the last
+//! acknowledged transaction, or of the one in progress, with all their index entries.
 //!
-//! `COLD_CRASHES` says how many, `COLD_SEED` where to begin; a failure prints its seed.
+//! `COLD_CRASHES` is the number of runs, `COLD_SEED` the first seed; a failure prints its seed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,7 +20,7 @@ const SECTOR_BYTES: usize = 512;
 enum Fault {
     /// An operation fails, and part of it may have been done.
     Fails,
-    /// It finds no room.
+    /// The disk is full.
     Full,
     /// This operation and all that follow fail.
     Power,
@@ -57,7 +57,7 @@ impl Content {
         (mixed ^ (mixed >> 31)) % bound
     }
 
-    /// One more operation; why it fails, and whether part of it is done.
+    /// Counts an operation. Returns the error, and whether part of the operation is done, if it fails.
     fn operate(&mut self) -> Result<(), (io::Error, bool)> {
         self.operations += 1;
         let off = || io::Error::other("the power is off");
@@ -96,7 +96,7 @@ impl Content {
         self.pending.clear();
     }
 
-    /// What was not synced is lost, or not.
+    /// Loses or keeps each write that was not synced, at random.
     fn lose(&mut self) {
         for pending in std::mem::take(&mut self.pending) {
             if self.below(2) == 0 {
@@ -139,7 +139,7 @@ impl File {
         content.fault = Some((content.operations + operations, fault));
     }
 
-    /// The process has ended, or the power has gone as well; what uses the file next finds what is left.
+    /// Ends the process, with or without a power failure. Returns the file as the next process finds it.
     fn end(&self, is_power_lost: bool) -> File {
         let mut content = self.lock();
         let random = content.below(u64::MAX);
@@ -201,7 +201,7 @@ impl StorageBackend for File {
     }
 }
 
-/// What has to be found: the version of each row.
+/// The expected version of each row.
 type Versions = BTreeMap<u64, u64>;
 
 fn row(id: u64, version: u64) -> Row {
@@ -222,7 +222,7 @@ fn row(id: u64, version: u64) -> Row {
     Row { id, turn: version, entry, bytes }
 }
 
-/// Why the rows are not these versions, if so.
+/// The difference between the rows and these versions, if any.
 fn differs(rows: &Rows, versions: &Versions) -> Result<Option<String>, StateError> {
     let all: Vec<Row> = versions.iter().map(|(id, version)| row(*id, *version)).collect();
     let mut found = BTreeSet::new();
@@ -244,7 +244,7 @@ fn differs(rows: &Rows, versions: &Versions) -> Result<Option<String>, StateErro
             return Ok(Some(format!("{id} has turn {turn:?} and is to have {}", wanted.turn)));
         }
     }
-    // All that leads there, and nothing else.
+    // The lists have these rows, and no others.
     let mut listed = Vec::new();
     for machine in 0..3 {
         for status in 0..5 {
@@ -275,7 +275,7 @@ fn differs(rows: &Rows, versions: &Versions) -> Result<Option<String>, StateErro
     Ok((!is_whole).then(|| format!("{listed:?} {due:?} {ended:?} {counts:?} {programs}")))
 }
 
-/// Transactions until something fails, or it is enough. What may be found afterwards.
+/// Runs some transactions, until one fails. Returns the states that may be found afterwards.
 fn work(file: &File, rows: &Rows, mut acknowledged: Versions) -> [Versions; 2] {
     for _ in 0..1 + file.below(6) {
         let mut next = acknowledged.clone();
@@ -307,7 +307,7 @@ fn scenario(seed: u64) -> u64 {
             5 => file.fail_after(1 + file.below(120), Fault::Full),
             _ => {}
         }
-        // It may fail while it is opened as well.
+        // Opening may fail as well.
         if let Ok(rows) = Rows::on(file.clone()) {
             let differences = may_be
                 .each_ref()
@@ -315,7 +315,7 @@ fn scenario(seed: u64) -> u64 {
             let found = differences.iter().position(Option::is_none);
             let found = found.unwrap_or_else(|| panic!("COLD_SEED={seed}: {may_be:?}: {differences:?}"));
             may_be = work(&file, &rows, may_be[found].clone());
-            // As when a process is killed: nothing is closed.
+            // As when a process is killed: nothing is closed first.
             let next = file.end(file.below(3) > 0);
             drop(rows);
             file = next;

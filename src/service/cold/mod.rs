@@ -6,8 +6,9 @@
 //! 2. A thread writes taken executions, in large transactions, each after the journal has made their records durable.
 //!    Then the journal no longer needs them.
 //! 3. The same thread brings back what is due soon.
-//! 4. Those that are over leave [in the order of their ends](closed), and are found until their time is over.
-//! 5. One that is in memory again has a row still. It is never shown: what is in memory goes before.
+//! 4. Executions that are over leave [in the order of their ends](closed). Their rows are deleted when their retention
+//!    period is over.
+//! 5. An execution that is in memory again still has a row, which is not shown: memory takes precedence.
 
 mod closed;
 #[cfg(test)]
@@ -52,17 +53,17 @@ pub(super) struct Cold {
     written: Condvar,
 }
 
-/// Changes that are to be written.
+/// Changes to write.
 #[derive(Default)]
 struct Queue {
-    /// Those that were taken and have not come back, by their ARNs.
+    /// Rows of executions that were taken and have not come back, by their ARNs.
     by_arn: HashMap<Box<str>, Arc<Row>>,
     by_token: HashMap<u128, Arc<Row>>,
     order: VecDeque<Arc<Row>>,
     forgotten: VecDeque<u64>,
-    /// The same, until that is durable.
+    /// The same numbers, until their removal is durable.
     gone: HashSet<u64>,
-    /// Rows and numbers that were ever queued, and those of them that are done.
+    /// Counts of rows and numbers that were ever queued, and of those that are done.
     came: [u64; 2],
     done: [u64; 2],
     /// Whether a caller waits until something is done.
@@ -95,7 +96,7 @@ impl Cold {
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
-        // It is consistent between any two statements.
+        // A panic leaves it consistent.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -130,7 +131,8 @@ impl Cold {
         Ok(found.filter(|row| !self.queue().gone.contains(&row.id)).map(Arc::new))
     }
 
-    /// It comes back into memory: a row that is not written yet need not be. Whether that is so.
+    /// Notes that an execution comes back into memory: its row is no longer to be written. Returns whether it was still
+    /// to be written.
     fn comes_back(&self, row: &Arc<Row>) -> bool {
         let mut queue = self.queue();
         let is_waiting = queue.by_arn.get(&row.entry.arn).is_some_and(|it| Arc::ptr_eq(it, row));
@@ -140,7 +142,7 @@ impl Cold {
         is_waiting
     }
 
-    /// It did not come back after all.
+    /// Queues the row again, because the execution did not come back.
     fn stays(&self, row: &Arc<Row>) {
         let mut queue = self.queue();
         queue.by_arn.insert(row.entry.arn.clone(), Arc::clone(row));
@@ -148,8 +150,8 @@ impl Cold {
         queue.came[0] += 1;
     }
 
-    /// It is in memory again. A concurrent listing may have searched memory before that: the row is still found in
-    /// lists.
+    /// Forgets the tokens of an execution that is in memory again. Its row is still found in lists, for a concurrent
+    /// listing that searched memory before.
     fn is_back(&self, row: &Row) {
         let mut queue = self.queue();
         for token in &row.entry.tokens {
@@ -170,7 +172,7 @@ impl Cold {
         mut wanted: impl FnMut(Row) -> bool,
     ) -> Result<(), StateError> {
         let status = status_number(status);
-        // What is written of the same ones may be of another status.
+        // Older rows of the same executions may be written with another status.
         let mut rewritten = HashSet::new();
         let mut waiting: Vec<Arc<Row>> = {
             let queue = self.queue();
@@ -224,14 +226,14 @@ impl Cold {
         Ok(is_open)
     }
 
-    /// The service is dropped: the thread ends.
+    /// Ends the thread; called when the service is dropped.
     pub(super) fn close(&self) {
         self.queue().is_tended = false;
         self.work.notify_all();
         self.written.notify_all();
     }
 
-    /// Rows of a machine that began last, of any status, for surveys.
+    /// The latest rows of a machine, of any status, for surveys.
     #[cfg(feature = "console")]
     fn newest(&self, machine: &str, known: &HashSet<u64>, max: usize) -> Result<Vec<Row>, StateError> {
         let mut found = Vec::new();
@@ -271,7 +273,7 @@ impl Cold {
         self.rows().map_or(Ok(Vec::new()), Rows::programs)
     }
 
-    /// An execution that runs this, for error messages.
+    /// An execution that runs this program, for error messages.
     pub(super) fn example(&self, revision: &str, fingerprint: u64) -> Option<String> {
         let mut found = None;
         let looked = self.rows()?.all(|row| {
@@ -282,7 +284,8 @@ impl Cold {
         looked.ok().and(found)
     }
 
-    /// What is shown of it: rows of open executions and of others, those that are still to be written, and bytes of the file.
+    /// The figures for metrics: rows of open executions and of others, rows that are still to be written, and bytes of
+    /// the file.
     pub(super) fn stats(&self) -> [u64; 4] {
         let rows = self.rows().and_then(|rows| rows.count().ok()).unwrap_or(0);
         let [_, _, open, ..] = self.rows().and_then(|rows| rows.meta().ok()).unwrap_or([0; 5]);
@@ -313,7 +316,7 @@ impl ColdStore for Cold {
         };
         let meta = rows.meta().map_err(|error| format!("{path}: {error}"))?;
         let [last_id, _, _, now_ms, own] = meta;
-        // If nothing was ever dropped for it, the journal does not know it.
+        // The journal knows the file only if it has dropped records for it.
         if identity.is_some_and(|identity| identity != own) || identity.is_none() && last_id > 0 {
             return Err(format!("{path} belongs to another journal"));
         }
@@ -333,7 +336,7 @@ impl ColdStore for Cold {
     }
 
     fn has(&self, arn: &str) -> bool {
-        // What cannot be read is there.
+        // A row that cannot be read exists.
         self.of_arn(arn).map_or(true, |row| row.is_some())
     }
 
@@ -467,7 +470,7 @@ impl Inner {
         row.entry.stopped_ms().is_some_and(|it| it.saturating_add(retention_ms) <= self.now_ms())
     }
 
-    /// What is shown of a row.
+    /// A read-only view of a row.
     fn view(&self, row: &Row) -> Result<Arc<Execution>, Error> {
         let recovered = self.row_of(row)?;
         let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
@@ -541,7 +544,8 @@ impl Inner {
         let recovered = self.row_of(&row)?;
         let (draft, id, redrives) = self.draft_of(&recovered).map_err(unreadable)?;
         let turn = recovered.turn();
-        // Before the journal needs it again: the thread that writes the row then tells the journal that it does not.
+        // Before the journal needs the execution again: otherwise the thread that writes the row could report that it
+        // does not.
         let is_waiting = cold.comes_back(&row);
         let resumed = self.resumed(&draft, recovered).inspect_err(|_| {
             if is_waiting {

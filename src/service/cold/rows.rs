@@ -125,7 +125,7 @@ impl Rows {
         Rows::on(FileBackend::new(file).map_err(unopened)?)
     }
 
-    /// Opens what such a file has.
+    /// Opens the database in a file.
     pub(super) fn on(backend: impl StorageBackend) -> Result<Rows, StateError> {
         let own = builder().create_with_backend(backend).map_err(unopened)?;
         let rows = Rows::Own(Box::new(own));
@@ -169,8 +169,8 @@ impl Rows {
         write.commit().map_err(database)
     }
 
-    /// The number of the last execution that was ever here, the last number in lists, how many are open, the latest time, and
-    /// the file's identity.
+    /// The number of the last execution that ever had a row, the last number in lists, how many rows are open, the
+    /// latest time, and the file's identity.
     pub(super) fn meta(&self) -> Result<[u64; 5], StateError> {
         let read = self.read()?;
         let meta = read.open_table(META).map_err(database)?;

@@ -46,7 +46,7 @@ impl Cold {
         }
     }
 
-    /// Waits until enough is to be written, or for so long. Whether something is.
+    /// Waits until there are enough rows to write, or for this time. Returns whether there are any.
     fn wait_for_work(&self, pause: Duration) -> bool {
         let is_idle = |queue: &mut Queue| {
             queue.is_tended && !queue.is_asked && queue.order.len() < limits::DURABLE_COLD_BATCH / 2
@@ -71,7 +71,7 @@ impl Cold {
             queue.is_asked = false;
             let batch = queue.order.len().min(limits::DURABLE_COLD_BATCH);
             let taken: Vec<Arc<Row>> = queue.order.iter().take(batch).map(Arc::clone).collect();
-            // The row of a forgotten one comes before that in the order, or does not exist.
+            // The row of a forgotten execution comes before that in the order, or does not exist.
             let is_all = batch == queue.order.len();
             let forgotten: Vec<u64> = if is_all { queue.forgotten.drain(..).collect() } else { Vec::new() };
             (taken, forgotten)
@@ -135,7 +135,7 @@ impl Cold {
         Ok(true)
     }
 
-    /// Brings back executions that are due soon. Whether there are more.
+    /// Brings back executions that are due soon. Returns whether there are more.
     fn sweep(&self, inner: &Arc<Inner>) -> bool {
         let (steady_ms, ahead_ms) = inner.engine.steady_ms();
         let (from, set_ms) = {
@@ -172,7 +172,7 @@ impl Cold {
     }
 }
 
-/// What the file has is not known: the next process sees. The journal has all that this one does not have.
+/// Ends the process, because the contents of the file are unknown. The journal has everything that the file lacks.
 fn fail(error: &StateError) -> ! {
     eprintln!("error: executions that are not in memory cannot be written: {error}");
     std::process::abort();
