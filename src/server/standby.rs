@@ -1,8 +1,9 @@
 //! A standby node: it answers for itself whether it is alive and what it waits for, and forwards everything else to the
 //! owner, one hop, over HTTP/2. When it takes over, it stops accepting, and finishes the requests that are under way.
 //!
-//! A server that ends says in HTTP/2 which requests it still answers, so a request that it has not taken waits for the next
-//! owner. Over HTTP/1.1 nobody would know what became of a request on a connection that was closed at the same time.
+//! In HTTP/2, a server that ends announces which requests it still answers, so a request that it has not accepted waits
+//! for the next owner. In HTTP/1.1, the outcome of a request on a connection that closes at the same time would be
+//! unknown.
 
 use std::convert::Infallible;
 use std::io;
@@ -67,7 +68,7 @@ struct Shared {
     links: Mutex<(String, Vec<Link>)>,
 }
 
-/// A connection to the owner, and the requests that it may have besides.
+/// A connection to the owner, and permits for more requests on it.
 #[derive(Clone)]
 struct Link {
     sender: SendRequest<Full<Bytes>>,
@@ -172,8 +173,8 @@ async fn serve(shared: Arc<Shared>, stream: TcpStream) {
         _ = connection.as_mut() => return,
         _ = is_over.wait_for(|over| *over) => {}
     }
-    // In HTTP/1.1, a connection that is closed without a word may have a request on its way: the next response says that it
-    // is the last one.
+    // An HTTP/1.1 client may send a request while the connection is being closed, so the next response announces the
+    // end first.
     if !is_multiplexed.load(Ordering::Relaxed) {
         let linger = Duration::from_millis(STANDBY_LINGER_MS);
         if tokio::time::timeout(linger, connection.as_mut()).await.is_ok() {
@@ -246,10 +247,10 @@ async fn send_on(shared: &Shared, request: Request<Incoming>) -> Response<Body> 
     }
 }
 
-/// Makes a request one of HTTP/2 to the same host and path. False when the host is none.
+/// Converts a request to HTTP/2, with the same host and path. Returns false if the host is invalid.
 fn readdress(head: &mut Parts) -> bool {
     if let Some(host) = head.uri.authority().and_then(|host| HeaderValue::from_str(host.as_str()).ok()) {
-        // HTTP/2 has it in the address.
+        // In HTTP/2, the host is part of the URI.
         head.headers.entry(HOST).or_insert(host);
     }
     let host = head.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
@@ -294,7 +295,7 @@ impl Shared {
         let is_replaced = |owner: &Owner| owner.address.as_ref().is_some_and(|it| *it != address);
         let answered = tokio::select! {
             answered = sender.try_send_request(request) => answered,
-            // The network to the owner before may have lost everything.
+            // The former owner may be unreachable.
             Ok(_) = owner.wait_for(is_replaced) => return Asked::Lost,
         };
         match answered {
@@ -313,14 +314,14 @@ impl Shared {
             }
             Ok(response) => Asked::Answered(response.map(|body| {
                 let part = move |part| {
-                    // Until its last part, the request is one of the connection's.
+                    // The request counts until its response is complete.
                     let _ = &permit;
                     part
                 };
                 body.map_frame(part).boxed()
             })),
             Err(mut error) => match error.take_message() {
-                // The connection had ended.
+                // The connection was closed before the request was sent.
                 Some(_unsent) => Asked::Not,
                 None => Asked::Lost,
             },

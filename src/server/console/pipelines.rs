@@ -1,7 +1,7 @@
 //! Pipelines, which are other processes: their counts, from the pages that they serve (`[pipe] metrics`).
 //!
-//! While a page of the console shows pipelines, a thread asks each of them once a second, all at the same time. The
-//! page's action returns the last answers and waits for none.
+//! While a page of the console shows pipelines, a thread polls all of them at once, every second. The page's action
+//! returns the last answers without waiting.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,9 +21,9 @@ use tokio::task::JoinSet;
 
 /// The time between two requests to a pipeline, and the time that it has to answer.
 const EVERY: Duration = Duration::from_secs(1);
-/// How long pipelines are asked after a page has shown them.
+/// How long pipelines are polled after a page has shown them.
 const WATCHED: Duration = Duration::from_secs(5);
-/// Bytes of an answer.
+/// The maximum size of an answer, in bytes.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// The pipelines of a server's console.
@@ -34,13 +34,13 @@ pub(super) struct Pipelines(Arc<Shared>);
 struct Shared {
     addresses: Vec<String>,
     state: Mutex<State>,
-    /// For the thread: a page shows them, or the end.
+    /// Wakes the thread: a page shows the pipelines, or the console ends.
     wanted: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Until when they are asked.
+    /// Until when they are polled.
     until: Option<Instant>,
     /// The last answer of each; empty before the first.
     answers: Vec<Answer>,
@@ -51,7 +51,7 @@ struct State {
 #[serde(rename_all = "camelCase")]
 struct Answer {
     address: String,
-    /// When it answered, or did not, in milliseconds since 1970.
+    /// The time of the answer, or of the failure, in milliseconds since 1970.
     at: u64,
     /// Why there is no answer.
     error: Option<String>,
@@ -59,7 +59,7 @@ struct Answer {
     stats: Option<Stats>,
 }
 
-/// What a pipeline says of itself.
+/// A pipeline's answer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {
@@ -105,7 +105,7 @@ impl Shared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until a page shows the pipelines; `false` at the end.
+    /// Waits until a page shows the pipelines. Returns false at the end.
     fn wait(&self) -> bool {
         let mut state = self.lock();
         while !state.is_over && state.until.is_none_or(|until| until < Instant::now()) {
@@ -115,7 +115,7 @@ impl Shared {
     }
 }
 
-/// The thread that asks.
+/// The thread that polls the pipelines.
 fn ask(shared: &Shared, runtime: &tokio::runtime::Runtime) {
     while shared.wait() {
         let round = Instant::now();
@@ -123,7 +123,7 @@ fn ask(shared: &Shared, runtime: &tokio::runtime::Runtime) {
         let mut state = shared.lock();
         state.answers = answers;
         let left = EVERY.saturating_sub(round.elapsed());
-        // A page that asks meanwhile does not shorten the pause; the end does.
+        // A page's request does not shorten the pause; the end does.
         let is_going_on = |state: &mut State| !state.is_over;
         let _ended = shared.wanted.wait_timeout_while(state, left, is_going_on);
     }
@@ -153,7 +153,7 @@ async fn fetch(address: &str) -> Result<Stats, String> {
     let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
     let broken = |error: hyper::Error| format!("the connection broke: {error}");
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    // It ends when the answer was read and the sender is gone.
+    // It ends when the answer is read and the sender is dropped.
     tokio::spawn(connection);
     let request = Request::get("/stats").header(HOST, address).body(Empty::<Bytes>::new());
     let request = request.map_err(|error| format!("not an address of HTTP: {error}"))?;
