@@ -61,7 +61,8 @@ pub trait Source: Send {
         String::new()
     }
 
-    /// Reads how many events wait, beside [`receive`](Source::receive); `None` for sources that cannot know.
+    /// Reads the number of waiting events, concurrently with [`receive`](Source::receive); `None` for sources that
+    /// cannot know it.
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {
         None
     }

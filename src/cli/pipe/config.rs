@@ -241,7 +241,7 @@ pub(super) struct Settings {
     pub(super) grace: Option<Duration>,
     /// The address of `/metrics`, `/health` and `/ready`.
     pub(super) metrics: Option<std::net::SocketAddr>,
-    /// Host names at which these pages may be asked for, beside loopback ones and the address; `*` is any.
+    /// Host names at which these pages are served, beside loopback names and the address; `*` is any.
     pub(super) metrics_hosts: Vec<String>,
 }
 

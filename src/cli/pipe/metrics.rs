@@ -33,7 +33,7 @@ pub(super) struct Told {
     pub(super) ends: [Option<String>; 3],
 }
 
-/// The pages, and the host names at which they may be asked for.
+/// The pages, and the host names at which they are served.
 #[derive(Clone)]
 struct Pages {
     told: Told,
@@ -99,7 +99,7 @@ impl Pages {
         response
     }
 
-    /// Refuses pages of other hosts, whose names resolve to this machine.
+    /// Refuses requests to other host names that resolve to this machine.
     fn check<B>(&self, request: &Request<B>) -> Result<(), (StatusCode, String)> {
         let mut hosts = request.headers().get_all(HOST).iter();
         let (Some(host), None) = (hosts.next(), hosts.next()) else {

@@ -84,7 +84,7 @@ fn at(end: &str, described: &Endpoint, stop: Stop) -> Stop {
 async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
     let quiet = arguments.quiet;
     let signalled = signalled();
-    // They end with the pipeline.
+    // The functions' processes end with the pipeline.
     let functions = arguments.functions.start(None, None)?;
     let functions = functions.as_ref().map(|started| &started.0);
     let engine = tasks::given(Engine::builder(), &config.tasks, functions).await?;
