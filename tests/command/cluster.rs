@@ -1,5 +1,5 @@
-//! `serve --journal`: what is acknowledged is in PostgreSQL or NATS JetStream, through failures of nodes, of the engine
-//! and of the network between them.
+//! `serve --journal`: acknowledged changes are in PostgreSQL or NATS JetStream, through failures of nodes, of the
+//! engine and of the network between them.
 
 use std::process::Output;
 use std::sync::Mutex;
@@ -52,7 +52,8 @@ fn status(server: &dyn Engine) -> Json {
     serde_json::from_str(&told(&["cluster", "status", &server.url(), "--cluster", "c"])).expect("JSON")
 }
 
-/// Stops the owner until another node has replaced it, and continues it: it appends nothing, reports it, and ends.
+/// Stops the owner until another node has replaced it, and continues it: it appends nothing, reports the new owner, and
+/// ends.
 fn replace(stale: Serving, url: &str) -> Serving {
     let process = Pid::from_raw(stale.process().cast_signed()).expect("a process");
     kill_process(process, Signal::STOP).expect("it can be stopped");
@@ -65,7 +66,7 @@ fn replace(stale: Serving, url: &str) -> Serving {
     next
 }
 
-/// Nodes are killed or stopped, the engine is ended, connections are cut or hear nothing, in turns, under load.
+/// Nodes are killed or stopped, the engine is ended, connections are cut or blocked, in turns, under load.
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_whatever_ends() {
     let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
@@ -174,7 +175,7 @@ fn an_engine_that_is_away_is_waited_for() {
         server.end(End::Killed);
         let request = json!({"stateMachineArn": machine("waits"), "name": "new", "input": "{}"}).to_string();
         let begun = Instant::now();
-        // The execution's own turn finds out, or the first start does, which waits then.
+        // The execution's own turn detects it, or the first start, which then waits.
         while !serving.get("/ready").contains("the database that the journal is in is away") {
             assert!(begun.elapsed() < Duration::from_secs(30), "it is noticed");
             std::thread::sleep(Duration::from_millis(20));
@@ -247,7 +248,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
             (&nodes[0]["isOwner"], &nodes[1]["isOwner"], &nodes[1]["lives"]),
             (&json!(true), &json!(false), &json!(true))
         );
-        // The whole API is on it, under its own name.
+        // The standby serves the whole API, under its own host name.
         let wait =
             json!({"A": {"Type": "Wait", "Seconds": 2, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
         create(&second, "waits", wait);
@@ -258,10 +259,11 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
         );
         let (status_code, body) = second.ask("DescribeExecution", r#"{"executionArn": "no"}"#);
         assert!(status_code == 400 && body.contains("InvalidArn"), "{status_code} {body}");
-        // Nobody else is believed to be a node.
+        // A request without the cluster's secret is not accepted as a node's.
         let forged = "X-Expressway-Hop: 00\r\nX-Amz-Target: AWSStepFunctions.ListStateMachines\r\n";
         assert_eq!(second.send("POST", "/", forged, "{}").0, 503, "a request makes one hop");
-        // A page's own name that leads here is not taken for one of ours, neither here nor, with a forged secret, by the owner.
+        // A foreign host name that resolves to this machine is refused by the standby and, with a forged secret, by the
+        // owner.
         for (node, hop) in [(&second, ""), (&first, "X-Expressway-Hop: 00\r\n")] {
             let answered = node.raw(&format!(
                 "POST / HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n{hop}\
@@ -281,7 +283,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
         }
         assert_eq!(end(&second, &execution("waits", "one"))["output"], json!(r#"{"n":1}"#));
 
-        // A node that ends in order hands over at once, and requests to the other node are not refused.
+        // A node that ends in order releases the cluster at once, and requests to the other node are not refused.
         let third = stand_by(server);
         for n in 0..5 {
             start(&third, "waits", &format!("before-{n}"), json!({}));
@@ -324,7 +326,7 @@ fn a_rolling_restart_refuses_nothing() {
                 while status(server)["epoch"] != epoch {
                     assert!(begun.elapsed() < Duration::from_secs(30), "{}", status(server));
                 }
-                // The new owner's own server answers, too.
+                // The new owner's server answers, too.
                 std::thread::sleep(Duration::from_millis(1_500));
                 is_over.store(true, Ordering::Relaxed);
             });
@@ -342,7 +344,7 @@ fn a_rolling_restart_refuses_nothing() {
     });
 }
 
-/// Starts executions and describes them, over connections that stay open; the longest time of an answer.
+/// Starts and describes executions over connections that stay open. Returns the longest time of an answer.
 fn ask_without_end(node: &Serving, client: &str, is_over: &AtomicBool) -> Duration {
     let (mut connection, mut slowest) = (node.connect(), Duration::ZERO);
     for n in 0.. {

@@ -129,14 +129,14 @@ fn children_that_run_at_once_count_their_own_invocations() {
     assert_eq!(out, json!(["sent", "sent", "sent", "sent"]));
 }
 
-/// The same machine, whose Map gives its children batches and tolerates failures.
+/// The same machine, with a Map that passes batches to its children and tolerates failures.
 #[cfg(all(feature = "cli-serve", unix))]
 fn batched(resource: &str, parameters: &Json) -> Json {
     let mut machine = machine(resource, parameters);
     let each = &mut machine["States"]["Each"];
     each["ItemBatcher"] = json!({"MaxItemsPerBatch": 2, "BatchInput": {"prompt.$": "$.prompt"}});
     let child = &mut each["ItemProcessor"]["States"]["CallEach"];
-    // A child sees its batch.
+    // A child's input is its batch.
     let text = parameters.to_string().replace("$.prompt", "$.BatchInput.prompt");
     child["Parameters"] = serde_json::from_str(&text).expect("JSON");
     each["ToleratedFailurePercentage"] = json!(50);
@@ -144,7 +144,7 @@ fn batched(resource: &str, parameters: &Json) -> Json {
     machine
 }
 
-/// Each of the shapes of machines, created over the wire and run with mocks.
+/// Each shape of machine is created over the API and runs with mocks.
 #[cfg(all(feature = "cli-serve", unix))]
 #[test]
 fn what_is_mocked_may_also_be_created_over_the_api() {

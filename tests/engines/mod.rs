@@ -1,5 +1,5 @@
-//! Servers in which a cluster can be, started by a test for itself, on ports of loopback, and ended with it. Where one is not
-//! installed, the test says so and goes on without it.
+//! Servers of a cluster's engine, which a test starts on loopback ports and ends. If a server is not installed, the
+//! test reports it and skips it.
 
 #![allow(dead_code, reason = "no test needs all of it")]
 
@@ -14,10 +14,10 @@ pub(crate) use nats::{Nats, Sync};
 pub(crate) use postgres::Postgres;
 pub(crate) use proxy::{Proxy, Way};
 
-/// Held while a process is being started: until it is another program, it holds what is locked here.
+/// Held while a process is started: until it executes another program, it has this process's file locks.
 static FORKS: RwLock<()> = RwLock::new(());
 
-/// Starts no process as long as this is held.
+/// Prevents the start of processes while it is held.
 pub(crate) fn nothing_forks() -> impl Drop {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
@@ -30,19 +30,19 @@ fn spawn(command: &mut Command) -> Child {
 /// How a server ends.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum End {
-    /// As it should.
+    /// In order.
     Asked,
-    /// At once, so that it recovers when it starts.
+    /// At once, so that the server recovers when it starts.
     Killed,
 }
 
-/// A server in which clusters can be.
+/// A server that clusters can use.
 pub(crate) trait Engine: Send {
     fn name(&self) -> &'static str;
-    /// Its URL, with a port that leads to it.
+    /// Its URL, with this port, which is forwarded to it.
     fn url_by(&self, port: u16) -> String;
     fn port(&self) -> u16;
-    /// Starts it again, with what it has.
+    /// Starts it again, with its data.
     fn run(&mut self);
     fn end(&mut self, how: End);
 
@@ -51,7 +51,7 @@ pub(crate) trait Engine: Send {
     }
 }
 
-/// Does a test with each of them that is installed.
+/// Runs a test with each server that is installed.
 pub(crate) fn each(test: impl Fn(&mut dyn Engine)) {
     if let Some(mut server) = Postgres::start() {
         test(&mut server);

@@ -1,4 +1,4 @@
-//! A NATS server with JetStream. `NATS_SERVER` names another program than the one on the path.
+//! A NATS server with JetStream. `NATS_SERVER` names a program other than the one in the path.
 
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::PathBuf;
@@ -11,21 +11,21 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{End, Engine, spawn};
 use crate::required;
 
-/// When it syncs what it acknowledges.
+/// When the server syncs acknowledged messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sync {
-    /// As without a setting.
+    /// The default.
     AtIntervals,
-    /// Each write; a server before 2.10 cannot.
+    /// At each write; servers before 2.10 cannot.
     Always,
 }
 
-/// A server that runs, or several that are one cluster of theirs.
+/// A running server, or several in one NATS cluster.
 pub(crate) struct Nats {
     program: PathBuf,
     folder: PathBuf,
     sync: Sync,
-    /// Of each: where clients, other servers and those who ask how it is reach it.
+    /// The ports of each server: for clients, for other servers, and for monitoring.
     ports: Vec<[u16; 3]>,
     children: Vec<Option<Child>>,
 }
@@ -52,12 +52,12 @@ fn free_port() -> u16 {
 }
 
 impl Nats {
-    /// A new server with nothing in it.
+    /// A new, empty server.
     pub(crate) fn start(sync: Sync) -> Option<Nats> {
         Nats::start_several(1, sync)
     }
 
-    /// New servers that are one cluster of theirs.
+    /// New servers in one NATS cluster.
     pub(crate) fn start_several(servers: usize, sync: Sync) -> Option<Nats> {
         let Some(program) = program() else {
             required::not_run("nats-server is not installed, so nothing was tested against it");
@@ -82,7 +82,7 @@ impl Nats {
         Some(nats)
     }
 
-    /// Starts one of them again.
+    /// Starts one of the servers again.
     pub(crate) fn run_one(&mut self, n: usize) {
         let [client, route, monitor] = self.ports[n];
         let sync = if self.sync == Sync::Always { "sync_interval: always" } else { "" };
@@ -127,7 +127,7 @@ impl Nats {
         let _ = child.wait();
     }
 
-    /// All of them, with what the URL says besides.
+    /// The URL of all servers, with these options.
     pub(crate) fn url_with(&self, options: &str) -> String {
         let servers: Vec<String> =
             self.ports.iter().map(|[client, ..]| format!("127.0.0.1:{client}")).collect();

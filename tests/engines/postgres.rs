@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use super::{End, Engine, spawn};
 use crate::required;
 
-/// A server that runs.
+/// A running server.
 pub(crate) struct Postgres {
     programs: PathBuf,
     /// The user that runs it, if it differs from the tests' user.
@@ -28,7 +28,7 @@ impl Drop for Postgres {
     }
 }
 
-/// Where the programs are: in the path, or where Debian has them.
+/// The folder of the programs: in the path, or Debian's.
 fn programs() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let mut folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
@@ -53,7 +53,7 @@ fn number(user: &str, what: &str) -> Option<u32> {
 }
 
 impl Postgres {
-    /// A new server with nothing in it.
+    /// A new, empty server.
     pub(crate) fn start() -> Option<Postgres> {
         let Some(programs) = programs() else {
             required::not_run("PostgreSQL is not installed, so nothing was tested against it");

@@ -1,16 +1,16 @@
-//! Stands before a server, and lets connections through, or not.
+//! A proxy before a server, which forwards, holds or closes connections.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-/// What becomes of connections.
+/// What the proxy does with connections.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
     Open,
-    /// They stay open, and nobody hears anything, as when a network loses everything. What was sent arrives later.
+    /// They stay open, and nothing is forwarded, as when a network loses all packets. Sent bytes arrive later.
     Silent,
-    /// They end, and there are no new ones.
+    /// They are closed, and new ones are refused.
     Closed,
 }
 
@@ -77,7 +77,7 @@ impl Proxy {
         self.shared.changed.notify_all();
     }
 
-    /// Ends all connections that there are; new ones are let through.
+    /// Closes all connections; new ones are forwarded.
     pub(crate) fn cut(&self) {
         self.set(Way::Closed);
         self.set(Way::Open);

@@ -285,7 +285,7 @@ fn a_session_of_single_sign_on_is_used_while_it_is_good() {
 
 const FUNCTION: &str = "arn:aws:states:::lambda:invoke";
 
-/// Which keys functions were called with, and what STS was asked for.
+/// The requests to STS, and the keys with which functions were called.
 fn asked(services: &Server) -> (Vec<String>, Vec<String>) {
     let (roles, calls): (Vec<_>, Vec<_>) = services.asked.try_iter().partition(|asked| asked.target == "/");
     let key = |asked: &Asked| {
@@ -327,7 +327,7 @@ fn tasks_are_done_in_the_name_of_their_roles() {
     let machine = json!({"StartAt": "Before", "States": {"Before": before, "First": first, "Second": second, "Own": own, "All": all}});
     output(&run_machine(integrations, &machine, &json!({"name": "two"})));
     let (roles, calls) = asked(&services);
-    // Whoever runs at once asks for a role once.
+    // Concurrent tasks request a role once.
     assert_eq!(roles.len(), 3, "{roles:?}");
     for (asked, name) in roles.iter().zip(["one", "two", "three"]) {
         assert!(asked.contains(&format!("role%2F{name}&")), "{asked}");
@@ -356,7 +356,7 @@ fn a_role_that_is_not_given_fails_the_task() {
     let words = "The principal states.amazonaws.com is not authorized to assume the provided role. (role: ";
     assert_eq!(cause, format!("{words}{refused})"));
     assert_eq!(asked(&services).1, Vec::<String>::new(), "the function is not called");
-    // It can be caught.
+    // The error can be caught.
     let mut caught = machine(json!({"RoleArn": refused}));
     caught["States"]["T"]["Catch"] = json!([{"ErrorEquals": ["States.TaskFailed"], "Next": "P"}]);
     caught["States"]["P"] = json!({"Type": "Pass", "Result": "caught", "End": true});
@@ -368,7 +368,7 @@ fn a_role_that_is_not_given_fails_the_task() {
     assert!(cause.contains("'RoleArn'"), "{cause}");
 }
 
-/// Servers of one's own do not ask who calls.
+/// A server at an endpoint of the user gets unsigned requests.
 #[test]
 fn without_credentials_no_role_is_taken_on_for_a_server_of_ones_own() {
     let services = services(FUTURE);

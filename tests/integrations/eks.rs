@@ -61,7 +61,7 @@ fn a_cluster_is_called() {
     assert_eq!(cause, json!({"ResponseBody": body, "StatusCode": 409, "StatusText": "Conflict"}));
 }
 
-/// A cluster whose jobs end when they were asked about so often, in this condition.
+/// A cluster whose jobs end in this condition after some polls.
 fn cluster(ends: &'static str) -> Server {
     let polls = std::sync::atomic::AtomicUsize::new(0);
     Server::start(move |asked: &Asked| {
@@ -165,7 +165,7 @@ fn what_cannot_be_asked_is_told() {
         assert_eq!(was, error, "{cause}");
         assert!(cause.contains(why), "{cause}");
     }
-    // A workflow's input is not to reach what the engine's own network hides.
+    // A workflow's input must not reach hosts that only the engine's network can reach.
     let parameters = json!({"ClusterName": "c", "CertificateAuthority": "", "Endpoint": server.url(), "Method": "GET", "Path": "/"});
     let closed = Integrations::new().credentials(Credentials::new("AKID", "secret", None));
     let (_, cause) = failure(&run_task(closed, CALL, &parameters));

@@ -1,5 +1,5 @@
-//! What only a journal in a cluster meets, whichever engine it is in: another owner, a server that goes and comes back, answers that are
-//! lost, networks that lose everything for a while.
+//! Situations that only a journal in a cluster has, in each engine: another owner, a server that restarts, lost
+//! answers, and networks that lose everything for a while.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,7 +47,7 @@ pub(super) fn begin(node: &Cluster, watchers: Vec<Watcher>) -> ClusterJournal {
     open(node, options(), watchers, &mut |_| ()).expect("a journal").0
 }
 
-/// Waits for something that comes by itself.
+/// Waits until a condition holds.
 pub(super) fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -62,8 +62,8 @@ pub(super) fn records(place: &InCluster) -> Vec<Vec<u8>> {
     blocks.into_iter().flat_map(|(_, records)| records).map(|it| it.bytes).collect()
 }
 
-/// An owner that hears nothing for longer than its lease is replaced. What it had on its way arrives afterwards: it is either in front
-/// of the new owner's first block, or refused.
+/// An owner that is cut off for longer than its lease is replaced. Its delayed blocks arrive afterwards: each is either
+/// before the new owner's first block, or refused.
 #[test]
 fn an_owner_that_was_cut_off_appends_nothing_after_it_was_replaced() {
     each(|server| {
@@ -132,7 +132,7 @@ fn what_was_appended_waits_for_the_database_and_is_there_once_it_is_back() {
     });
 }
 
-/// Connections are cut again and again, whatever goes on: each record is there once, and in its place.
+/// Connections are cut again and again at any moment: each record exists once, and in its place.
 #[test]
 fn connections_that_are_cut_lose_and_double_nothing() {
     each(|server| {
@@ -147,7 +147,7 @@ fn connections_that_are_cut_lose_and_double_nothing() {
                     if is_over.load(Ordering::Relaxed) {
                         break;
                     }
-                    // At another moment each time.
+                    // At a different moment each time.
                     std::thread::sleep(Duration::from_micros(n * 7_919 % 20_000));
                     proxy.cut();
                 }
@@ -182,7 +182,7 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
             assert_eq!(looked, Standby::Owned { node: owner.node().to_owned(), address: String::new() });
             std::thread::sleep(lease / 6);
         }
-        // As after kill -9: nobody renews it any more, and nobody gives it back.
+        // As after kill -9: the lease is neither renewed nor released.
         proxy.set(Way::Closed);
         let begun = Instant::now();
         until("it takes over", || other.look(&mut seen).expect("it is readable") == Standby::Owner);
@@ -221,7 +221,7 @@ fn a_journal_moves_from_a_folder_to_a_cluster_and_back() {
         assert_eq!((copied.last, copied.trimmed, copied.epoch), (read.last, read.trimmed, read.epoch));
         let again = copy_from(&one, &node()).expect_err("it has one");
         assert!(again.to_string().contains("has a journal already"), "{again}");
-        // It goes on there, and comes back.
+        // The journal continues in the cluster, and is copied back.
         let journal = begin(&node(), Vec::new());
         journal.wait(append(&journal, b"there")).expect("it is appended");
         journal.close().expect("it ends");
@@ -238,7 +238,7 @@ fn a_journal_moves_from_a_folder_to_a_cluster_and_back() {
     });
 }
 
-/// What the service keeps: a change is made as a whole, and an owner that was replaced makes none.
+/// The service's records: a change is made as a whole, and a replaced owner makes none.
 #[test]
 fn records_are_changed_by_one_owner() {
     each(|server| {
@@ -262,7 +262,7 @@ fn records_are_changed_by_one_owner() {
         items.remove(1, "machine.04", 0).expect("it is removed");
         assert_eq!(items.numbers(2, "machine.05").expect("they are readable"), [5]);
         items.commit().expect("it is the owner");
-        // Another takes over while this one changes something.
+        // Another node takes over while this one changes something.
         items.begin().expect("it is the owner");
         items.put(1, "machine.00", 0, b"late").expect("it is put");
         proxy.set(Way::Silent);
@@ -270,7 +270,7 @@ fn records_are_changed_by_one_owner() {
         let mut seen = None;
         until("it takes over", || {
             if server.name() == "PostgreSQL" {
-                // The transaction has the owner's row locked until the server gives up waiting for it.
+                // The transaction locks the owner's row until the server drops the connection.
                 proxy.cut();
                 proxy.set(Way::Silent);
             }
@@ -304,7 +304,8 @@ fn records_are_changed_by_one_owner() {
     });
 }
 
-/// What servers of NATS acknowledge is durable only with three of them that sync each write; otherwise whoever wants it has to say so.
+/// Acknowledged messages of NATS are durable only with three servers that sync each write; anything less must be
+/// accepted in the URL.
 #[test]
 fn what_nats_does_not_make_durable_is_refused_with_what_to_set() {
     let refused = |url: &str| {
@@ -326,7 +327,7 @@ fn what_nats_does_not_make_durable_is_refused_with_what_to_set() {
     }
 }
 
-/// Three servers, of which each ends at once, one after the other, under load.
+/// Three servers are killed, one after the other, under load.
 #[test]
 fn servers_of_nats_that_end_one_at_a_time_lose_nothing() {
     let Some(mut server) = Nats::start_several(3, Sync::Always) else { return };
@@ -351,7 +352,7 @@ fn servers_of_nats_that_end_one_at_a_time_lose_nothing() {
             }
         }
         server.run_one(n);
-        // The next one may end when this one has what it missed.
+        // The next server may end once this one has caught up.
         until("it has what it missed", || journal.wait(append(&journal, b"between")).is_ok());
         expected.push(b"between".to_vec());
         std::thread::sleep(Duration::from_secs(3));

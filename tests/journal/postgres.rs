@@ -23,7 +23,7 @@ fn a_stale_owner_appends_nothing_and_learns_that_it_is_one() {
         journal.wait(lsn).expect("it is the owner");
         server.sql("UPDATE expressway_owner SET epoch = epoch + 1, node = 'other'");
         let why = if is_idle {
-            // Its lease shows it.
+            // The lease detects it.
             let end = told.iter().find_map(Result::err);
             end.expect("it is told")
         } else {
@@ -40,7 +40,7 @@ fn a_stale_owner_appends_nothing_and_learns_that_it_is_one() {
     assert_eq!(records(&place), [b"mine", b"mine"]);
 }
 
-/// The connection is cut again and again, whatever goes on: each record is there once, and in its place.
+/// The connection is cut again and again at any moment: each record exists once, and in its place.
 #[test]
 fn answers_that_are_lost_lose_and_double_nothing() {
     let Some(server) = Postgres::start() else { return };
@@ -71,7 +71,7 @@ fn answers_that_are_lost_lose_and_double_nothing() {
     assert_eq!(records(&place), expected);
 }
 
-/// Blocks that are given up are deleted, and their room is used again.
+/// Trimmed blocks are deleted, and their space is used again.
 #[test]
 fn the_table_does_not_grow_with_what_happened() {
     let Some(server) = Postgres::start() else { return };
@@ -89,8 +89,8 @@ fn the_table_does_not_grow_with_what_happened() {
     assert!(server.sql("SELECT min(lsn) FROM expressway_block").parse::<u64>().expect("a number") >= last.0);
 }
 
-/// A database that was restored from an older backup, or an incomplete standby, has lost reported records: that is
-/// detected.
+/// A database that was restored from an older backup, or an incomplete standby, lacks records that were reported as
+/// durable: this is detected.
 #[test]
 fn a_database_that_has_lost_blocks_is_noticed() {
     let Some(server) = Postgres::start() else { return };

@@ -187,7 +187,7 @@ fn orders_are_posted_and_metrics_told() {
         stats["deadLetters"].as_str().is_some_and(|file| file.ends_with("orders-dead.ndjson")),
         "{stats}"
     );
-    // A page whose name resolves to this machine reads nothing.
+    // A page of a foreign host name that resolves to this machine gets nothing.
     let foreign = fetch(&metrics, "GET /metrics HTTP/1.1\r\nhost: evil.example\r\n\r\n");
     assert!(foreign.starts_with("HTTP/1.1 421") && !foreign.contains("expressway_pipe"), "{foreign}");
     let without = fetch(&metrics, "GET /metrics HTTP/1.1\r\n\r\n");

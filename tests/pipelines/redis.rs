@@ -240,7 +240,7 @@ async fn entries_without_a_body_are_objects_of_their_fields() {
     add.arg("events").arg("*").arg("kind").arg("new").arg("total").arg("12.5");
     add.exec_async(&mut connection).await.expect("it is kept");
     let mut source = bench.source(Duration::from_secs(30)).await;
-    // What waits is counted by the server since its version 7.
+    // The server counts waiting entries since version 7.
     assert_eq!(lag(&source).await, Some(1));
     let batch = receive(&mut source).await;
     assert_eq!(batch.body(0), br#"{"kind":"new","total":"12.5"}"#);

@@ -336,7 +336,7 @@ fn bless(folder: &Folder) {
     std::fs::write(golden(VERSION), records(folder)).expect("a file");
 }
 
-/// The records of a journal that nobody uses, a line each.
+/// The records of a journal that is not in use, one per line.
 pub(crate) fn records(folder: &Folder) -> String {
     let mut text = String::new();
     let disk = journal::Folder::at(folder.0.join("journal"), SyncMode::Data);

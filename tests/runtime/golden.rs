@@ -1,5 +1,5 @@
-//! Records of the kinds that [`durable`](crate::durable)'s kept journals do not have: notes, answers whose turns were not
-//! recorded, redrives, and what was forgotten. `EXPRESSWAY_BLESS=1` writes them anew; that is for a new version only.
+//! Records of the kinds that the kept journals of [`durable`](crate::durable) lack: notes, answers whose turns were not
+//! recorded, redrives, and forgotten executions. `EXPRESSWAY_BLESS=1` rewrites them, for a new version only.
 
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
@@ -51,7 +51,7 @@ impl World {
             let builder = Engine::builder().seed(1).shards(1).time(ManualTime::at(NOW_MS));
             let (engine, simulation) = match builder.task(TELL, handler).durable(durable).simulate() {
                 Ok(built) => built,
-                // The threads of the journal before are about to end.
+                // The threads of the former journal are about to end.
                 Err(error) if error.to_string().contains("in use") => {
                     std::thread::yield_now();
                     continue;
@@ -75,7 +75,7 @@ impl World {
         }
     }
 
-    /// Starts an execution, and comes to the token that its task gave away.
+    /// Starts an execution. Returns its task's token as well.
     fn start(&mut self, name: &str) -> (Handle, String) {
         let options = StartOptions {
             name: Some(name.into()),
@@ -113,7 +113,7 @@ fn bless() {
     world.engine.redrive(&world.machine, redrive, Some(watcher)).expect("it goes on");
     world.settle();
     world.engine.forget_recorded(forgotten.0.recorded_id().expect("it is durable"));
-    // The shard has no turn after these.
+    // The shard runs no turn after these.
     world.engine.send_task_success(&answered.1, br#"{"answer":42}"#).expect("the token is good");
     world.engine.send_task_failure(&refused.1, "Refused", "by somebody").expect("the token is good");
     drop(world);
@@ -127,7 +127,7 @@ fn records_of_other_kinds_are_read() {
     }
     let kept = std::fs::read_to_string(golden("kinds")).expect("it is kept");
     let kinds: Vec<&str> = kept.lines().filter_map(|line| line.split(' ').next()).collect();
-    // Notes, answers, what was forgotten, redrives.
+    // Notes, answers, forgotten executions, redrives.
     assert!(["2", "4", "7", "8"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
     let folder = folder("golden-kinds");
     write_records(&folder, &kept);

@@ -215,7 +215,7 @@ impl Drop for Serving {
 /// A connection to a server that several requests go over.
 pub(crate) struct Connection {
     stream: BufReader<TcpStream>,
-    /// The server has said that it answers no more on it.
+    /// The server has announced the end of the connection.
     pub(crate) is_over: bool,
 }
 

@@ -1,10 +1,10 @@
 //! Durable executions whose process ends at any of its effects: when a handler is called, before and after an answer is
-//! given, when a worker takes a task. The power goes at the same moment, and loses what the disk had not synced. A new
-//! process continues from what is left, and what comes of the executions is compared with a run that did not crash: the
-//! same ends and the same events at the same times, each call made once at least, and each counted once.
+//! given, when a worker takes a task. The power fails at the same moment, so the disk loses what was not synced. A new
+//! process continues from the rest. The executions are compared with a run without a crash: the same ends, the same
+//! events at the same times, each call made at least once, and each counted once.
 //!
-//! The world outside outlives the process: whoever is called a second time with a key that it knows answers as it would
-//! have answered the first call. Heartbeats are left out, because a restart grants each a whole interval.
+//! The outside world outlives the process: a second call with a known key has the result of the first. Heartbeats are
+//! left out, because a restart grants each a whole interval.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -30,21 +30,21 @@ use super::required::some_of;
 
 const NOW_MS: u64 = 1_700_000_000_000;
 
-/// The world outside of the process.
+/// The world outside the process.
 struct Outside {
     seed: u64,
     now_ms: u64,
     disk: Model,
-    /// Effects so far, and at which one the process ends, with what the disk has then.
+    /// Effects so far, the effect at which the process ends, and the disk at that moment.
     effects: u64,
     crash_at: u64,
     image: Option<Model>,
     /// Calls by their keys: how many there were, and when each has its result, if ever.
     calls: BTreeMap<String, (u64, Option<u64>)>,
     wakers: Vec<(u64, Waker)>,
-    /// Answers that are to be given, by when and by token.
+    /// Answers to give, by time and token.
     answers: BTreeMap<(u64, String), Result<Json, Failure>>,
-    /// Tokens that somebody has.
+    /// Tokens that were handed out.
     tokens: BTreeSet<String>,
 }
 
@@ -58,7 +58,7 @@ impl Shared {
 }
 
 impl Outside {
-    /// Something has an effect. Whether the process is there still.
+    /// Counts an effect. Returns whether the process continues.
     fn effect(&mut self) -> bool {
         if self.image.is_some() {
             return false;
@@ -70,7 +70,7 @@ impl Outside {
         self.image.is_none()
     }
 
-    /// Somebody has a token, and answers in time.
+    /// Receives a token, which will be answered as in the course.
     fn take_on(&mut self, token: String, course: Course) {
         if self.tokens.insert(token.clone())
             && let Some((after_ms, result)) = course
@@ -85,7 +85,7 @@ impl Outside {
     }
 }
 
-/// No two things of one execution happen in the same millisecond, as a rule.
+/// Spreads results, so that two events of one execution are rarely in the same millisecond.
 fn course(seed: u64, resource: &str, attempt: (&str, u64), input: &Json) -> Course {
     let (after_ms, result) = behaviour(seed, resource, attempt.0, attempt.1, input)?;
     let mut input = input.clone();
@@ -146,7 +146,7 @@ async fn hand_over(outside: Shared, message: Json, attempt: Attempt) -> Result<(
     Ok(())
 }
 
-/// What an execution came to: its end, and its events by time, whatever their order in one millisecond.
+/// The result of an execution: its end, and its events by time, in any order within a millisecond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct End {
     status: Status,
@@ -162,7 +162,7 @@ impl End {
             assert!(ids.eq(1..=history.events().len() as u64), "numbers have gaps");
             let line = |event: &expressway::observe::Event| {
                 let line = format!("{} {:?} {:?}", event.time_ms, event.event_type, event.details);
-                // Which token an execution has depends on when it was started.
+                // An execution's token depends on when it was started.
                 match line.split_once(r#""token\":\""#) {
                     Some((before, after)) => format!("{before}token{}", &after[32..]),
                     None => line,
@@ -191,7 +191,7 @@ struct Play {
 }
 
 impl Play {
-    /// Lets the world of a seed run to its end, in which a process ends at an effect; and the effects that there were.
+    /// Runs the world of a seed to its end; the process ends at an effect. Returns the number of effects as well.
     fn run(seed: u64, crash_at: u64) -> (Play, u64) {
         let mut chance = Chance::new(seed);
         let definitions = (0..1 + chance.below(2)).map(|_| {
@@ -248,7 +248,7 @@ impl Play {
             let outside = self.outside.lock();
             (outside.seed, outside.now_ms, outside.disk.clone())
         };
-        // No world needs a second segment, whose making could be late.
+        // No world needs a second segment, which might be created late.
         let (time, functions, callbacks) =
             (ManualTime::at(now_ms), self.outside.clone(), self.outside.clone());
         let (engine, simulation) = Engine::builder()
@@ -285,7 +285,7 @@ impl Play {
         process.running.insert(name.to_owned(), (handle, history));
     }
 
-    /// Until nothing is to be done at this time; a process that ends is followed by another one.
+    /// Runs until there is nothing to do at this time. A process that ends is followed by another one.
     fn settle(&mut self, process: &mut Option<Process>) {
         loop {
             let it = process.as_mut().expect("there is one");
@@ -303,7 +303,7 @@ impl Play {
                 std::thread::yield_now();
                 continue;
             }
-            // Milliseconds are longer than the disk takes.
+            // The disk takes less than a millisecond.
             it.engine.sync_recorded();
             if !self.act(it) {
                 break;
@@ -320,7 +320,7 @@ impl Play {
         }
     }
 
-    /// The world outside does what is due. Whether there was anything.
+    /// Does what is due in the outside world. Returns whether there was anything.
     fn act(&self, process: &Process) -> bool {
         let mut any = false;
         loop {
@@ -349,7 +349,7 @@ impl Play {
         any |= !wakers.is_empty();
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
         let Some(due) = due else { return any };
-        // Before it is given, and when it is acknowledged.
+        // One effect before the answer is given, and one when it is acknowledged.
         if !self.outside.lock().effect() {
             return true;
         }
@@ -366,7 +366,7 @@ impl Play {
         true
     }
 
-    /// The process has ended, and the disk has this.
+    /// Continues with the disk of a process that has ended.
     fn crash(&mut self, image: Model) {
         let mut outside = self.outside.lock();
         (outside.disk, outside.image, outside.crash_at) = (image, None, 0);
@@ -384,7 +384,7 @@ impl Play {
             }
             if let Some(outcome) = &execution.outcome {
                 let end = End::of(outcome, &history);
-                // One that was over before is as it was.
+                // An execution that was over before is unchanged.
                 assert!(self.ends.get(&name).is_none_or(|before| *before == end), "{name}");
                 self.ends.insert(name, end);
                 continue;
@@ -400,7 +400,7 @@ impl Play {
     }
 }
 
-/// What two runs do not have in common.
+/// The differences between two runs.
 fn difference(crashed: &BTreeMap<String, End>, calm: &BTreeMap<String, End>) -> String {
     let differ = calm.iter().filter(|(name, end)| crashed.get(*name) != Some(*end));
     let text = differ.map(|(name, calm)| {
@@ -425,7 +425,7 @@ fn without_heartbeats(definition: &mut Json) {
     }
 }
 
-/// Whether things of one execution happen beside each other: which of two is first in the same millisecond is not told.
+/// Whether events of one execution are concurrent: then their order within a millisecond is undefined.
 fn is_concurrent(definitions: &[Json]) -> bool {
     let text = format!("{definitions:?}");
     text.contains("Parallel") || text.contains("Map")
