@@ -296,7 +296,7 @@ fn what_a_crash_may_lose_is_told() {
             Some(ms) => assert_eq!(metric(&serving, "expressway_durable_loss_ms_max"), ms),
             None => assert!(!serving.get("/metrics").contains("expressway_durable_loss_ms_max")),
         }
-        // A server that ends as it should writes all that is recorded; what is in memory it would wait for.
+        // A server that ends in order writes all that is recorded; it would wait for executions in memory.
         match mode {
             "memory" => serving.kill(),
             _ => assert_eq!(serving.stop().0, Some(0)),

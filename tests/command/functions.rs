@@ -126,7 +126,7 @@ fn functions_answer_and_fail_as_on_lambda() {
         ],
     );
     let short = ["--lambda-timeout", "1"];
-    // A function, an input, options; what comes of it: an output, or an error and words of its cause.
+    // A function, an input, options, and the expected result: an output, or an error and words of its cause.
     let (twice, own) = (json!({"twice": 42}), arn("own"));
     for (function, input, options, wanted) in [
         ("twice", json!({"n": 21}), &[][..], Ok(twice)),

@@ -606,7 +606,7 @@ fn with_a_time_scale_of_0_waits_take_no_time_and_work_its_own() {
     let answer = json!({"taskToken": task["taskToken"], "output": "1"}).to_string();
     assert_eq!(serving.ask("SendTaskSuccess", &answer).0, 200);
     let described = json!({"executionArn": started["executionArn"]}).to_string();
-    // The answer is on its way to the execution when it is taken.
+    // An accepted answer may not have reached the execution yet.
     let (_, body) = serving.ask("DescribeExecution", &described);
     assert!(!body.contains("FAILED") && !body.contains("TIMED_OUT"), "{body}");
 }

@@ -126,7 +126,7 @@ fn what_is_written_to_a_folder_that_was_deleted_is_not_acknowledged() {
     wait_for(&mut serving, "the state cannot be stored");
     let ready = serving.get("/ready");
     assert!(ready.starts_with("not ready: ") && ready.contains("expressway.redb"), "{ready}");
-    // What is there is there, and runs.
+    // Existing machines still run.
     let start = json!({"stateMachineArn": arn("before")}).to_string();
     assert_eq!(serving.ask("StartSyncExecution", &start).0, 200);
     assert!(!serving.ask("ListStateMachines", "{}").1.contains("meanwhile"));

@@ -19,7 +19,7 @@ struct Oracle {
     /// Durable blocks.
     durable: BTreeMap<Lsn, Vec<Kept>>,
     last: Lsn,
-    /// What was on its way when the last crash came.
+    /// The blocks that were being written at the last crash.
     in_doubt: Vec<(Lsn, Vec<Kept>)>,
     trim: Lsn,
     crashes: u64,

@@ -80,7 +80,7 @@ fn run(n: u64, fault: Fault, seed: u64) -> u64 {
     let (report, found) = blocks(&disk).expect("a failure damages nothing");
     assert!(report.last >= last, "{last} was durable, {} is the last", report.last);
     let ends = found.last().map_or(Lsn(1), |(lsn, _)| *lsn);
-    // One block was on its way at most, and a seal.
+    // At most one block was being written, and a seal.
     assert!(ends.0 <= last.0 + 2, "{last} was durable, {ends} is there");
     for (lsn, records) in found {
         let of_block: Vec<&Kept> =

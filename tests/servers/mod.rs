@@ -33,7 +33,7 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Ends it without a word.
+    /// Kills it.
     pub(crate) fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {
             let _ = child.kill();
@@ -61,7 +61,7 @@ impl Server {
     }
 }
 
-/// The program in `PATH`; prints a message when there is none.
+/// The program in `PATH`; prints a message if it is missing.
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     // Debian keeps some servers where only root looks.

@@ -20,7 +20,7 @@ pub(crate) type Course = Option<(u64, Result<Json, Failure>)>;
 /// only knows the input.
 pub(crate) fn behaviour(seed: u64, resource: &str, state: &str, retries: u64, input: &Json) -> Course {
     let (state, retries) = if resource == ACTIVITY { ("", 0) } else { (state, retries) };
-    // The order of an input's members is the engine's affair.
+    // The order of an input's members depends on the engine.
     let mut input = input.clone();
     input.sort_all_objects();
     let text = format!("{seed} {resource} {state} {retries} {input}");
@@ -46,7 +46,7 @@ pub(crate) fn behaviour(seed: u64, resource: &str, state: &str, retries: u64, in
     Some((after_ms, result))
 }
 
-/// What is to happen when virtual time has come.
+/// Actions that are due at a virtual time.
 #[derive(Default)]
 pub(crate) struct Alarms {
     pub(crate) now_ms: u64,
@@ -82,7 +82,7 @@ impl Alarms {
         self.waiting.first_key_value().map(|((at_ms, _), _)| *at_ms)
     }
 
-    /// Wakes whose time has come; the answers to be given.
+    /// Wakes the handlers that are due. Returns the answers that are due.
     pub(crate) fn fire(this: &Mutex<Alarms>) -> Vec<Answer> {
         let mut alarms = this.lock().unwrap();
         let after = (alarms.now_ms + 1, 0);

@@ -1,10 +1,10 @@
-//! Deterministic simulation: the shards' own code on one thread, under virtual time and a seed. Random machines, random
-//! handlers, callbacks and workers of activities, redeployment, and in every second world whatever else may happen:
-//! aborts, batches, aliases that shift, jumps of time, full queues and budgets, answers that come twice, late or
-//! without a waiting task, draining and dropping the engine at any moment. Executions must come to what the naive
-//! interpreter in `tests/reference` says, at the moment it says, with the history that it says, and in every world
-//! nothing may be lost and nothing left behind. Every tenth world is played again while everything is logged, kept and
-//! counted, with a sink that stalls, fails and panics: it must be the same world.
+//! Deterministic simulation: the shards' own code on one thread, under virtual time and a seed. It has random machines,
+//! handlers, callbacks and workers of activities, and redeployment. Every second world also has aborts, batches,
+//! aliases that shift, jumps of time, full queues and budgets, answers that come twice, late or without a waiting task,
+//! and drains and drops of the engine at any moment. Executions must have the result and the history of the naive
+//! interpreter in `tests/reference`, at the same moment. In every world nothing may be lost, and nothing left behind.
+//! Every tenth world is run again while everything is logged, kept and counted, with a sink that stalls, fails and
+//! panics: it must be the same world.
 //!
 //! `EXPRESSWAY_SEEDS=100000 cargo test --release --test simulation` runs more worlds than the usual 250 (2,000 in CI);
 //! `EXPRESSWAY_SEEDS=17..18` replays one.

@@ -24,7 +24,7 @@ pub(crate) struct World {
     pub(crate) chance: Chance,
     /// Whether more happens than the reference supports.
     pub(crate) wild: bool,
-    /// When what is shown is carried away, if anything is.
+    /// When observations are collected, if they are.
     carrier: Option<Chance>,
     pub(crate) engine: Engine,
     pub(crate) simulation: Simulation,
@@ -233,7 +233,7 @@ impl World {
         self.fire();
     }
 
-    /// Wakes handlers, gives answers, and lets workers take on what there is. Whether there was anything.
+    /// Wakes handlers, gives answers, and lets workers take tasks. Returns whether there was anything to do.
     fn fire(&mut self) -> bool {
         let answers = Alarms::fire(&self.alarms);
         let mut any = !answers.is_empty();
@@ -276,7 +276,7 @@ impl World {
         self.check();
     }
 
-    /// Lets time pass from one moment at which something happens to the next, until nothing runs.
+    /// Advances time from one event to the next, until nothing runs.
     fn run_out(&mut self) {
         for step in 0u64.. {
             self.settle();
@@ -304,7 +304,7 @@ impl World {
         self.check();
     }
 
-    /// What must hold at any moment.
+    /// The invariants that hold at any moment.
     pub(crate) fn check(&mut self) {
         self.drains.retain_mut(|drain| poll(drain.as_mut()).is_pending());
         let mut runs = std::mem::take(&mut self.runs);
@@ -374,7 +374,7 @@ impl World {
         Played { compared, ambiguous, histories, statuses, log: self.log }
     }
 
-    /// Whether its history was compared as well; nothing, when it could have come out otherwise too.
+    /// Whether its history was compared as well; `None` if another outcome was possible, too.
     fn compare(&self, execution: &Execution) -> Option<bool> {
         let outcome = execution.outcome.as_ref().expect("all are over");
         let behaviour = |resource: &str, state: &str, retries: u64, input: &Json| {
@@ -449,7 +449,7 @@ impl World {
 }
 
 impl Execution {
-    /// It ends once, and keeps its outcome.
+    /// An execution ends once, and keeps its outcome.
     pub(crate) fn look(&mut self, status: Status, log: &mut Vec<String>) {
         match (&self.outcome, poll(Pin::new(&mut self.handle))) {
             (None, Poll::Ready(outcome)) => {
