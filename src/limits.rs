@@ -276,9 +276,9 @@ pub const POSTGRES_CONNECT_MS: u64 = 5_000;
 pub const CLUSTER_RETRY_MS_MIN: u64 = 20;
 /// See [`CLUSTER_RETRY_MS_MIN`].
 pub const CLUSTER_RETRY_MS_MAX: u64 = 500;
-/// Milliseconds for which a journal that is to end waits for a database that does not answer.
+/// Milliseconds for which a closing journal waits for a database that does not answer.
 pub const CLUSTER_CLOSE_MS: u64 = 5_000;
-/// Milliseconds after which an owner without a sign of life may be replaced.
+/// Milliseconds after which an owner that has not renewed its lease may be replaced.
 pub const CLUSTER_LEASE_MS: u64 = 3_000;
 /// Milliseconds that a request to NATS may take before the connection is replaced, and that connecting may take.
 pub const NATS_ANSWER_MS: u64 = 10_000;

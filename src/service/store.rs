@@ -194,7 +194,7 @@ impl Store {
         self.change(&mut |tables| tables.remove(Kind::Activity, arn, 0))
     }
 
-    /// Why nothing can be written, if so.
+    /// Why nothing can be written; `None` if it can.
     pub(super) fn trouble(&self) -> Option<String> {
         // Writing and reopening may hold the lock for long; a status query does not wait for it.
         let mut state = match self.state.try_lock() {

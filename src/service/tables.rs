@@ -1,4 +1,4 @@
-//! Stored records, by kind, ARN and number, in a file, or in a database that others use as well.
+//! Stored records, by kind, ARN and number: in a file, or in a cluster's engine.
 
 use super::disk::Disk;
 use super::store::StateError;

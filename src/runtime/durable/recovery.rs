@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    /// Why nothing durable begins at present, if so.
+    /// Why no durable execution can start at present; `None` if it can.
     pub fn journal_problem(&self) -> Option<String> {
         let durability = self.shared().durability.as_ref()?;
         durability.stats().is_away.then(|| "the database that the journal is in is away".to_owned())

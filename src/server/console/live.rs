@@ -71,8 +71,8 @@ struct Subject {
     known: String,
 }
 
-/// Begins a stream: `GET /console/live?ask=…` with the action in `X-Amz-Target` and its members, percent-encoded, as `ask`.
-/// `Last-Event-ID` says which frame the client has already.
+/// Begins a stream: `GET /console/live?ask=…` with the action in `X-Amz-Target` and its members, percent-encoded, as
+/// `ask`. `Last-Event-ID` is the last frame that the client has.
 ///
 /// # Errors
 /// Why there is no answer.

@@ -50,7 +50,7 @@ impl Watchdog {
         let live = self.live.borrow();
         let groups: Vec<String> = live.iter().map(u32::to_string).collect();
         if let Some(mut pipe) = self.pipe.as_ref() {
-            // The watchdog may have been killed: then there is none.
+            // This fails if the watchdog was killed.
             let _ = pipe.write_all(format!("{}\n", groups.join(" ")).as_bytes());
         }
     }
