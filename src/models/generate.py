@@ -9,7 +9,8 @@ The second has the names of all services, as workflows write them, one a line.
 A service is a line that begins with `@`, its errors, its operations, its shapes, which are counted from 0, and the bounds
 of its values, which are counted from 0 as well:
 
-    @ID PROTOCOL ENDPOINT SIGNING TARGET VERSION    the service's identifier (blanks as `_`) and how it is called
+    @ID PROTOCOL ENDPOINT SIGNING TARGET VERSION    the service's identifier (blanks as `_`) and how it is called; of
+                                                    REST with XML, TARGET is the namespace of its elements
     !CLASS[=CODE] ...                               its errors, with their codes on the wire where these differ
     NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element,
                                                     or METHOD/PATH of REST
@@ -19,11 +20,12 @@ of its values, which are counted from 0 as well:
     #MIN..MAX [PATTERN]                             bounds of a number or a length, and how a text must look
     #|NAME|NAME...                                  what a text may be
 
-A protocol is `json`, `query`, `rest-json`, `rest` (REST that is not called), each with `part-` before it where not all
-operations are there, or `own`.
+A protocol is `json`, `query`, `rest-json`, `rest-xml`, each with `part-` before it where not all operations are there, or
+`own`.
 
 A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent; with `/` before it, it is
-part of the path, with `?` of the query, with `^` a header), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
+part of the path, with `?` of the query, with `^` a header, or all headers that begin so if it is a map, with `%` it is the
+body), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
 fill in and workflows must give. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
 time, `u` time written as a text (ISO 8601), `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
 it has any.
@@ -42,7 +44,7 @@ dynamodb dynamodbstreams ecr ecs elbv2 emr events firehose glue iam kinesis kms 
 resourcegroupstaggingapi secretsmanager servicediscovery ses sns sqs ssm stepfunctions sts textract transcribe translate
 """.split()
 
-# REST: those that speak JSON are called. Of giants, some operations.
+# REST, with JSON and with XML. Of giants, some operations.
 REST = """
 batch databrew eks emr-containers emr-serverless lambda polly rds-data s3 scheduler sesv2
 """.split()
@@ -123,8 +125,7 @@ class Service:
         self.shapes, self.numbers, self.bounds = [], {}, []
         metadata = model["metadata"]
         protocols = metadata.get("protocols", [metadata["protocol"]])
-        known = [it for it in ("json", "query", "rest-json") if it in protocols]
-        self.protocol = known[0] if known else "rest"
+        self.protocol = next(it for it in ("json", "query", "rest-json", "rest-xml") if it in protocols)
 
     def type(self, reference):
         name = reference["shape"]
@@ -168,18 +169,22 @@ class Service:
             return {"unixTimestamp": "t"}.get(form, "u")
         if kind in SCALARS:
             return SCALARS[kind]
-        if name in self.numbers:
-            return str(self.numbers[name])
-        number = self.numbers[name] = len(self.shapes)
+        # A member may flatten a list that is not flat elsewhere.
+        key = (name, self.protocol == "rest-xml" and reference.get("flattened", False))
+        if key in self.numbers:
+            return str(self.numbers[key])
+        number = self.numbers[key] = len(self.shapes)
         self.shapes.append("")
-        self.shapes[number] = self.line(name, shape, kind)
+        self.shapes[number] = self.line(name, {**shape, "flattened": shape.get("flattened") or key[1]}, kind)
         return str(number)
 
     def member(self, shape_name, shape, name, member):
-        wire = member.get("locationName", name) if self.protocol != "rest" else name
+        wire = member.get("locationName", name)
         places = {"uri": "/", "querystring": "?", "header": "^", "headers": "^"}
-        if self.protocol == "rest-json" and member.get("location") in places:
+        if self.protocol.startswith("rest") and member.get("location") in places:
             wire = places[member["location"]] + (wire.lower() if "header" in member["location"] else wire)
+        elif self.protocol == "rest-xml" and shape.get("payload") == name:
+            wire = "%" + wire
         assert not member.get("flattened") or self.protocol != "query", name
         java = RENAMED.get(self.name, {}).get(shape_name, {}).get(name)
         required = name in shape.get("required", ()) and (self.name, shape_name) not in OPTIONAL
@@ -189,12 +194,12 @@ class Service:
         injected = name in INJECTED.get(self.name, {}).get(shape_name, [])
         alias = "=" if injected else "" if wire == name else f"={wire}"
         rename = f">{java}" if java else ""
-        both = [f"{name}:{self.type(member)}"] if java and (self.name, shape_name) in BOTH else []
+        both = [f"{name}{alias}:{self.type(member)}"] if java and (self.name, shape_name) in BOTH else []
         return [f"{name}{alias}{rename}{mark}:{self.type(member)}", *both]
 
     def line(self, shape_name, shape, kind):
-        flat = "~" if shape.get("flattened") and self.protocol in ("json", "query") else ""
-        query = self.protocol == "query"
+        flat = "~" if shape.get("flattened") and self.protocol in ("json", "query", "rest-xml") else ""
+        xml = self.protocol in ("query", "rest-xml")
         if kind == "structure":
             members = [
                 text
@@ -206,18 +211,34 @@ class Service:
             return ("|" if shape.get("union") else "{") + " ".join(members)
         if kind == "list":
             element = shape["member"].get("locationName")
-            return f"[{flat}{self.type(shape['member'])}" + (f" {element}" if query and element else "")
+            return f"[{flat}{self.type(shape['member'])}" + (f" {element}" if xml and element else "")
         assert kind == "map", kind
         key, value = (shape[it].get("locationName") for it in ("key", "value"))
-        names = f" {key or 'key'} {value or 'value'}" if query and (key or value) else ""
+        names = f" {key or 'key'} {value or 'value'}" if xml and (key or value) else ""
         return f"<{flat}{self.type(shape['value'])}{names}"
 
     def rest_target(self, operation):
-        """None for an operation whose body is not JSON as a whole."""
+        """None for an operation whose body is not JSON as a whole, or not an element, a text or bytes."""
         shapes = [self.model["shapes"][operation[side]["shape"]] for side in ("input", "output") if side in operation]
-        if any("payload" in shape or operation.get("endpoint") for shape in shapes):
+        payloads = [shape["members"][shape["payload"]]["shape"] for shape in shapes if "payload" in shape]
+        if operation.get("endpoint") or any(self.model["shapes"][it].get("eventstream") for it in payloads):
             return None
+        if self.protocol == "rest-json" and payloads:
+            return None
+        if self.protocol == "rest-xml" and "input" in operation:
+            body = [it for it in shapes[0]["members"].values() if "location" not in it]
+            assert len(body) == (1 if "payload" in shapes[0] else 0), operation["name"]
         return operation["http"]["method"] + operation["http"]["requestUri"].rstrip("?")
+
+    def namespace(self):
+        members = [
+            member
+            for shape in self.model["shapes"].values() if "payload" in shape
+            for member in shape["members"].values() if "xmlNamespace" in member
+        ]
+        uris = {member["xmlNamespace"]["uri"] for member in members}
+        assert len(uris) == 1, uris
+        return uris.pop()
 
     def lines(self):
         metadata, model = self.model["metadata"], self.model
@@ -226,11 +247,12 @@ class Service:
         protocol = f"part-{self.protocol}" if self.only else self.protocol
         yield " ".join([
             "@" + metadata["serviceId"].replace(" ", "_"), protocol, prefix,
-            metadata.get("signingName", prefix), metadata.get("targetPrefix", "-"), version,
+            metadata.get("signingName", prefix),
+            self.namespace() if self.protocol == "rest-xml" else metadata.get("targetPrefix", "-"), version,
         ])
         errors = []
         for name, shape in model["shapes"].items():
-            if shape.get("exception") and self.protocol != "rest":
+            if shape.get("exception"):
                 code = shape.get("error", {}).get("code", name)
                 errors.append(name if code == name else f"{name}={code}")
         yield " ".join("!" + error for error in sorted(errors))
@@ -239,7 +261,7 @@ class Service:
                 continue
             sides = [self.type(operation[side]) if side in operation else "-" for side in ("input", "output")]
             wrapper = operation.get("output", {}).get("resultWrapper") if self.protocol == "query" else None
-            if self.protocol == "rest-json":
+            if self.protocol.startswith("rest"):
                 wrapper = self.rest_target(operation)
             yield " ".join([name, *sides] + ([wrapper] if wrapper else []))
         yield from self.shapes

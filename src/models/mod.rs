@@ -29,6 +29,8 @@ pub(crate) enum Protocol {
     Query,
     /// A path and a method for each operation, JSON in bodies.
     Rest,
+    /// A path and a method for each operation, XML in bodies, or texts and bytes.
+    RestXml,
 }
 
 /// How much of a service is modelled.
@@ -54,7 +56,7 @@ pub(crate) struct Service {
     pub(crate) host: &'static str,
     /// Its name in signatures.
     pub(crate) signing: &'static str,
-    /// The part before the operation's name in `X-Amz-Target`.
+    /// The part before the operation's name in `X-Amz-Target`; of REST with XML, the namespace of elements.
     pub(crate) target: &'static str,
     /// Of the JSON protocol, or of the query API.
     pub(crate) version: &'static str,
@@ -137,7 +139,10 @@ pub(crate) enum Location {
     Body,
     Path,
     Query,
+    /// A header; if the member is a map, all headers whose names begin with its own.
     Header,
+    /// The whole body.
+    Payload,
 }
 
 /// Whether a member is required.
@@ -269,7 +274,7 @@ fn service(package: &str) -> Option<&'static Service> {
 pub(crate) fn called() -> impl Iterator<Item = &'static str> {
     let called = |section: &&Section| {
         let protocol = section.text.split(' ').nth(1).map(|word| word.trim_start_matches("part-"));
-        matches!(protocol, Some("json" | "query" | "rest-json"))
+        matches!(protocol, Some("json" | "query" | "rest-json" | "rest-xml"))
     };
     SECTIONS.iter().filter(called).map(|section| section.package.as_str())
 }
@@ -427,6 +432,7 @@ fn read_service(text: &'static str) -> Service {
         "json" => Some(Protocol::Json),
         "query" => Some(Protocol::Query),
         "rest-json" => Some(Protocol::Rest),
+        "rest-xml" => Some(Protocol::RestXml),
         _ => None,
     };
     let errors = lines.next().into_iter().flat_map(|errors| errors.split(' ')).filter_map(|error| {
@@ -488,6 +494,7 @@ fn read_member(text: &'static str, union: bool) -> Member {
         Some(("/", wire)) => (Location::Path, wire),
         Some(("?", wire)) => (Location::Query, wire),
         Some(("^", wire)) => (Location::Header, wire),
+        Some(("%", wire)) => (Location::Payload, wire),
         _ => (Location::Body, wire),
     };
     Member {

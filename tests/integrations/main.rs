@@ -21,6 +21,8 @@ mod refusals;
 mod required;
 #[cfg(feature = "map-data")]
 mod s3;
+#[cfg(feature = "map-data")]
+mod s3_api;
 mod server;
 mod services;
 mod tls;

@@ -12,7 +12,7 @@ use super::settings::{Endpoint, Settings};
 use super::sign::{self, Body, Scope, Signed};
 
 /// Calls one service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Caller {
     endpoint: Endpoint,
     /// It was set by the user: it may need no signature.
@@ -38,6 +38,8 @@ pub(super) struct Draft {
     pub(super) query: String,
     /// Names in lower case.
     pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
+    /// Headers that the user names, in lower case.
+    pub(super) named: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
 }
 
@@ -48,6 +50,11 @@ pub(super) enum CallError {
     TooLarge,
     /// There are no credentials, or the service cannot be reached.
     Client(String),
+}
+
+/// The fields of all requests to a host.
+fn fields(authority: &str) -> String {
+    format!("host: {authority}\r\nuser-agent: expressway/{}\r\n", env!("CARGO_PKG_VERSION"))
 }
 
 impl Caller {
@@ -72,7 +79,7 @@ impl Caller {
             None => Endpoint::of_aws(host_prefix, region)?,
         };
         let authority = endpoint.origin.authority();
-        let fields = format!("host: {authority}\r\nuser-agent: expressway/{}\r\n", env!("CARGO_PKG_VERSION"));
+        let fields = fields(&authority);
         let credentials = settings.credentials();
         let (region, signing_name) = (region.to_owned(), signing_name.to_owned());
         let connections_max = settings.connections_max;
@@ -88,6 +95,14 @@ impl Caller {
             #[cfg(feature = "functions")]
             local,
         })
+    }
+
+    /// The same service at another host of AWS: the bucket's, in front of the service's own.
+    pub(super) fn at_host(&self, host_prefix: &str) -> Result<Caller, String> {
+        let endpoint = Endpoint::of_aws(host_prefix, &self.region)?;
+        let authority = endpoint.origin.authority();
+        let fields = fields(&authority);
+        Ok(Caller { endpoint, authority, fields, ..self.clone() })
     }
 
     /// Sends a `POST`, signed if there are credentials.
@@ -129,7 +144,8 @@ impl Caller {
             let text = "Unable to load credentials from any of the providers in the chain";
             return Err(CallError::Client(text.to_owned()));
         }
-        let Draft { path, query, headers, body } = draft;
+        let Draft { path, query, headers, named, body } = draft;
+        let named = || named.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let (base, mark) = (&*self.endpoint.base, if query.is_empty() { "" } else { "?" });
         // A signature takes some 400, a session's token as much again.
         let bytes = self.fields.len() + body.len() + if credentials.is_some() { 1_024 } else { 256 };
@@ -141,6 +157,9 @@ impl Caller {
         for (name, value) in headers {
             add(name, value)?;
         }
+        for (name, value) in named() {
+            add(name, value)?;
+        }
         if let Some(credentials) = credentials {
             let date = sign::amz_date(SystemTime::now());
             let mut signed: Vec<(&str, &str)> = Vec::with_capacity(headers.len() + 3);
@@ -148,6 +167,7 @@ impl Caller {
             signed.push(("x-amz-date", &date));
             signed.extend(credentials.session_token.as_deref().map(|token| ("x-amz-security-token", token)));
             signed.extend(headers.iter().map(|(name, value)| (*name, &**value)));
+            signed.extend(named());
             signed.sort_unstable();
             let hashed = headers.iter().find(|(name, _)| *name == "x-amz-content-sha256");
             let body = hashed.map_or(Body::Bytes(body), |(_, hash)| Body::Hashed(hash));
@@ -160,7 +180,7 @@ impl Caller {
             }
             add("x-amz-date", &date)?;
         }
-        Ok(if body.is_empty() && matches!(method, "GET" | "DELETE") {
+        Ok(if body.is_empty() && matches!(method, "GET" | "DELETE" | "HEAD") {
             message.without_body()
         } else {
             message.with_body(body)

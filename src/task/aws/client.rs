@@ -115,7 +115,7 @@ async fn call(
         ("content-type", protocol.content_type.into()),
         ("x-amz-target", format!("{}.{operation}", protocol.target).into()),
     ];
-    let draft = Draft { path: "/".to_owned(), query: String::new(), headers, body };
+    let draft = Draft { path: "/".to_owned(), headers, body, ..Draft::default() };
     let reply = match timeout(ANSWER_MAX, caller.post(draft)).await {
         Ok(reply) => reply.map_err(|error| match error {
             CallError::TooLarge => ClientError::Unanswered("the answer is too large".to_owned()),

@@ -223,7 +223,7 @@ fn draft(function: &str, qualifier: Option<&str>) -> Draft {
         Some(qualifier) => format!("Qualifier={}", utf8_percent_encode(qualifier, UNRESERVED)),
         None => String::new(),
     };
-    Draft { path, query, headers: vec![("content-type", "application/json".into())], body: Vec::new() }
+    Draft { path, query, headers: vec![("content-type", "application/json".into())], ..Draft::default() }
 }
 
 /// Checks whether the function succeeded.

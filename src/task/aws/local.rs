@@ -34,7 +34,7 @@ pub(super) async fn answer(functions: &Functions, draft: Draft) -> Reply {
 }
 
 async fn invoke(functions: &Functions, draft: Draft) -> Result<Reply, Refusal> {
-    let Draft { path, query, headers, body } = draft;
+    let Draft { path, query, headers, body, .. } = draft;
     let header = |name: &str| headers.iter().find(|(it, _)| *it == name).map(|(_, value)| &**value);
     let function = path.strip_prefix("/2015-03-31/functions/").and_then(|it| it.strip_suffix("/invocations"));
     let Some(function) = function else {

@@ -42,6 +42,7 @@ mod pool;
 mod providers;
 mod query_protocol;
 mod rest;
+mod rest_xml;
 mod role;
 mod s3;
 mod service;

@@ -16,9 +16,9 @@ pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Operation, Protocol), String> {
     let not_found = match models::find(service, action, naming) {
         Ok(operation) => match operation.service.protocol {
-            // Its body is not JSON.
-            Some(Protocol::Rest) if operation.wrapper.is_none() => {
-                return Err(format!("Bodies of {service}:{action} are not JSON, and cannot be sent or read"));
+            // Its body is a stream of events, for instance.
+            Some(Protocol::Rest | Protocol::RestXml) if operation.wrapper.is_none() => {
+                return Err(format!("Bodies of {service}:{action} cannot be sent or read"));
             }
             Some(protocol) => return Ok((operation, protocol)),
             None => NotFound::Service,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json};
 use super::sign::UNRESERVED;
 use super::wire::{self, text};
 use crate::json::{Arena, Value};
-use crate::models::{Operation, Shape, Type};
+use crate::models::{Location, Operation, Shape, Type};
 
 /// Adds a value to a form, under a name.
 ///
@@ -92,12 +92,14 @@ pub(super) struct Element {
     pub(super) children: Vec<Element>,
 }
 
+/// The only attribute that services use: the type of a value.
+pub(super) const TYPE: &str = "xsi:type";
 /// Nesting of elements in an answer.
 const DEPTH_MAX: usize = 64;
 
 impl Element {
-    /// Parses an answer; `None` when it is not XML. Attributes, comments and instructions are ignored; a document that
-    /// declares entities is refused.
+    /// Parses an answer; `None` when it is not XML. Attributes other than the type of a value, comments and instructions
+    /// are ignored; a document that declares entities is refused.
     pub(super) fn parse(text: &[u8]) -> Option<Element> {
         use quick_xml::events::Event;
         let text = std::str::from_utf8(text).ok()?;
@@ -109,11 +111,10 @@ impl Element {
                     if open.len() > DEPTH_MAX {
                         return None;
                     }
-                    open.push(Element::named(tag.local_name().as_ref())?);
+                    open.push(Element::of(&tag)?);
                 }
                 Event::Empty(tag) => {
-                    let element = Element::named(tag.local_name().as_ref())?;
-                    open.last_mut()?.children.push(element);
+                    open.last_mut()?.children.push(Element::of(&tag)?);
                 }
                 Event::End(_) => {
                     let element = open.pop()?;
@@ -136,6 +137,16 @@ impl Element {
         let [document] = &mut open[..] else { return None };
         let [root] = &mut document.children[..] else { return None };
         Some(std::mem::take(root))
+    }
+
+    /// An element without its content. Its type is a child, as the models of services have it.
+    fn of(tag: &quick_xml::events::BytesStart<'_>) -> Option<Element> {
+        let mut element = Element::named(tag.local_name().as_ref())?;
+        if let Some(kind) = tag.try_get_attribute(TYPE).ok()? {
+            let text = std::str::from_utf8(&kind.value).ok()?.to_owned();
+            element.children.push(Element { text, ..Element::named(TYPE.as_bytes())? });
+        }
+        Some(element)
     }
 
     fn named(name: &[u8]) -> Option<Element> {
@@ -173,15 +184,18 @@ pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Opti
             Type::Float => text.trim().parse::<f64>().ok().map(Json::from),
             Type::Boolean => text.trim().parse::<bool>().ok().map(Json::from),
             Type::Bytes => Some(wire::decoded(text).unwrap_or_else(|| text.clone()).into()),
-            Type::Text | Type::Seconds | Type::Time | Type::Any | Type::Shape(_) => {
-                Some(text.as_str().into())
-            }
+            // Without a fraction of zeros, as the SDK prints it.
+            Type::Time => Some(match text.parse::<jiff::Timestamp>() {
+                Ok(time) => time.to_string().into(),
+                Err(_) => text.as_str().into(),
+            }),
+            Type::Text | Type::Seconds | Type::Any | Type::Shape(_) => Some(text.as_str().into()),
         };
     };
     match &operation.service.shapes[shape] {
         Shape::Structure(members) => {
             let mut object = Map::new();
-            for member in members {
+            for member in members.iter().filter(|member| member.location == Location::Body) {
                 let kind = member.value.kind;
                 let flat = matches!(kind, Type::Shape(at) if is_flat(&operation.service.shapes[at]));
                 let value = if flat {

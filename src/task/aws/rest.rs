@@ -46,15 +46,10 @@ pub(super) fn draft(
             (Location::Header, Some(value)) => {
                 draft.headers.push((member.wire, wire::text(arena, value).into()))
             }
+            (Location::Payload, _) => unreachable!("such operations are not called: {operation:?}"),
         }
     }
-    query.sort();
-    for (n, (name, value)) in query.iter().enumerate() {
-        draft.query.push_str(if n > 0 { "&" } else { "" });
-        draft.query.extend(utf8_percent_encode(name, UNRESERVED));
-        draft.query.push('=');
-        draft.query.extend(utf8_percent_encode(value, UNRESERVED));
-    }
+    write_query(query, &mut draft.query);
     // Also checks that all members are known.
     let mut body = Vec::new();
     if let Some(shape) = operation.input {
@@ -67,8 +62,19 @@ pub(super) fn draft(
     Ok((method, draft))
 }
 
+/// Writes the query of a request, sorted.
+pub(super) fn write_query(mut query: Vec<(&'static str, String)>, out: &mut String) {
+    query.sort();
+    for (n, (name, value)) in query.iter().enumerate() {
+        out.push_str(if n > 0 { "&" } else { "" });
+        out.extend(utf8_percent_encode(name, UNRESERVED));
+        out.push('=');
+        out.extend(utf8_percent_encode(value, UNRESERVED));
+    }
+}
+
 /// Inserts a value into the path.
-fn put(path: &mut String, member: &Member, text: &str) {
+pub(super) fn put(path: &mut String, member: &Member, text: &str) {
     let encoded: String = utf8_percent_encode(text, UNRESERVED).collect();
     // With a plus, it may be several segments.
     let slashes = encoded.replace("%2F", "/");

@@ -15,6 +15,8 @@ use super::parameters::refuse;
 use super::pool::ANSWER_BYTES_MAX;
 use super::query_protocol::{self, Element};
 use super::rest;
+use super::rest_xml;
+use super::s3;
 use super::settings::Settings;
 use super::wire;
 use crate::fault;
@@ -164,6 +166,8 @@ fn modelled(
 pub(super) struct Asked {
     method: &'static str,
     draft: Draft,
+    /// The bucket of S3 whose host is called.
+    bucket: Option<String>,
 }
 
 /// What a service answered.
@@ -242,11 +246,11 @@ impl Modelled {
     /// # Errors
     /// What is wrong with the parameters, in AWS's words.
     pub(super) fn asked(&self, arena: &Arena, input: Value, key: Option<&str>) -> Result<Asked, String> {
-        let (method, mut draft) = self.draft(arena, input)?;
+        let (method, mut draft, bucket) = self.draft(arena, input)?;
         if let Some(key) = key {
             idempotency::add((&self.operation, self.protocol), arena, input, key, &mut draft.body);
         }
-        Ok(Asked { method, draft })
+        Ok(Asked { method, draft, bucket })
     }
 
     /// Sends a request.
@@ -255,7 +259,11 @@ impl Modelled {
     /// When there is no answer, or the service refuses.
     pub(super) async fn ask(&self, asked: Asked) -> Result<Answered, Trouble> {
         let Modelled { caller, operation, protocol, optimised, .. } = self;
-        let Asked { method, draft } = asked;
+        let Asked { method, draft, bucket } = asked;
+        let at_bucket = bucket.map(|bucket| caller.at_host(&format!("{bucket}.s3"))).transpose();
+        let at_bucket =
+            at_bucket.map_err(|why| Trouble::Lasting(unanswered(operation, CallError::Client(why))))?;
+        let caller = at_bucket.as_ref().unwrap_or(caller);
         let reply = caller.send(method, &draft, ANSWER_BYTES_MAX).await.map_err(|error| {
             let passes = matches!(error, CallError::Client(_));
             let error = match optimised {
@@ -264,11 +272,13 @@ impl Modelled {
             };
             if passes { Trouble::Passing(error) } else { Trouble::Lasting(error) }
         })?;
-        if !reply.status.is_success() {
-            let error = match protocol {
-                Protocol::Json | Protocol::Rest => failure::json_error(&reply),
-                Protocol::Query => failure::xml_error(&reply),
-            };
+        let is_success = reply.status.is_success();
+        let error = match protocol {
+            Protocol::RestXml => rest_xml::error(operation, &reply),
+            Protocol::Json | Protocol::Rest => (!is_success).then(|| failure::json_error(&reply)),
+            Protocol::Query => (!is_success).then(|| failure::xml_error(&reply)),
+        };
+        if let Some(error) = error {
             let is_slow = reply.status.as_u16() == 429 || reply.status.is_server_error();
             let is_passing = is_slow || PASSING.iter().any(|code| error.kind.contains(code));
             let is_missing = reply.status.as_u16() == 404 || error.kind.contains("NotFound");
@@ -299,7 +309,8 @@ impl Modelled {
         self.ask(asked).await
     }
 
-    fn draft(&self, arena: &Arena, input: Value) -> Result<(&'static str, Draft), String> {
+    /// The method, the request, and the bucket whose host is called.
+    fn draft(&self, arena: &Arena, input: Value) -> Result<(&'static str, Draft, Option<String>), String> {
         let operation = &self.operation;
         let service = operation.service;
         let kind = operation.input.map(Type::Shape);
@@ -308,7 +319,12 @@ impl Modelled {
         }
         let (mut body, mut headers) = (Vec::new(), Vec::with_capacity(2));
         match self.protocol {
-            Protocol::Rest => return rest::draft(operation, arena, input),
+            Protocol::Rest => {
+                return rest::draft(operation, arena, input).map(|(method, draft)| (method, draft, None));
+            }
+            Protocol::RestXml => {
+                return rest_xml::draft(operation, arena, input, !self.caller.own_endpoint);
+            }
             Protocol::Json => {
                 headers.push(("content-type", format!("application/x-amz-json-{}", service.version).into()));
                 headers.push(("x-amz-target", format!("{}.{}", service.target, operation.name).into()));
@@ -329,15 +345,21 @@ impl Modelled {
                 body = text.into_bytes();
             }
         }
-        Ok(("POST", Draft { path: "/".to_owned(), query: String::new(), headers, body }))
+        let draft = Draft { path: "/".to_owned(), headers, body, ..Draft::default() };
+        Ok(("POST", draft, None))
     }
 }
 
 /// A service's answer, and the identifier it gave the request.
 fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(Json, String), TaskError> {
     let header = answer::request_id(&reply.fields).to_owned();
-    let Some(output) = operation.output.map(Type::Shape) else { return Ok((json!({}), header)) };
+    let Some(shape) = operation.output else { return Ok((json!({}), header)) };
+    let output = Type::Shape(shape);
     match protocol {
+        Protocol::RestXml => {
+            let output = rest_xml::read(operation, shape, reply);
+            Ok((output.ok_or_else(|| unreadable("it is not what its model says"))?, header))
+        }
         Protocol::Json | Protocol::Rest => {
             let body: Json = if reply.body.is_empty() {
                 json!({})
@@ -441,7 +463,9 @@ fn refused(
     let status = reply.status.as_u16();
     let details = format!("(Service: {service}, Status Code: {status}, Request ID: {request_id})");
     // Measured: without a message of the service, its details are in its place.
-    let cause = if message.is_empty() {
+    let cause = if operation.service.protocol == Some(Protocol::RestXml) {
+        s3::refusal(reply)
+    } else if message.is_empty() {
         format!("{details} (SDK Attempt Count: 1) {details}")
     } else {
         format!("{message} {details} (SDK Attempt Count: 1)")

@@ -114,6 +114,12 @@ fn required<'a>(arguments: &'a Json, name: &str) -> Result<&'a str, String> {
     text.ok_or_else(|| format!("The field '{name}' is required but was missing"))
 }
 
+/// Whether a bucket's name can be part of a host's: a certificate does not cover names with additional dots.
+pub(super) fn is_host(bucket: &str) -> bool {
+    let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (3..=63).contains(&bucket.len()) && bucket.bytes().all(is_label)
+}
+
 /// A bucket and how to reach it.
 #[derive(Debug)]
 pub(super) struct Bucket {
@@ -145,10 +151,7 @@ impl Bucket {
         if !(3..=255).contains(&name.len()) || !name.bytes().all(is_letter) || name.contains("..") {
             return Err(format!("The bucket '{name}' has no valid name"));
         }
-        // A certificate does not cover names with additional dots.
-        let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_host = settings.endpoint("S3").is_none() && name.len() <= 63 && name.bytes().all(is_label);
-        let (host, root) = if is_host {
+        let (host, root) = if settings.endpoint("S3").is_none() && is_host(name) {
             (format!("{name}.s3"), String::new())
         } else {
             ("s3".to_owned(), format!("/{name}"))
@@ -214,7 +217,7 @@ fn passes(reply: &Reply) -> bool {
 }
 
 /// The error in an answer of S3.
-fn error(reply: &Reply) -> Option<Element> {
+pub(super) fn error(reply: &Reply) -> Option<Element> {
     // Objects may have any content, and are not parsed here.
     let is_xml = reply.fields.get("content-type").is_some_and(|it| it.contains("xml"));
     let is_answer = is_xml && reply.fields.get("content-range").is_none();
@@ -223,7 +226,7 @@ fn error(reply: &Reply) -> Option<Element> {
 }
 
 /// The cause of a refusal by S3, in the words of AWS's SDK (recorded for `aws-sdk:s3`).
-fn refusal(reply: &Reply) -> String {
+pub(super) fn refusal(reply: &Reply) -> String {
     let root = Element::parse(&reply.body).filter(|root| root.name == "Error");
     let id = answer::request_id(&reply.fields);
     let extended = reply.fields.get("x-amz-id-2").unwrap_or("null");
