@@ -47,7 +47,12 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
     if let Some(missing) = OPTIONAL.iter().find(|it| !it.is_built && it.name == asked) {
         return Some(left_out(&format!("`expressway {asked}`"), missing.feature));
     }
-    let command = super::command();
+    let mut command = super::command();
+    // Of a group of subcommands, such as `journal`, its own.
+    let group = std::env::args().nth(1).filter(|group| group != asked);
+    if let Some(group) = group.and_then(|group| command.find_subcommand(group).cloned()) {
+        command = group;
+    }
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let advice = did_you_mean(asked, names.iter().copied());
     let advice = advice.unwrap_or_else(|| format!("there are {}", names.join(", ")));

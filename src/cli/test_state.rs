@@ -100,7 +100,7 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
         return Err(Stop::AlreadySaid);
     }
     match Style::stdout() {
-        Style::Lines { colours } => print(&pretty::lines(answer.to_string().as_bytes(), colours))?,
+        Style::Lines { colours } => print(&pretty::lines(readable(&answer).to_string().as_bytes(), colours))?,
         Style::Compact => print(format!("{answer:#}\n").as_bytes())?,
     }
     let is_alone =
@@ -111,6 +111,20 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
         );
     }
     Ok(if answer["status"] == "SUCCEEDED" { Went::Well } else { Went::PartlyWrong })
+}
+
+/// An answer for people: the data in it is JSON, not texts of JSON.
+fn readable(answer: &Json) -> Json {
+    let mut answer = answer.clone();
+    let parse = |value: &mut Json| {
+        if let Some(data) = value.as_str().and_then(|text| serde_json::from_str(text).ok()) {
+            *value = data;
+        }
+    };
+    answer.get_mut("output").into_iter().for_each(parse);
+    let inspected = answer.get_mut("inspectionData").and_then(Json::as_object_mut);
+    inspected.into_iter().flatten().for_each(|(_, value)| parse(value));
+    answer
 }
 
 fn request(arguments: &Arguments) -> Result<Json, Stop> {

@@ -40,9 +40,11 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
 }
 
 fn unsupported(service: &str) -> String {
+    // A service of AWS's that is not called is no misspelt other one.
+    let is_known = models::services().any(|name| name == service);
     let advice = models::other_name(service)
         .map(|name| format!("did you mean `{name}`?"))
-        .or_else(|| did_you_mean(service, models::called()));
+        .or_else(|| did_you_mean(service, models::called()).filter(|_| !is_known));
     match advice {
         Some(advice) => format!("The service '{service}' is not supported: {advice}"),
         None => {
