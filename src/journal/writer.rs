@@ -134,7 +134,7 @@ impl LogJournal {
         }
     }
 
-    /// Tries at once to make the missing segments, and waits for the result: why there is no room, if there is none.
+    /// Makes the missing segments now and waits for the result. An error has the reason why the disk has no room.
     pub fn make_room(&self) -> Result<(), Refused> {
         let mut queue = self.shared.lock();
         let tries = queue.own.tries + 1 + u64::from(queue.own.is_making);

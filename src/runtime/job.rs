@@ -175,8 +175,8 @@ impl Shard {
         }
     }
 
-    /// Disarms the remaining operations of an execution that is over. The engine cancels those it knows, so after the
-    /// usual end there are none; after a bug there may be some.
+    /// Disarms the remaining operations of an execution that is over. The engine cancels those it knows, so some remain
+    /// only after a bug.
     pub(super) fn disarm_all(&mut self, pending: &mut PendingOps, key: Key, bug: bool) {
         for pending in pending.take_all() {
             debug_assert!(bug, "an execution left {pending:?} behind");

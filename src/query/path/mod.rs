@@ -208,7 +208,7 @@ impl Path {
         self.walk(arena, document, fuel)
     }
 
-    /// The start of the steps; `Undefined` if there is none.
+    /// The value at which the steps start; `Undefined` if the path has no such value.
     #[inline]
     fn document(&self, arena: &mut Arena, scope: &Scope) -> Value {
         match &self.root {

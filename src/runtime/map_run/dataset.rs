@@ -83,7 +83,7 @@ impl Reader {
         }
     }
 
-    /// Replaces `item` by the next item, JSON text that may be invalid. False when there is none.
+    /// Reads the next item into `item`, JSON text that may be invalid. Returns false at the end.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,

@@ -152,7 +152,7 @@ impl Items {
         }
     }
 
-    /// Replaces `item` by the next item, JSON text that may be invalid. False when there is none.
+    /// Reads the next item into `item`, JSON text that may be invalid. Returns false at the end.
     pub(super) fn poll_next(
         &mut self,
         context: &mut Context<'_>,

@@ -37,7 +37,7 @@ impl std::fmt::Debug for Credentials {
 /// The source of credentials.
 #[derive(Clone, Debug, Default)]
 pub(super) enum Source {
-    /// There are none: requests to endpoints set by the user are unsigned, others are not sent.
+    /// No credentials: requests to endpoints set by the user are unsigned, others are not sent.
     #[default]
     None,
     Fixed(Arc<Credentials>),

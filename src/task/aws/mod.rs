@@ -202,7 +202,7 @@ impl Integrations {
     /// The destination of tasks with this resource, for display.
     ///
     /// # Errors
-    /// When there is none, with the reason, such as an unsupported service.
+    /// When nothing does these tasks, with the reason, such as an unsupported service.
     pub fn destination(&self, arn: &str, kind: &ResourceKind) -> Result<String, String> {
         if !Integrations::is_service(arn) {
             return Err("no service has such an ARN".to_owned());

@@ -1,12 +1,10 @@
 //! AWS's query protocol: parameters to forms, and XML to results, by the shapes of a model.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value as Json};
 
 use super::sign::UNRESERVED;
-use super::wire::{self, text};
+use super::wire;
 use crate::json::{Arena, Value};
 use crate::models::{Location, Operation, Shape, Type};
 
@@ -23,12 +21,7 @@ pub(super) fn write(
     out: &mut String,
 ) -> Result<(), String> {
     let Type::Shape(shape) = kind else {
-        let text = match kind {
-            Type::Bytes => STANDARD.encode(text(arena, value)),
-            Type::Integer | Type::Float if !value.is_number() => return Err(wire::invalid(name)),
-            Type::Boolean if value.as_bool().is_none() => return Err(wire::invalid(name)),
-            _ => text(arena, value),
-        };
+        let text = wire::scalar_text(arena, kind, value, name)?;
         pair(name, &text, out);
         return Ok(());
     };

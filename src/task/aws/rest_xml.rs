@@ -222,12 +222,7 @@ fn write(
     out: &mut String,
 ) -> Result<(), String> {
     let Type::Shape(shape) = kind else {
-        let text = match kind {
-            Type::Bytes => STANDARD.encode(text(arena, value)),
-            Type::Integer | Type::Float if !value.is_number() => return Err(wire::invalid(name)),
-            Type::Boolean if value.as_bool().is_none() => return Err(wire::invalid(name)),
-            _ => text(arena, value),
-        };
+        let text = wire::scalar_text(arena, kind, value, name)?;
         open(name, attributes, out);
         escape(&text, out);
         close(name, out);
@@ -368,7 +363,7 @@ fn header(operation: &Operation, member: &Member, reply: &Reply) -> Option<Optio
         Type::Integer => Json::from(text.trim().parse::<i64>().ok()?),
         Type::Float => Json::from(text.trim().parse::<f64>().ok()?),
         Type::Boolean => Json::from(text.trim().parse::<bool>().ok()?),
-        // A date that is none is shown as it came: users set some of them.
+        // Users set some of these headers, so a text that is not a date is returned unchanged.
         Type::Time => match rfc2822::parse(text) {
             Ok(time) => time.timestamp().to_string().into(),
             Err(_) => text.into(),

@@ -125,6 +125,19 @@ pub(super) fn text(arena: &Arena, value: Value) -> String {
     arena.as_str(value).map_or_else(|| json::to_string(arena, value), str::to_owned)
 }
 
+/// A scalar in a form or in XML.
+///
+/// # Errors
+/// When the value does not have the type, in AWS's words.
+pub(super) fn scalar_text(arena: &Arena, kind: Type, value: Value, name: &str) -> Result<String, String> {
+    match kind {
+        Type::Bytes => Ok(STANDARD.encode(text(arena, value))),
+        Type::Integer | Type::Float if !value.is_number() => Err(invalid(name)),
+        Type::Boolean if value.as_bool().is_none() => Err(invalid(name)),
+        _ => Ok(text(arena, value)),
+    }
+}
+
 /// An unknown member.
 pub(super) fn unknown(name: &str) -> String {
     format!("The field \"{name}\" is not supported by Step Functions")
