@@ -101,7 +101,7 @@ pub use {
     metrics::Observed,
     outcome::{Counts, Outcome, Status},
     rates::MachineCounts,
-    redrive::Redrive,
+    redrive::{Redrive, Redriven},
     shard::Shard,
     simulation::Simulation,
     start::{StartError, StartOptions},

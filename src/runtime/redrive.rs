@@ -26,6 +26,15 @@ pub struct Redrive<'r> {
     pub recorded: Option<u64>,
 }
 
+/// An execution that continues.
+#[derive(Debug)]
+pub struct Redriven {
+    /// The execution.
+    pub handle: Handle,
+    /// When it was redriven, in milliseconds since 1970: as the journal has it.
+    pub date_ms: u64,
+}
+
 impl Engine {
     /// Continues an execution that did not succeed where it stopped: states that were entered and not exited are run
     /// again, with their inputs. If it is durable, the redrive is durable when [`Handle::recorded`] completes.
@@ -37,7 +46,7 @@ impl Engine {
         machine: impl Into<Target<'t>>,
         redrive: Redrive<'_>,
         watcher: Option<Box<dyn Watcher>>,
-    ) -> Result<Handle, ResumeError> {
+    ) -> Result<Redriven, ResumeError> {
         let version = self.own_version(machine.into()).map_err(ResumeError::Start)?;
         let Redrive { name, arn, trace_header, stopped, recorded } = redrive;
         let shared = self.shared();
@@ -50,6 +59,7 @@ impl Engine {
         let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms);
         let now_ms = shared.time.steady_ms().max(floor_ms);
         buffer.execution.redrive(&version.program, now_ms, limits::STANDARD_SECONDS_MAX * 1_000);
+        let redrives = buffer.execution.redrives();
         buffer.watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let charged = buffer.execution.arena.capacity_bytes();
         let throttled = |limit| ResumeError::Start(self.refuse(Some(&version), limit, 1).into());
@@ -61,7 +71,6 @@ impl Engine {
                 let mut state = Vec::new();
                 let written = buffer.execution.snapshot(version.fingerprint, &mut state);
                 written.map_err(|_| SnapshotError::Malformed)?;
-                let redrives = buffer.execution.redrives();
                 let recorded = durability.redrive(id, now_ms, (redrives.count, redrives.last_ms), &state);
                 buffer.recorded = state;
                 Some(recorded.map_err(|why| ResumeError::Start(not_durable(why)))?)
@@ -78,12 +87,13 @@ impl Engine {
         };
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
         shared.admission.admit_anyway(&version.usage, 1, charged);
-        Ok(self.place_on_shard(
+        let handle = self.place_on_shard(
             version,
             Completion::new(start_identity),
             buffer,
             (arn.into(), Seat::default(), charged),
             Vec::new(),
-        ))
+        );
+        Ok(Redriven { handle, date_ms: redrives.last_ms })
     }
 }

@@ -8,7 +8,7 @@ use super::history::Recorder;
 use super::{Error, Exception, Inner, Service};
 use crate::limits;
 use crate::observe::History;
-use crate::runtime::{Outcome, Redrive, ResumeError, Status};
+use crate::runtime::{Outcome, Redrive, Redriven, ResumeError, Status};
 
 /// How often an execution was redriven.
 #[derive(Clone, Debug, Default)]
@@ -39,12 +39,12 @@ impl Redrives {
         self.tokens.iter().any(|(_, date_ms)| now_ms.saturating_sub(*date_ms) < TOKEN_MS)
     }
 
-    fn add(&mut self, token: Option<&str>, now_ms: u64) {
+    fn add(&mut self, token: Option<&str>, date_ms: u64) {
         self.count += 1;
-        self.last_ms = now_ms;
+        self.last_ms = date_ms;
         if let Some(token) = token {
             self.tokens.truncate(TOKENS_MAX - 1);
-            self.tokens.push_front((token.into(), now_ms));
+            self.tokens.push_front((token.into(), date_ms));
         }
     }
 
@@ -158,8 +158,8 @@ impl Inner {
         let is_durable = execution.recorded.is_some();
         let recorder = Recorder::new(&execution.history, &self.executions.open_bytes, is_durable);
         let redriven = self.engine.redrive(machine, redrive, Some(Box::new(recorder)));
-        let handle = match redriven {
-            Ok(handle) => handle,
+        let Redriven { handle, date_ms } = match redriven {
+            Ok(redriven) => redriven,
             Err(why) => {
                 let forgotten = self.executions.keep_closed(execution, &outcome);
                 drop(run);
@@ -168,7 +168,7 @@ impl Inner {
             }
         };
         let recorded = handle.recorded();
-        run.redrives.add(token, now_ms);
+        run.redrives.add(token, date_ms);
         run.handle = Some(handle);
         run.outcome = None;
         let redrives = run.redrives.clone();
@@ -176,7 +176,7 @@ impl Inner {
         self.executions.opened();
         self.executions.tell_status(execution, None, &redrives);
         execution.look();
-        Ok((now_ms, Some(recorded)))
+        Ok((date_ms, Some(recorded)))
     }
 }
 

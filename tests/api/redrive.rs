@@ -1,8 +1,11 @@
 //! `RedriveExecution`, and how long executions are kept.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use expressway::api::{Call, answer};
+use expressway::runtime::{RealClock, Time};
 use expressway::service::Service;
 use serde_json::{Value as Json, json};
 
@@ -350,7 +353,22 @@ impl Drop for Folder {
     }
 }
 
-/// A service with threads and a journal, in real time.
+/// Real time, except that each reading of the wall clock is later than the one before: a date that is answered must
+/// be the one that is kept.
+#[derive(Clone, Default)]
+struct Ticking(Arc<AtomicU64>);
+
+impl Time for Ticking {
+    fn now_ms(&self) -> u64 {
+        Time::now_ms(&RealClock) + self.0.fetch_add(5, Ordering::Relaxed)
+    }
+
+    fn steady_ms(&self) -> u64 {
+        Time::steady_ms(&RealClock)
+    }
+}
+
+/// A service with threads and a journal.
 struct Lasting {
     service: Service,
     runtime: tokio::runtime::Runtime,
@@ -358,10 +376,10 @@ struct Lasting {
 
 impl Lasting {
     /// An earlier one's threads may be about to end still.
-    fn open(folder: &Folder) -> Lasting {
+    fn open(folder: &Folder, time: &Ticking) -> Lasting {
         loop {
             let builder = Service::builder().account("111111111111").state(&folder.0);
-            match builder.engine(|engine| engine.shards(1)).build() {
+            match builder.time(time.clone()).engine(|engine| engine.shards(1)).build() {
                 Ok(service) => {
                     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
                     return Lasting { service, runtime: runtime.expect("a runtime") };
@@ -407,7 +425,8 @@ impl Lasting {
 #[test]
 fn a_redrive_outlives_the_process_at_any_point() {
     let folder = Folder(std::env::temp_dir().join(format!("expressway-redrive-{}", std::process::id())));
-    let first = Lasting::open(&folder);
+    let time = Ticking::default();
+    let first = Lasting::open(&folder, &time);
     first.ok("CreateActivity", &json!({"name": "work"}));
     let branch = |name: &str| {
         let states = json!({name: task(json!({"Parameters": {"in": name}, "End": true}))});
@@ -429,13 +448,13 @@ fn a_redrive_outlives_the_process_at_any_point() {
     drop(first);
 
     // It was over when the first process ended.
-    let second = Lasting::open(&folder);
+    let second = Lasting::open(&folder, &time);
     assert_eq!(second.ok("DescribeExecution", &json!({"executionArn": arn})), failed);
     let date = second.ok("RedriveExecution", &json!({"executionArn": arn}))["redriveDate"].clone();
     drop(second);
 
     // The process ended when the redrive was acknowledged, perhaps before its first turn.
-    let third = Lasting::open(&folder);
+    let third = Lasting::open(&folder, &time);
     let redriven = third.ok("DescribeExecution", &json!({"executionArn": arn}));
     assert_eq!(status(&redriven)[..2], [&json!("RUNNING"), &json!(1)]);
     assert_eq!(redriven["redriveDate"], date);
@@ -444,7 +463,7 @@ fn a_redrive_outlives_the_process_at_any_point() {
     drop(third);
 
     // The process ended while the task was under way, and its journal was compacted between redrive and end.
-    let fourth = Lasting::open(&folder);
+    let fourth = Lasting::open(&folder, &time);
     let (_, token) = fourth.take();
     fourth.ok("SendTaskFailure", &json!({"taskToken": token, "error": "Broken"}));
     assert_eq!(fourth.end(arn)["redriveCount"], 1);
@@ -456,7 +475,7 @@ fn a_redrive_outlives_the_process_at_any_point() {
     let history = fourth.events(arn);
     drop(fourth);
 
-    let fifth = Lasting::open(&folder);
+    let fifth = Lasting::open(&folder, &time);
     let ended = fifth.end(arn);
     assert_eq!((&ended["output"], &ended["redriveCount"]), (&json!("[1,2]"), &json!(2)));
     assert_eq!(fifth.events(arn), history);
