@@ -8,9 +8,10 @@ mod machines;
 #[path = "../benches/workloads.rs"]
 mod workloads;
 
+use expressway::asl::MachineType;
 use expressway::json::{self, Arena, Compactor};
-use expressway::runtime::VirtualClock;
 use expressway::runtime::inline::Driver;
+use expressway::runtime::{Engine, MachineSpec, ManualTime, Status, VirtualClock};
 use expressway::task::Handlers;
 
 /// Counts the allocations of each thread, so that tests running beside each other do not see each other's.
@@ -162,4 +163,33 @@ fn a_loop_holds_no_more_than_its_live_values() {
     let above = PEAK.get() - before;
     println!("{above} bytes above the start");
     assert!(above <= 1_048_576, "{above} bytes");
+}
+
+/// Memory of a distributed Map's children that wait, beside what the Map Run takes itself.
+#[test]
+fn a_waiting_child_takes_half_a_kilobyte() {
+    let definition = r#"{"StartAt": "Each", "States": {"Each": {"Type": "Map", "End": true,
+        "ItemsPath": "$.items", "ResultPath": null,
+        "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}, "StartAt": "Wait",
+            "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": true}}}}}}"#;
+    let held = |children: u64| {
+        let time = ManualTime::at(0);
+        let (engine, mut simulation) = Engine::builder().shards(1).time(time.clone()).simulate().unwrap();
+        let spec = MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("m", definition) };
+        let machine = engine.create(&spec).unwrap();
+        let items: Vec<u64> = (0..children).collect();
+        let execution = engine.start(&machine, format!(r#"{{"items":{items:?}}}"#)).unwrap();
+        simulation.settle(0);
+        assert_eq!(engine.counts().running, children + 1);
+        let held = HELD.get();
+        time.advance(60_000);
+        simulation.settle(60_000);
+        assert_eq!(execution.status(), Status::Succeeded);
+        held
+    };
+    held(10);
+    let (few, many) = (1_000, 9_000);
+    let bytes = (held(many) - held(few)) / (many - few) as isize;
+    println!("{bytes} bytes a waiting child");
+    assert!(bytes <= 500, "{bytes} bytes");
 }

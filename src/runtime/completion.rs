@@ -47,9 +47,6 @@ pub(super) struct StartIdentity {
 }
 
 impl StartIdentity {
-    /// As the version's.
-    pub(super) const AS_OTHERS: StartIdentity = StartIdentity { synchronous: false, label: None };
-
     /// Its place in the journal, if it is durable.
     #[inline]
     pub(super) fn ledger(&self) -> Option<&Ledger> {
@@ -223,13 +220,32 @@ impl Reply {
 
     /// The execution's identity.
     pub(super) fn start_identity(&self) -> &StartIdentity {
-        static AS_OTHERS: StartIdentity = StartIdentity::AS_OTHERS;
         match self {
             Reply::One(completion) => &completion.start_identity,
-            Reply::Batch(..) => &AS_OTHERS,
+            Reply::Batch(batch, _) => &batch.start_identity,
+        }
+    }
+
+    /// The fault it is to be aborted with before it begins, if any.
+    pub(super) fn begin(&self) -> Option<Fault> {
+        match self {
+            Reply::One(completion) => completion.begin(),
+            Reply::Batch(batch, _) => batch.is_aborted().then_some(NO_REASON),
+        }
+    }
+
+    /// It was parked there, for the first time. Returns the fault of an abort that was requested before the place was
+    /// known.
+    pub(super) fn park(&self, place: Location) -> Option<Fault> {
+        match self {
+            Reply::One(completion) => completion.park(place),
+            Reply::Batch(batch, _) => batch.park(place).then_some(NO_REASON),
         }
     }
 }
+
+/// Of an abort for which no reason is given.
+pub(super) const NO_REASON: Fault = Fault { error: None, cause: None };
 
 /// Called for each execution of a batch when it is over, on the thread that ran it.
 pub(super) type Sink = dyn Fn(u32, Ended<'_>) + Send + Sync;
@@ -242,6 +258,17 @@ pub(super) struct BatchState {
     tally: super::outcome::Counters,
     waker: Mutex<Option<Waker>>,
     sink: Option<Box<Sink>>,
+    start_identity: StartIdentity,
+    abortable: Option<Abortable>,
+}
+
+/// What aborting the executions of a batch takes.
+#[derive(Debug, Default)]
+struct Abortable {
+    /// Set while `parked` is locked.
+    is_aborted: AtomicBool,
+    /// Where executions were parked first: some may be over.
+    parked: Mutex<Vec<Location>>,
 }
 
 impl std::fmt::Debug for BatchState {
@@ -253,6 +280,41 @@ impl std::fmt::Debug for BatchState {
 impl BatchState {
     pub(super) fn new(sink: Option<Box<Sink>>) -> BatchState {
         BatchState { left: AtomicU64::new(1), sink, ..BatchState::default() }
+    }
+
+    /// One whose executions have this identity and may be [aborted](BatchState::abort).
+    pub(super) fn abortable(sink: Box<Sink>, start_identity: StartIdentity) -> BatchState {
+        let abortable = Some(Abortable::default());
+        BatchState { start_identity, abortable, ..BatchState::new(Some(sink)) }
+    }
+
+    /// Requests that its executions are aborted. Returns the places to which to send that; executions that were not
+    /// parked yet see it when they begin, or park.
+    pub(super) fn abort(&self) -> Vec<Location> {
+        let Some(Abortable { is_aborted, parked }) = &self.abortable else {
+            unreachable!("the batch was not made to be aborted");
+        };
+        let mut parked = parked.lock().unwrap_or_else(PoisonError::into_inner);
+        is_aborted.store(true, Ordering::Release);
+        std::mem::take(&mut *parked)
+    }
+
+    #[inline]
+    fn is_aborted(&self) -> bool {
+        self.abortable.as_ref().is_some_and(|it| it.is_aborted.load(Ordering::Acquire))
+    }
+
+    /// One of its executions was parked there. Whether it is to be aborted.
+    fn park(&self, place: Location) -> bool {
+        let Some(Abortable { is_aborted, parked }) = &self.abortable else { return false };
+        let mut parked = parked.lock().unwrap_or_else(PoisonError::into_inner);
+        parked.push(place);
+        is_aborted.load(Ordering::Relaxed)
+    }
+
+    /// Whether all its executions are over.
+    pub(super) fn is_over(&self) -> bool {
+        self.left.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn add(&self, executions: u64) {
@@ -375,6 +437,26 @@ mod tests {
             }
             assert_eq!(completion.status(), Status::Aborted);
             assert!(completion.abort(fault()).is_none(), "it is over");
+            shard.join().unwrap();
+        });
+    }
+
+    /// The same for the executions of a batch.
+    #[test]
+    fn an_abort_reaches_the_executions_of_a_batch() {
+        loom::model(|| {
+            let batch = Arc::new(BatchState::abortable(Box::new(|_, _| {}), StartIdentity::default()));
+            let (reply, messages) = (Reply::Batch(Arc::clone(&batch), 0), Permit::new());
+            let box_ = Arc::clone(&messages);
+            let shard = loom::thread::spawn(move || {
+                if reply.begin().is_none() && reply.park(PLACE).is_none() {
+                    box_.wait();
+                }
+            });
+            for place in batch.abort() {
+                assert_eq!(place, PLACE);
+                messages.notify();
+            }
             shard.join().unwrap();
         });
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use super::completion::{Completion, StartIdentity};
+use super::completion::Reply;
 use super::context::{self, Bug, ExecutionBuffer};
 use super::drive::TurnScratch;
 use super::inbox::Shared;
@@ -22,8 +22,7 @@ use crate::limits;
 pub(super) struct FiberTurn {
     pub(super) shared: Arc<Shared>,
     pub(super) version: Arc<Version>,
-    /// Of an execution that is not part of a batch.
-    pub(super) completion: Option<Arc<Completion>>,
+    pub(super) reply: Reply,
     pub(super) buffer: Box<ExecutionBuffer>,
     pub(super) turn_scratch: Box<TurnScratch>,
     pub(super) event: Event,
@@ -161,21 +160,12 @@ impl FiberTurn {
     }
 
     pub(super) fn run_with(self, fuel: &Fuel<'_>) -> Finished {
-        static AS_OTHERS: StartIdentity = StartIdentity::AS_OTHERS;
         let FiberTurn {
-            shared,
-            version,
-            completion,
-            mut buffer,
-            mut turn_scratch,
-            event,
-            now_ms,
-            ahead_ms,
-            ..
+            shared, version, reply, mut buffer, mut turn_scratch, event, now_ms, ahead_ms, ..
         } = self;
         let (transitions_max, stripe) = (self.transitions_max, self.stripe);
-        let is_last_state = completion.as_ref().is_some_and(|completion| completion.is_last_state());
-        let start_identity = completion.as_ref().map_or(&AS_OTHERS, |completion| &completion.start_identity);
+        let is_last_state = reply.completion().is_some_and(|completion| completion.is_last_state());
+        let start_identity = reply.start_identity();
         let activities = |state, task| activity_work(&shared, &version, start_identity, state, task);
         let setting = context::Setting {
             version: &version,

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::completion::{Completion, IdentityOverrides};
+use super::completion::{BatchState, Completion, IdentityOverrides, NO_REASON};
 use super::inbox::{ShardMessage, Shared};
 use super::machine::Version;
 use super::outcome::{Outcome, Status};
@@ -52,7 +52,7 @@ impl Handle {
 
     /// Stops it in any state: timers, retries, branches and handlers end with it. No effect when it is over.
     pub fn abort(&self) {
-        self.abort_with(Fault { error: None, cause: None });
+        self.abort_with(NO_REASON);
     }
 
     /// As [`abort`](Handle::abort), with a fault.
@@ -90,6 +90,24 @@ impl Drop for Running {
     fn drop(&mut self) {
         if !self.1 {
             self.0.abort();
+        }
+    }
+}
+
+/// Aborts the executions of a batch that are not over when it is dropped.
+pub(super) struct RunningBatch {
+    pub(super) state: Arc<BatchState>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl Drop for RunningBatch {
+    fn drop(&mut self) {
+        if self.state.is_over() {
+            return;
+        }
+        for place in self.state.abort() {
+            let remote = &self.shared.remotes[usize::from(place.shard)];
+            remote.send(ShardMessage::Abort(place.key, NO_REASON));
         }
     }
 }

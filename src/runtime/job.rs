@@ -86,7 +86,7 @@ impl Shard {
         let errand = FiberTurn {
             shared: Arc::clone(&self.shared),
             version: Arc::clone(job.version),
-            completion: job.reply.completion().cloned(),
+            reply: job.reply.clone(),
             buffer: std::mem::replace(&mut job.buffer, self.worker_scratch.buffer()),
             turn_scratch: self.worker_scratch.lend_turn_scratch(),
             event,

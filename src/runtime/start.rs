@@ -11,14 +11,14 @@ use dashmap::mapref::entry::Entry;
 use super::admission::{ENTRY_BYTES, Limit, Throttled};
 use super::caller_thread;
 use super::completion::{
-    Batch, BatchState, Completion, IdentityOverrides, IdentityRef, Reply, StartIdentity,
+    Batch, BatchState, Completion, IdentityOverrides, IdentityRef, Reply, SharedTasks, StartIdentity,
 };
 use super::engine::Engine;
-use super::handle::{Handle, Running};
+use super::handle::{Handle, Running, RunningBatch};
 use super::inbox::{Indexed, StartBatch};
 use super::inline::Ended;
 use super::input::Input;
-use super::machine::{Machine, Target, Version};
+use super::machine::{Machine, Published, Target, Version};
 use super::outcome::{Counters, Outcome};
 use super::shard::{bug, bug_outcome};
 use crate::engine::Execution;
@@ -307,6 +307,27 @@ impl Engine {
         I: IntoIterator<Item: AsRef<[u8]>>,
     {
         self.batch(machine.into(), inputs, BatchState::new(Some(Box::new(sink))))
+    }
+
+    /// As [`start_batch_with`](Engine::start_batch_with), with handlers for the tasks of all. Returns the batch as
+    /// well, to abort what runs still.
+    pub(super) fn start_batch_abortable<I>(
+        &self,
+        machine: &Published,
+        inputs: I,
+        tasks: Option<SharedTasks>,
+        sink: impl Fn(u32, Ended<'_>) + Send + Sync + 'static,
+    ) -> (Batch, RunningBatch)
+    where
+        I: IntoIterator<Item: AsRef<[u8]>>,
+    {
+        let label =
+            tasks.map(|tasks| Box::new(IdentityOverrides { tasks: Some(tasks), ..Default::default() }));
+        let start_identity = StartIdentity { synchronous: false, label };
+        let state = BatchState::abortable(Box::new(sink), start_identity);
+        let batch = self.batch(machine.into(), inputs, state);
+        let running = RunningBatch { state: Arc::clone(&batch.state), shared: Arc::clone(self.shared()) };
+        (batch, running)
     }
 
     fn check_own(&self, target: &Target<'_>) -> Result<(), StartError> {

@@ -5,19 +5,17 @@ use std::future::poll_fn;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
 
-use super::super::clock::Time;
 use super::super::completion::SharedTasks;
 use super::super::engine::Engine;
-use super::super::handle::Running;
+use super::super::handle::RunningBatch;
 use super::super::inline::Ended as EndedExecution;
 use super::super::machine::Published;
 use super::super::outcome::{Outcome, Status};
-use super::super::start::{StartError, StartOptions};
 use super::inputs::Input;
 use super::{ChildFuture, MapRun, MapRuns, Setup, Share};
 use crate::arn::Arn;
 use crate::engine::{self, Execution, TaskCall};
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
 use crate::json;
 use crate::program::Program;
 use crate::task::{Answer, Tasks};
@@ -104,6 +102,9 @@ struct Held {
 pub(super) struct Children {
     ends: Arc<Ends>,
     held: HashMap<u64, Held>,
+    /// Those that are not held one by one. When there are more than `batches_max`, those that are over are dropped.
+    batches: Vec<RunningBatch>,
+    batches_max: usize,
     running: u64,
     /// Recent averages of the bytes of a child's input and output.
     input_bytes: u64,
@@ -122,7 +123,8 @@ pub(super) struct Started {
 impl Children {
     pub(super) fn new(ends: Arc<Ends>) -> Children {
         let (input_bytes, output_bytes) = (BYTES_ASSUMED, BYTES_ASSUMED);
-        Children { ends, held: HashMap::new(), running: 0, input_bytes, output_bytes }
+        let (held, batches, batches_max) = (HashMap::new(), Vec::new(), BATCHES_MIN);
+        Children { ends, held, batches, batches_max, running: 0, input_bytes, output_bytes }
     }
 
     pub(super) fn running(&self) -> u64 {
@@ -211,19 +213,16 @@ impl Children {
             for input in &inputs {
                 self.input_bytes = lately(self.input_bytes, input.text.len());
             }
-            return Ok(self.start_together(engine, &child, inputs, wants_all.then_some(&setup.time)));
         }
+        let Some(keeper) = keeper else {
+            return Ok(self.start_together(engine, &child, setup, inputs, wants_all));
+        };
         let (mut begun, mut items) = (0, 0);
         let mut rest = inputs.into_iter();
         while let Some(input) = rest.next() {
             let tasks = setup.tasks.clone().map(|tasks| Box::new(OfParent(tasks)) as Box<dyn Tasks + Send>);
-            let started = match keeper {
-                Some(keeper) => {
-                    let text = String::from_utf8_lossy(&input.text);
-                    keeper.start((run, input.share.index), &child, &text, tasks)?
-                }
-                None => start_alone(engine, &child, &input, tasks)?,
-            };
+            let text = String::from_utf8_lossy(&input.text);
+            let started = keeper.start((run, input.share.index), &child, &text, tasks)?;
             match started {
                 Some((arn, future)) => {
                     begun += 1;
@@ -248,24 +247,37 @@ impl Children {
         self.ends.lock().woken.push(index);
     }
 
-    /// Children that neither wait nor call: they end at once.
+    fn keep_running(&mut self, batch: RunningBatch) {
+        if self.batches.len() >= self.batches_max {
+            self.batches.retain(|batch| !batch.state.is_over());
+            self.batches_max = BATCHES_MIN.max(2 * self.batches.len());
+        }
+        self.batches.push(batch);
+    }
+
+    /// Starts children that are not kept. As executions of one batch, they need nothing here while they wait.
     fn start_together(
         &mut self,
         engine: &Engine,
         child: &Published,
+        setup: &Setup,
         mut inputs: Vec<Input>,
-        time: Option<&Arc<dyn Time>>,
+        wants_all: bool,
     ) -> Started {
-        let time = time.cloned();
+        let time = wants_all.then(|| Arc::clone(&setup.time));
         let ends = Arc::clone(&self.ends);
         let shares: Box<[Share]> = inputs.iter().map(|input| input.share).collect();
         let texts = inputs.iter().map(|input| &input.text);
-        let batch = engine.start_batch_with(child, texts, move |n, ended| {
-            let mut end = end(shares[n as usize], ended);
-            end.child = time.as_ref().map(|time| Box::new(child_that_ended(ended, time.now_ms())));
-            ends.tell(|state| state.ended.push(end));
-        });
+        let (batch, running) =
+            engine.start_batch_abortable(child, texts, setup.tasks.clone(), move |n, ended| {
+                let mut end = end(shares[n as usize], ended);
+                end.child = time.as_ref().map(|time| Box::new(child_that_ended(ended, time.now_ms())));
+                ends.tell(|state| state.ended.push(end));
+            });
         let begun = batch.counts().accepted;
+        if begun > 0 {
+            self.keep_running(running);
+        }
         let at = usize::try_from(begun).unwrap_or(inputs.len()).min(inputs.len());
         let rest = inputs.split_off(at);
         self.running += begun;
@@ -273,6 +285,9 @@ impl Children {
         Started { rest, begun, items }
     }
 }
+
+/// Batches before those that are over are looked for the first time.
+const BATCHES_MIN: usize = 16;
 
 /// Bytes of inputs and outputs of children that are started together.
 pub(super) const TOGETHER_BYTES_MAX: u64 = 4 << 20;
@@ -334,34 +349,6 @@ fn child_of(arn: String, input: Vec<u8>, outcome: &Outcome) -> Child {
     let machine_arn =
         parsed.map_or_else(String::new, |arn| format!("{}stateMachine:{}", arn.prefix, arn.name()));
     Child { arn, name, machine_arn, input, started_ms: outcome.started_ms, stopped_ms: outcome.stopped_ms }
-}
-
-/// Starts a child that is not kept.
-fn start_alone(
-    engine: &Engine,
-    child: &Published,
-    input: &Input,
-    tasks: Option<Box<dyn Tasks + Send>>,
-) -> Result<Option<(String, ChildFuture)>, Fault> {
-    let options = StartOptions { tasks, ..StartOptions::default() };
-    match engine.start_with(child, &*input.text, options) {
-        Ok(handle) => {
-            let arn = handle.arn();
-            let running = Running(handle, false);
-            Ok(Some((
-                arn,
-                Box::pin(async move {
-                    // Moved as a whole: it stops the execution when it is dropped.
-                    let mut running = running;
-                    let outcome: Outcome = poll_fn(|context| running.0.completion.poll(context)).await;
-                    running.1 = true;
-                    Arc::new(outcome)
-                }),
-            )))
-        }
-        Err(StartError::Throttled(_)) => Ok(None),
-        Err(error) => Err(Fault::new(fault::RUNTIME, format!("A child execution cannot begin: {error}"))),
-    }
 }
 
 /// The tasks of children are done by the handlers of their parent's tasks.

@@ -149,11 +149,7 @@ impl Shard {
         }
         buffer.identify(version, reply.start_identity().names());
         let (event, input) = match json::read(&mut buffer.execution.arena, &text[from..to]) {
-            _ if let Reply::One(completion) = reply
-                && let Some(fault) = completion.begin() =>
-            {
-                (Event::Abort(fault), Value::NULL)
-            }
+            _ if let Some(fault) = reply.begin() => (Event::Abort(fault), Value::NULL),
             Ok(input) => (Event::Go, input),
             Err(error) => {
                 let cause = format!("The execution's input {}: {error}", error.verdict());
@@ -229,9 +225,7 @@ impl Shard {
         };
         self.turns.join(flow);
         self.settle(key, &mut resident, buffer, drove);
-        if let Reply::One(completion) = &resident.reply
-            && let Some(fault) = completion.park(self.place(key))
-        {
+        if let Some(fault) = resident.reply.park(self.place(key)) {
             self.remote.send(ShardMessage::Abort(key, fault));
         }
         self.residents.put(key, resident);
