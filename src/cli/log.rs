@@ -2,15 +2,16 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
 
 use clap::ValueEnum;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use super::{Stop, report};
+use super::{Level, Stop, report};
 
 /// Format and level of the log.
 #[derive(Debug, clap::Args)]
@@ -48,6 +49,31 @@ enum Waiting {
     Flush(SyncSender<()>),
 }
 
+/// Whether all of standard error is JSON.
+static IS_JSON: AtomicBool = AtomicBool::new(false);
+
+/// The log target of what the command itself says.
+const COMMAND: &str = "expressway::command";
+
+/// Whether standard error has JSON objects only: no colours, no lines that are overwritten.
+pub(super) fn is_json() -> bool {
+    IS_JSON.load(Ordering::Relaxed)
+}
+
+/// Logs what a text log would show as it is, if the log is JSON; else this returns `false`.
+pub(super) fn say(level: Level, text: &str) -> bool {
+    if !is_json() {
+        return false;
+    }
+    let text = text.strip_prefix("expressway: ").unwrap_or(text).trim();
+    match level {
+        Level::Error => tracing::error!(target: COMMAND, "{text}"),
+        Level::Warn => tracing::warn!(target: COMMAND, "{text}"),
+        Level::Info => tracing::info!(target: COMMAND, "{text}"),
+    }
+    true
+}
+
 /// Writes one line, in one piece.
 struct Line;
 
@@ -80,8 +106,9 @@ fn start_writing() {
                 }
             }
             let dropped = DROPPED.swap(0, Ordering::Relaxed);
-            if dropped > 0 {
-                let _ = writeln!(io::stderr().lock(), "expressway: {dropped} lines of the log were dropped");
+            let text = || format!("expressway: {dropped} lines of the log were dropped");
+            if dropped > 0 && !say(Level::Warn, &text()) {
+                let _ = writeln!(io::stderr().lock(), "{}", text());
             }
         }
     };
@@ -101,6 +128,9 @@ pub(super) fn flush() {
 
 /// The default filter: without a line for each successful call.
 const USUAL: &str = "expressway=info,expressway::calls=warn";
+/// The default filter of a command that is to say nothing but what went wrong.
+#[cfg(feature = "cli-pipe")]
+const QUIET: &str = "expressway=warn";
 
 impl LogSettings {
     /// Starts logging.
@@ -108,29 +138,60 @@ impl LogSettings {
     /// # Errors
     /// When the level is not a valid filter.
     pub(super) fn begin(&self) -> Result<(), Stop> {
-        // What is already shown as text is not logged again.
-        let usual = match self.log {
-            Format::Text => format!("{USUAL},expressway::pipe::trouble=off"),
-            Format::Json => USUAL.to_owned(),
-        };
+        self.begin_by(USUAL)
+    }
+
+    /// Starts logging; unless asked for more, only what went wrong.
+    ///
+    /// # Errors
+    /// When the level is not a valid filter.
+    #[cfg(feature = "cli-pipe")]
+    pub(super) fn begin_quietly(&self) -> Result<(), Stop> {
+        self.begin_by(QUIET)
+    }
+
+    fn begin_by(&self, usual: &str) -> Result<(), Stop> {
         let asked = self.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok());
         let asked = asked.filter(|asked| !asked.is_empty());
-        let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(&usual));
-        let filter = filter.map_err(|error| {
-            let asked = asked.unwrap_or_default();
-            Stop::failed(format!("{asked} is no level of the log: {error}; try --log-level info"))
-        })?;
+        let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(usual));
+        let (filter, wrong) = match filter {
+            Ok(filter) => (filter, Ok(())),
+            Err(error) => {
+                let asked = asked.as_deref().unwrap_or_default();
+                let text = format!("{asked} is no level of the log: {error}; try --log-level info");
+                (EnvFilter::new(usual), Err(Stop::failed(text)))
+            }
+        };
+        let own = match self.log {
+            // Both are shown as text already, whatever the filter says.
+            Format::Text => vec![format!("{COMMAND}=off"), "expressway::pipe::trouble=off".to_owned()],
+            // A filter of some targets only does not hide why the command ends.
+            Format::Json => {
+                let level = asked.as_deref().and_then(|asked| asked.parse::<LevelFilter>().ok());
+                vec![format!("{COMMAND}={}", level.unwrap_or(LevelFilter::INFO).max(LevelFilter::ERROR))]
+            }
+        };
+        let own =
+            own.iter().map(|text| text.parse().unwrap_or_else(|_| unreachable!("{text} is a directive")));
+        let filter = own.fold(filter, EnvFilter::add_directive);
         let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Line);
         start_writing();
         // A subscriber that is already installed stays.
-        let _ = match self.log {
+        match self.log {
             Format::Text => {
                 let colours = io::stderr().is_terminal() && report::colours_stderr();
-                lines.with_target(false).with_ansi(colours).try_init()
+                let _ = lines.with_target(false).with_ansi(colours).try_init();
             }
-            Format::Json => lines.json().flatten_event(true).with_current_span(false).try_init(),
-        };
-        Ok(())
+            Format::Json => {
+                let installed = lines.json().flatten_event(true).with_current_span(false).try_init();
+                IS_JSON.store(installed.is_ok(), Ordering::Relaxed);
+                std::panic::set_hook(Box::new(|panic| {
+                    say(Level::Error, &panic.to_string());
+                    flush();
+                }));
+            }
+        }
+        wrong
     }
 
     /// Whether lines are for people.

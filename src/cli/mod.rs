@@ -311,10 +311,24 @@ pub(crate) fn main() -> ExitCode {
         Ok(Went::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Stop::AlreadySaid) => ExitCode::from(2),
         Err(Stop::Failed(text)) => {
-            say(&format!("expressway: {text}"));
+            say_at(Level::Error, &format!("expressway: {text}"));
+            #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
+            log::flush();
             ExitCode::from(2)
         }
     }
+}
+
+/// How bad it is what a line says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Level {
+    Info,
+    #[cfg_attr(
+        not(any(feature = "cli-pipe", feature = "cli-serve")),
+        expect(dead_code, reason = "only what goes on for a while warns")
+    )]
+    Warn,
+    Error,
 }
 
 /// The whole command line, for generated documents.
@@ -322,8 +336,18 @@ fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
 
-/// Writes a line to standard error; errors are ignored.
+/// Writes a line to standard error; errors are ignored. With `--log json` it becomes a JSON object like all others.
 fn say(line: &str) {
+    say_at(Level::Info, line);
+}
+
+/// As [`say`], at this level of a log in JSON.
+fn say_at(level: Level, line: &str) {
+    #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
+    if log::say(level, line) {
+        return;
+    }
+    let _ = level;
     let _ = writeln!(io::stderr().lock(), "{line}");
 }
 

@@ -23,6 +23,10 @@ pub(super) fn colours_stdout() -> bool {
 
 /// Whether standard error is.
 pub(super) fn colours_stderr() -> bool {
+    #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
+    if super::log::is_json() {
+        return false;
+    }
     io::stderr().is_terminal() && wanted()
 }
 

@@ -24,7 +24,7 @@ use super::project::{self, Destinations};
 use super::report::{self, NotRunHere};
 use super::signals::listen_for_signals;
 use super::status_events::{self, StatusEvents};
-use super::{Reading, Stop, Type, Went, counted, definition, functions, log, say, services};
+use super::{Level, Reading, Stop, Type, Went, counted, definition, functions, log, say, say_at, services};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -434,7 +434,7 @@ fn announce(
         kept::durability(arguments),
     ));
     if config.insecure {
-        say("expressway: anyone who can reach this address has full access (--insecure)");
+        say_at(Level::Warn, "expressway: anyone who can reach this address has full access (--insecure)");
     }
 }
 
@@ -566,7 +566,7 @@ async fn deploy(
         let name = written.machine.clone().unwrap_or_else(|| "workflow".to_owned());
         let Some(program) = &found.program else {
             let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);
-            say(&format!("expressway: {name} is refused:\n{}", shown.trim_end()));
+            say_at(Level::Warn, &format!("expressway: {name} is refused:\n{}", shown.trim_end()));
             continue;
         };
         let request = serde_json::json!({
@@ -582,7 +582,7 @@ async fn deploy(
         if let Some(error) = reply.error {
             let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
             let message = answer["message"].as_str().unwrap_or_default();
-            say(&format!("expressway: {name} is refused: {error}: {message}"));
+            say_at(Level::Warn, &format!("expressway: {name} is refused: {error}: {message}"));
             continue;
         }
         say(&format!("expressway: {name}: created from {}", written.place));
@@ -612,9 +612,8 @@ async fn look(
         match excerpts(&report, machine_type) {
             Some(excerpts) => {
                 let (machine, file) = (&report.machine, report.file.display());
-                say(&format!(
-                    "expressway: {machine}: {file} is refused; the machine is unchanged:\n{excerpts}"
-                ));
+                let text = format!("{machine}: {file} is refused; the machine is unchanged:\n{excerpts}");
+                say_at(Level::Warn, &format!("expressway: {text}"));
             }
             None => say(&format!("expressway: {report}")),
         }
@@ -646,7 +645,7 @@ async fn keep_looking(folder: Option<Definitions>, arguments: &Arguments, servic
             Ok(()) => is_said = false,
             Err(_) if is_said => {}
             Err(stop) => {
-                say(&format!("expressway: {stop}"));
+                say_at(Level::Warn, &format!("expressway: {stop}"));
                 is_said = true;
             }
         }

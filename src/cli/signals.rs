@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use super::{Stop, say};
+use super::{Level, Stop, log, say_at};
 
 /// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process at
 /// once.
@@ -42,7 +42,8 @@ pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
 fn end_at_once() -> ! {
     let (done, said) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        say("error: ended at once");
+        say_at(Level::Error, "error: ended at once");
+        log::flush();
         let _ = done.send(());
     });
     let _ = said.recv_timeout(Duration::from_millis(50));

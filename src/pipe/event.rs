@@ -5,6 +5,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::trouble::Connection;
+
 /// A future behind a pointer, so that sources and sinks can be chosen while the program runs. One is made for each
 /// batch, not for each event.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -17,7 +19,8 @@ pub enum PipeError {
     #[error("{0}")]
     Away(String),
     /// It will not work later: from a source, the stream does not exist or may not be read, and the pipeline ends,
-    /// unless the source has worked before. From a sink, it does not accept these outputs, which become dead letters.
+    /// unless the source has worked before. From a sink, it never accepts these outputs, which become dead letters; what
+    /// someone can put right, such as a stream that does not exist or a missing permission, is [`Away`](Self::Away).
     #[error("{0}")]
     Refused(String),
     /// The sink is closed: the pipeline ends, and what was not settled stays with the source.
@@ -38,7 +41,8 @@ pub struct Room {
 
 /// A source of events.
 pub trait Source: Send {
-    /// Waits for events. `None` means that there are no more.
+    /// Waits for events. `None` means that there are no more. After an error, a batch without events says that the
+    /// source works again.
     ///
     /// The future may be dropped at any time; events that it had taken and not handed over must be delivered again.
     ///
@@ -56,13 +60,18 @@ pub trait Source: Send {
         true
     }
 
-    /// Its name in error reports: a file, a stream, a queue.
+    /// Its name in error reports: a file, or a broker and its stream.
     fn address(&self) -> String {
         String::new()
     }
 
+    /// Its connection, if that reports when it is lost and made again; `None` by default.
+    fn connection(&self) -> Option<Connection> {
+        None
+    }
+
     /// Reads the number of waiting events, concurrently with [`receive`](Source::receive); `None` for sources that
-    /// cannot know it.
+    /// cannot know it. It is read every few seconds, and a broker that does not answer is reported.
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {
         None
     }
@@ -242,9 +251,22 @@ pub trait Sink: Send + Sync {
     /// When some are not safe: all are published again, so that readers see some twice.
     fn publish<'a>(&'a self, outputs: &'a Outputs<'_>) -> Later<'a, Result<(), PipeError>>;
 
-    /// Its name in error reports: a file, a stream, a queue.
+    /// Its name in error reports: a file, or a broker and its stream.
     fn address(&self) -> String {
         String::new()
+    }
+
+    /// Its connection, if that reports when it is lost and made again; `None` by default.
+    fn connection(&self) -> Option<Connection> {
+        None
+    }
+
+    /// Checks whether outputs could be published: every few seconds while none are.
+    ///
+    /// # Errors
+    /// [`PipeError::Away`] when the broker does not answer, or has no such stream; other errors count as an answer.
+    fn check(&self) -> Later<'_, Result<(), PipeError>> {
+        Box::pin(ready(Ok(())))
     }
 }
 

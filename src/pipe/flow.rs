@@ -4,17 +4,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::task::{AbortHandle, JoinSet};
+use tokio::sync::watch::Sender;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::dedup::Dedup;
-use super::event::{Backlog, Batch, Disposition, PipeError, Room, Sink, Source};
+use super::event::{Batch, Disposition, PipeError, Room, Sink, Source};
 use super::failed::{self, FailedEvent};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
 use super::process::Processor;
 use super::settings::{Attempts, Settings};
-use super::trouble::{End, Trouble, Troubles};
+use super::trouble::{Cause, End, Ends, Trouble, Troubles};
+use super::watch;
 use crate::json::Arena;
 use crate::runtime::{Engine, Machine};
 
@@ -31,12 +33,12 @@ pub struct Pipe {
     troubles: Troubles,
     failures: Option<failed::Listener>,
     stats: Arc<Stats>,
-    stop: watch::Sender<bool>,
+    stop: Sender<bool>,
 }
 
 /// Ends a pipeline: it receives no more, and finishes what is under way.
 #[derive(Clone, Debug)]
-pub struct Stop(watch::Sender<bool>);
+pub struct Stop(Sender<bool>);
 
 impl Stop {
     /// Asks for the end.
@@ -54,6 +56,7 @@ macro_rules! counts {
             pub(super) in_flight: AtomicU64,
             /// One more than the events that wait at the source; 0 while that is unknown.
             pub(super) waiting: AtomicU64,
+            pub(super) ends: Ends,
         }
 
         /// The counts of a pipeline.
@@ -99,7 +102,7 @@ counts! {
     duplicates,
     /// Events that the source refused to settle; they are redelivered.
     unsettled,
-    /// Times that a source or a sink was unreachable.
+    /// Failures of the source and the sinks: lost connections, and failed attempts to use them.
     away,
 }
 
@@ -111,8 +114,9 @@ impl Pipe {
 
     /// As [`new`](Pipe::new), for a source that is chosen at run time.
     pub fn boxed(engine: Engine, machine: Machine, source: Box<dyn Source>) -> Pipe {
-        let (stats, order, settings, troubles) = Default::default();
-        let stop = watch::Sender::new(false);
+        let (stats, order, settings): (Arc<Stats>, _, _) = Default::default();
+        let troubles = Troubles { listener: None, stats: Arc::clone(&stats) };
+        let stop = Sender::new(false);
         let (sink, dead, failures) = (None, None, None);
         Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop }
     }
@@ -206,7 +210,8 @@ impl Pipe {
     }
 
     /// Sets a listener to failures of the source, the sink or the dead-letter sink: called at once, again at growing
-    /// intervals while a failure lasts, and when it is over. Events of `tracing` report the same.
+    /// intervals while a failure lasts, and when it is over. Lost connections are failures, also while no events flow.
+    /// Events of `tracing` report the same; [`Stats::failing`] has the present ones.
     pub fn on_trouble(mut self, listener: impl Fn(&Trouble) + Send + Sync + 'static) -> Pipe {
         self.troubles.listener = Some(Box::new(listener));
         self
@@ -255,46 +260,22 @@ impl Pipe {
             failures,
             stats,
             stop,
+            source: source.address(),
         };
-        let _lag = source.backlog().map(|backlog| Lag::watch(backlog, Arc::clone(&processor.stats)));
+        let processor = Arc::new(processor);
+        let _watching = watch::begin(&processor, &*source);
         let flow = Flow {
             source,
             order,
             events: Arc::new(Semaphore::new(events)),
             bytes: Arc::new(Semaphore::new(bytes)),
-            processor: Arc::new(processor),
+            processor,
             lane: Lane::default(),
             lanes: Lanes::new(),
             arena: Arena::new(),
             tasks: JoinSet::new(),
         };
         flow.run().await
-    }
-}
-
-/// Reads the backlog until it is dropped.
-struct Lag(AbortHandle);
-
-/// The time between two readings, and the time a reading may take.
-const LAG_EVERY: Duration = Duration::from_secs(5);
-
-impl Lag {
-    fn watch(backlog: Arc<dyn Backlog>, stats: Arc<Stats>) -> Lag {
-        let reading = async move {
-            loop {
-                // While the broker does not answer, the number is unknown; the source reports why.
-                let events = timeout(LAG_EVERY, backlog.events()).await.ok().and_then(Result::ok).flatten();
-                stats.waiting.store(events.map_or(0, |events| events.saturating_add(1)), Ordering::Relaxed);
-                sleep(LAG_EVERY).await;
-            }
-        };
-        Lag(tokio::spawn(reading).abort_handle())
-    }
-}
-
-impl Drop for Lag {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
@@ -318,7 +299,7 @@ type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 pub(super) const AWAY_MIN: Duration = Duration::from_millis(50);
 pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
 /// How long a source may take to close.
-const CLOSE_MAX: Duration = Duration::from_secs(5);
+pub(super) const CLOSE_MAX: Duration = Duration::from_secs(5);
 
 impl Flow {
     async fn run(mut self) -> Result<Report, PipeError> {
@@ -360,7 +341,7 @@ impl Flow {
     /// case.
     async fn receive(&mut self) -> Result<(), PipeError> {
         let mut stopped = self.processor.stop.subscribe();
-        let (mut wait, mut worked) = (AWAY_MIN, false);
+        let (mut wait, mut worked, mut last) = (AWAY_MIN, false, None::<Instant>);
         loop {
             while let Some(joined) = self.tasks.try_join_next() {
                 outcome(joined)?;
@@ -372,9 +353,10 @@ impl Flow {
             };
             match received {
                 Ok(Some(batch)) => {
-                    (wait, worked) = (AWAY_MIN, true);
-                    self.processor.troubles.worked(End::Source, || self.source.address());
+                    (worked, last) = (true, Some(Instant::now()));
+                    self.processor.troubles.worked(End::Source);
                     if !batch.is_empty() {
+                        wait = AWAY_MIN;
                         self.take_on(batch).await?;
                     }
                 }
@@ -384,8 +366,12 @@ impl Flow {
                     return Err(PipeError::Refused(why));
                 }
                 Err(PipeError::Away(why) | PipeError::Refused(why)) => {
-                    self.processor.troubles.failed(End::Source, || self.source.address(), &why);
-                    self.processor.stats.away.fetch_add(1, Ordering::Relaxed);
+                    let Processor { troubles, source, .. } = &*self.processor;
+                    troubles.failed(End::Source, Cause::Operation, || source.clone(), &why);
+                    // A source that worked for a while begins anew; not one that only seems to work between failures.
+                    if last.take().is_some_and(|at| at.elapsed() > AWAY_MAX) {
+                        wait = AWAY_MIN;
+                    }
                     if self.processor.pause(wait).await.is_err() {
                         return Ok(());
                     }

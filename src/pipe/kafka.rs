@@ -10,16 +10,18 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesOrdered, StreamExt};
+use rdkafka::client::Client;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance, StreamConsumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord};
+use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout};
 
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
+use super::trouble::Connection;
 
 /// A Kafka cluster.
 #[derive(Clone, Debug)]
@@ -29,6 +31,8 @@ pub struct Kafka {
 
 /// How long the cluster may take to list its topics.
 const METADATA_MAX: Duration = Duration::from_secs(10);
+/// As before, for a check: the end of the pipeline waits for one that is under way.
+const CHECK_MAX: Duration = Duration::from_secs(3);
 
 fn away(error: impl std::fmt::Display) -> PipeError {
     PipeError::Away(format!("Kafka: {error}"))
@@ -42,9 +46,9 @@ fn refused(error: impl std::fmt::Display) -> PipeError {
 fn trouble(error: &KafkaError) -> PipeError {
     use RDKafkaErrorCode as Code;
     match error.rdkafka_error_code() {
+        Some(Code::Fatal) => PipeError::Closed(format!("Kafka: {error}")),
         Some(
             Code::Authentication
-            | Code::Fatal
             | Code::GroupAuthorizationFailed
             | Code::InvalidArgument
             | Code::InvalidTopic
@@ -60,6 +64,44 @@ fn trouble(error: &KafkaError) -> PipeError {
             }
             _ => away(error),
         },
+    }
+}
+
+/// Errors about an output itself. All others, about topics and permissions, someone can put right, and outputs wait for
+/// that; but a producer with a fatal error publishes nothing any more.
+fn not_published(error: &KafkaError) -> PipeError {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(
+            Code::MessageSizeTooLarge | Code::InvalidMessage | Code::InvalidMessageSize | Code::InvalidRecord,
+        ) => refused(error),
+        Some(Code::Fatal) => PipeError::Closed(format!("Kafka: {error}")),
+        _ => away(error),
+    }
+}
+
+/// What librdkafka reports when no server can be reached, and when credentials are refused.
+fn hear(connection: &Connection, error: &KafkaError, reason: &str) {
+    use RDKafkaErrorCode as Code;
+    match error.rdkafka_error_code() {
+        Some(Code::AllBrokersDown | Code::Authentication | Code::SaslAuthenticationFailed) => {
+            connection.lost(format!("Kafka: {error}: {reason}"));
+        }
+        // Single servers may be away; the others are used.
+        _ => tracing::debug!(error = %error, reason, "librdkafka"),
+    }
+}
+
+fn is_of_one_server(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::Resolve)
+}
+
+/// Whether the cluster answers, and has this topic.
+fn has_topic<C: ClientContext>(client: &Client<C>, topic: &str, within: Duration) -> Result<(), PipeError> {
+    let metadata = client.fetch_metadata(Some(topic), within).map_err(|error| trouble(&error))?;
+    match metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error) {
+        Some(error) => Err(refused(format!("topic {topic}: {}", RDKafkaErrorCode::from(error)))),
+        None => Ok(()),
     }
 }
 
@@ -102,21 +144,16 @@ impl Kafka {
         let consumer: StreamConsumer<Progress> =
             config.create_with_context(progress.clone()).map_err(|error| trouble(&error))?;
         let consumer = Arc::new(consumer);
-        let (asked, wanted) =
-            (Arc::clone(&consumer), topics.iter().map(|&topic| topic.to_owned()).collect::<Vec<_>>());
-        let looked = tokio::task::spawn_blocking(move || {
-            wanted.iter().try_for_each(|topic| {
-                let metadata =
-                    asked.fetch_metadata(Some(topic), METADATA_MAX).map_err(|error| trouble(&error))?;
-                match metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error) {
-                    Some(error) => Err(refused(format!("topic {topic}: {}", RDKafkaErrorCode::from(error)))),
-                    None => Ok(()),
-                }
-            })
-        });
-        looked.await.map_err(away)??;
-        consumer.subscribe(topics).map_err(|error| trouble(&error))?;
-        Ok(KafkaSource { consumer, progress, name: topics.join(",").into(), kept: Vec::new() })
+        let topics: Arc<[String]> = topics.iter().map(|&topic| topic.to_owned()).collect();
+        have_topics(&consumer, &topics, METADATA_MAX).await?;
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        consumer.subscribe(&names).map_err(|error| trouble(&error))?;
+        let address = self.address();
+        Ok(KafkaSource { consumer, progress, address, topics, kept: Vec::new(), failed: false })
+    }
+
+    fn address(&self) -> String {
+        format!("kafka {}", self.config.get("bootstrap.servers").unwrap_or("(no servers)"))
     }
 
     /// A sink that publishes to a topic. Outputs have the key of their event; each is acknowledged by all in-sync
@@ -125,7 +162,10 @@ impl Kafka {
     /// # Errors
     /// When a property is invalid.
     pub fn sink(&self, topic: impl Into<String>) -> Result<KafkaSink, PipeError> {
-        Ok(KafkaSink { producer: self.producer()?, topic: topic.into() })
+        let hearing = Hearing(Connection::default());
+        let connection = hearing.0.clone();
+        let producer = self.producing().create_with_context(hearing).map_err(|error| trouble(&error))?;
+        Ok(KafkaSink { producer, connection, address: self.address(), topic: topic.into() })
     }
 
     /// A producer for other purposes: for [tasks](crate::task::kafka), for instance.
@@ -133,13 +173,38 @@ impl Kafka {
     /// # Errors
     /// When a property is invalid.
     pub fn producer(&self) -> Result<FutureProducer, PipeError> {
+        self.producing().create().map_err(|error| trouble(&error))
+    }
+
+    fn producing(&self) -> ClientConfig {
         let mut config = self.config.clone();
         let usual = [("enable.idempotence", "true"), ("message.timeout.ms", "30000")];
         for (name, value) in usual.into_iter().filter(|(name, _)| self.config.get(name).is_none()) {
             config.set(name, value);
         }
-        config.create().map_err(|error| trouble(&error))
+        config
     }
+}
+
+/// Hears of a producer's connections.
+#[derive(Clone)]
+struct Hearing(Connection);
+
+impl ClientContext for Hearing {
+    fn error(&self, error: KafkaError, reason: &str) {
+        hear(&self.0, &error, reason);
+    }
+}
+
+/// Whether the cluster has all these topics.
+async fn have_topics(
+    consumer: &Arc<StreamConsumer<Progress>>,
+    topics: &Arc<[String]>,
+    within: Duration,
+) -> Result<(), PipeError> {
+    let (consumer, topics) = (Arc::clone(consumer), Arc::clone(topics));
+    let look = move || topics.iter().try_for_each(|topic| has_topic(consumer.client(), topic, within));
+    tokio::task::spawn_blocking(look).await.map_err(away)?
 }
 
 // ---- receiving ----
@@ -148,9 +213,12 @@ impl Kafka {
 pub struct KafkaSource {
     consumer: Arc<StreamConsumer<Progress>>,
     progress: Progress,
-    name: Arc<str>,
+    address: String,
+    topics: Arc<[String]>,
     /// Messages that were received and not handed over yet.
     kept: Vec<Kept>,
+    /// Whether the last call failed.
+    failed: bool,
 }
 
 struct Kept {
@@ -167,9 +235,9 @@ struct Place {
     offset: i64,
 }
 
-/// How far each partition is settled.
+/// How far each partition is settled; and the connection.
 #[derive(Clone, Default)]
-struct Progress(Arc<Mutex<Partitions>>);
+struct Progress(Arc<Mutex<Partitions>>, Connection);
 
 type Partitions = HashMap<(Arc<str>, i32), Partition>;
 
@@ -207,7 +275,11 @@ impl Progress {
     }
 }
 
-impl ClientContext for Progress {}
+impl ClientContext for Progress {
+    fn error(&self, error: KafkaError, reason: &str) {
+        hear(&self.1, &error, reason);
+    }
+}
 
 impl ConsumerContext for Progress {
     /// What is settled of revoked partitions is committed before another consumer gets them.
@@ -225,15 +297,28 @@ impl ConsumerContext for Progress {
 
 impl std::fmt::Debug for KafkaSource {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KafkaSource").field("topics", &self.name).finish_non_exhaustive()
+        f.debug_struct("KafkaSource").field("topics", &self.topics).finish_non_exhaustive()
     }
 }
 
 impl KafkaSource {
     async fn fill(&mut self, room: Room) -> Result<Batch, PipeError> {
         let consumer = Arc::clone(&self.consumer);
+        if self.failed && self.kept.is_empty() {
+            // The client reports what fails, and not that it works again.
+            have_topics(&consumer, &self.topics, CHECK_MAX).await?;
+            return Ok(self.hand_over());
+        }
         if self.kept.is_empty() {
-            let message = consumer.recv().await.map_err(|error| trouble(&error))?;
+            let message = loop {
+                match consumer.recv().await {
+                    // Of one server: the client connects it again, or uses the others.
+                    Err(error) if error.rdkafka_error_code().is_some_and(is_of_one_server) => {
+                        tracing::debug!(error = %error, "librdkafka");
+                    }
+                    received => break received.map_err(|error| trouble(&error))?,
+                }
+            };
             self.keep(&message);
         }
         let until = Instant::now() + room.linger;
@@ -280,7 +365,15 @@ impl KafkaSource {
 
 impl Source for KafkaSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
-        Box::pin(async move { self.fill(room).await.map(Some) })
+        Box::pin(async move {
+            let filled = self.fill(room).await;
+            self.failed = filled.is_err();
+            filled.map(Some).map_err(|error| match error {
+                // There were these topics, and they could be read: someone can put that right.
+                PipeError::Refused(why) => PipeError::Away(why),
+                other => other,
+            })
+        })
     }
 
     /// Commits what is settled, and leaves the group.
@@ -301,7 +394,11 @@ impl Source for KafkaSource {
     }
 
     fn address(&self) -> String {
-        self.name.to_string()
+        format!("{} {}", self.address, self.topics.join(","))
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        Some(self.progress.1.clone())
     }
 
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {
@@ -318,9 +415,14 @@ impl Backlog for KafkaBacklog {
         Box::pin(async move {
             let counted = tokio::task::spawn_blocking(move || {
                 let mut lag = 0;
-                for partition in consumer.committed(METADATA_MAX)?.elements() {
+                let committed = consumer.committed(CHECK_MAX)?;
+                if committed.count() == 0 {
+                    // It has no partitions yet, or others have them.
+                    return Ok(None);
+                }
+                for partition in committed.elements() {
                     let (topic, number) = (partition.topic(), partition.partition());
-                    let (first, end) = consumer.fetch_watermarks(topic, number, METADATA_MAX)?;
+                    let (first, end) = consumer.fetch_watermarks(topic, number, CHECK_MAX)?;
                     let committed = partition.offset().to_raw().filter(|offset| *offset >= 0);
                     lag += end.saturating_sub(committed.unwrap_or(first));
                 }
@@ -390,7 +492,9 @@ impl KafkaReceipts {
 /// A topic that outputs are published to.
 #[derive(Clone)]
 pub struct KafkaSink {
-    producer: FutureProducer,
+    producer: FutureProducer<Hearing>,
+    connection: Connection,
+    address: String,
     topic: String,
 }
 
@@ -423,7 +527,7 @@ impl Sink for KafkaSink {
                                 None => tokio::time::sleep(Duration::from_millis(5)).await,
                             }
                         }
-                        Err((error, _)) => return Err(trouble(&error)),
+                        Err((error, _)) => return Err(not_published(&error)),
                     }
                 }
             }
@@ -435,14 +539,29 @@ impl Sink for KafkaSink {
     }
 
     fn address(&self) -> String {
-        self.topic.clone()
+        format!("{} {}", self.address, self.topic)
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        Some(self.connection.clone())
+    }
+
+    fn check(&self) -> Later<'_, Result<(), PipeError>> {
+        let (producer, topic) = (self.producer.clone(), self.topic.clone());
+        Box::pin(async move {
+            let look = move || has_topic(producer.client(), &topic, CHECK_MAX);
+            match tokio::task::spawn_blocking(look).await.map_err(away)? {
+                Err(PipeError::Refused(why)) => Err(PipeError::Away(why)),
+                looked => looked,
+            }
+        })
     }
 }
 
 fn delivered(report: <DeliveryFuture as Future>::Output) -> Result<(), PipeError> {
     match report {
         Ok(Ok(_)) => Ok(()),
-        Ok(Err((error, _))) => Err(trouble(&error)),
+        Ok(Err((error, _))) => Err(not_published(&error)),
         Err(_) => Err(away("the producer is gone")),
     }
 }

@@ -24,6 +24,7 @@
 //!
 //! The events under way are bounded by number and by bytes; at the bound, the pipeline stops receiving.
 
+mod address;
 mod batch_item_failures;
 mod dead_letter;
 mod dedup;
@@ -47,9 +48,12 @@ mod settings;
 #[cfg(feature = "sqs")]
 mod sqs;
 mod trouble;
+mod watch;
 #[cfg(feature = "webhook")]
 mod webhook;
 
+#[doc(hidden)]
+pub use address::{all_without_credentials, without_credentials};
 pub use dead_letter::DeadLetter;
 pub use event::{
     Backlog, Batch, Disposition, EventOutcome, Later, Output, Outputs, PipeError, Provenance, Receipts, Room,
@@ -69,6 +73,6 @@ pub use redrive::{Redrive, Redriven};
 pub use settings::Attempts;
 #[cfg(feature = "sqs")]
 pub use sqs::{Sqs, SqsSink, SqsSource};
-pub use trouble::{End, Trouble};
+pub use trouble::{Connection, End, Trouble};
 #[cfg(feature = "webhook")]
 pub use webhook::{Answer, Proof, Webhook, WebhookSource};

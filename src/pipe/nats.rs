@@ -5,27 +5,79 @@
 //! sent progress acknowledgements. Outputs carry an id made of the stream's name and the message's sequence number, so
 //! that within the stream's window for duplicates an output that is published twice is kept once.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
+use async_nats::Event;
 use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, FromConsumer};
-use async_nats::jetstream::context::PublishErrorKind;
+use async_nats::jetstream::context::{GetStreamByNameErrorKind, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, AckKind, Context, kv};
 use futures_util::{FutureExt, StreamExt};
+use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
+use super::address::{all_without_credentials, without_credentials};
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
+use super::trouble::Connection;
 
 /// A connection to a NATS server. It reconnects by itself.
 #[derive(Clone, Debug)]
 pub struct Nats {
     client: async_nats::Client,
     context: Context,
+    /// The servers, without credentials.
+    address: Arc<str>,
+    said: Arc<Said>,
+}
+
+/// What the client reports about its connection.
+#[derive(Debug, Default)]
+struct Said {
+    connection: Connection,
+    /// The last error, and when it came.
+    last: Mutex<Option<(Instant, String)>>,
+}
+
+impl Said {
+    fn hear(&self, event: &Event) {
+        match event {
+            Event::Connected => self.connection.connected(),
+            Event::Disconnected => self.lost("the connection is lost"),
+            Event::Closed => self.lost("the connection was closed"),
+            Event::ServerError(error) => self.keep(error.to_string()),
+            // Errors of attempts to connect again.
+            Event::ClientError(error) => {
+                self.keep(error.to_string());
+                self.lost("it cannot be connected again");
+            }
+            Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
+        }
+    }
+
+    fn keep(&self, error: String) {
+        let error = error.strip_prefix("nats: ").unwrap_or(&error).to_owned();
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error));
+    }
+
+    fn lost(&self, why: &str) {
+        self.connection.lost(self.explained(&format!("NATS: {why}")));
+    }
+
+    /// An error, and the server's own words if it had any just before. The client hides them: a publication that is not
+    /// permitted times out, for instance.
+    fn explained(&self, error: &str) -> String {
+        match &*self.last.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some((at, last)) if at.elapsed() < WORDS_MAX && !error.contains(last) => {
+                format!("{error}; its last error was: {last}")
+            }
+            _ => error.to_owned(),
+        }
+    }
 }
 
 /// How to reach a server.
@@ -73,6 +125,12 @@ impl NatsConsumer {
 const UNACKNOWLEDGED_MAX: usize = 16_384;
 /// How long it may take until acknowledgements are sent.
 const FLUSH_MAX: Duration = Duration::from_secs(5);
+/// The interval of pings; a server that answers two of them not is given up.
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// How long an error of the server explains others: longer than it takes until a publication counts as lost.
+const WORDS_MAX: Duration = Duration::from_secs(10);
+/// The code of the server's error for a message that is larger than the stream allows.
+const TOO_LARGE_FOR_STREAM: &str = "message size exceeds maximum allowed";
 /// Messages that are requested at once.
 const PULL_MESSAGES: usize = 1_000;
 
@@ -84,15 +142,41 @@ fn refused(error: impl std::fmt::Display) -> PipeError {
     PipeError::Refused(format!("NATS: {error}"))
 }
 
+/// The user and the password, or the token, in a URL, which the client itself does not use.
+fn credentials(url: &str) -> Option<(String, Option<String>)> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (own, _) = rest.split('/').next()?.rsplit_once('@')?;
+    let text = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    Some(match own.split_once(':') {
+        Some((user, password)) => (text(user), Some(text(password))),
+        None => (text(own), None),
+    })
+}
+
 impl Nats {
-    /// Connects to a server, or to one of several (`nats://a:4222,nats://b:4222`).
+    /// Connects to a server, or to one of several (`nats://a:4222,nats://b:4222`). A URL may have a user and a password, or
+    /// a token (`nats://user:password@a:4222`), unless the options have any; the first ones hold for all servers.
     ///
     /// # Errors
     /// When the server cannot be reached, or refuses the credentials.
     pub async fn connect(url: &str, options: NatsOptions) -> Result<Nats, PipeError> {
-        let mut connect = async_nats::ConnectOptions::new().name("expressway");
+        let said = Arc::new(Said::default());
+        let hearing = Arc::clone(&said);
+        let mut connect = async_nats::ConnectOptions::new()
+            .name("expressway")
+            .ping_interval(PING_EVERY)
+            .event_callback(move |event| {
+                hearing.hear(&event);
+                std::future::ready(())
+            });
         if let Some(file) = &options.credentials {
             connect = connect.credentials_file(file).await.map_err(refused)?;
+        }
+        let own = options.credentials.is_none() && options.token.is_none() && options.user.is_none();
+        match url.split(',').find_map(credentials).filter(|_| own) {
+            Some((user, Some(password))) => connect = connect.user_and_password(user, password),
+            Some((token, None)) => connect = connect.token(token),
+            None => {}
         }
         if let Some(token) = options.token {
             connect = connect.token(token);
@@ -103,13 +187,13 @@ impl Nats {
         if let Some(file) = options.root_certificates {
             connect = connect.add_root_certificates(file);
         }
-        let addresses: Vec<String> = url.split(',').map(|url| url.trim().to_owned()).collect();
+        let addresses: Vec<String> = url.split(',').map(|url| without_credentials(url.trim())).collect();
         let client = connect.connect(addresses).await.map_err(away)?;
         let context = jetstream::context::ContextBuilder::new()
             .max_ack_inflight(UNACKNOWLEDGED_MAX)
             .backpressure_on_inflight(true)
             .build(client.clone());
-        Ok(Nats { client, context })
+        Ok(Nats { client, context, address: all_without_credentials(url).into(), said })
     }
 
     /// The events of a durable consumer, which is created if it does not exist.
@@ -118,7 +202,8 @@ impl Nats {
     /// When there is no such stream, or the existing consumer has settings that contradict these.
     pub async fn source(&self, consumer: NatsConsumer) -> Result<NatsSource, PipeError> {
         let stream = self.context.get_stream(&consumer.stream).await;
-        let stream = stream.map_err(|error| refused(format!("stream {}: {error}", consumer.stream)))?;
+        let stream = stream
+            .map_err(|error| refused(self.said.explained(&format!("stream {}: {error}", consumer.stream))))?;
         let filter_subject = match consumer.subjects.as_slice() {
             [one] => one.clone(),
             _ => String::new(),
@@ -161,7 +246,12 @@ impl Nats {
 
     /// A sink that publishes to a subject, which a stream must capture.
     pub fn sink(&self, subject: impl Into<String>) -> NatsSink {
-        NatsSink { context: self.context.clone(), subject: subject.into(), with_ids: true }
+        NatsSink { nats: self.clone(), subject: subject.into(), with_ids: true }
+    }
+
+    /// The state of the connection.
+    pub fn connection(&self) -> Connection {
+        self.said.connection.clone()
     }
 
     /// The value of a key of a bucket, and all later ones: for definitions that are shared by all processes.
@@ -290,6 +380,10 @@ impl NatsSource {
     }
 
     async fn fill(&mut self, room: Room) -> Result<Batch, PipeError> {
+        if self.lost {
+            self.messages().await?;
+            return Ok(self.hand_over());
+        }
         if self.kept.as_ref().is_none_or(Vec::is_empty)
             && let Some(message) = self.next(None).await?
         {
@@ -345,7 +439,11 @@ impl Source for NatsSource {
     }
 
     fn address(&self) -> String {
-        self.name.to_string()
+        format!("{} {}", self.nats.address, self.name)
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        Some(self.nats.connection())
     }
 
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {
@@ -427,7 +525,7 @@ impl Receipts for NatsReceipts {
 /// A subject that outputs are published to.
 #[derive(Clone, Debug)]
 pub struct NatsSink {
-    context: Context,
+    nats: Nats,
     subject: String,
     with_ids: bool,
 }
@@ -450,24 +548,49 @@ impl Sink for NatsSink {
                 if self.with_ids {
                     publish = publish.message_id(output.event_id());
                 }
-                let sent = self.context.send_publish(self.subject.clone(), publish).await;
-                acknowledgements.push(sent.map_err(trouble)?);
+                let sent = self.nats.context.send_publish(self.subject.clone(), publish).await;
+                acknowledgements.push(sent.map_err(|error| self.trouble(&error))?);
             }
             for acknowledgement in acknowledgements {
-                acknowledgement.await.map_err(trouble)?;
+                acknowledgement.await.map_err(|error| self.trouble(&error))?;
             }
             Ok(())
         })
     }
 
     fn address(&self) -> String {
-        self.subject.clone()
+        format!("{} {}", self.nats.address, self.subject)
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        Some(self.nats.connection())
+    }
+
+    /// Looks for the stream that captures the subject.
+    fn check(&self) -> Later<'_, Result<(), PipeError>> {
+        Box::pin(async move {
+            match self.nats.context.stream_by_subject(self.subject.clone()).await {
+                Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => {
+                    Err(away(format!("no stream captures the subject {}", self.subject)))
+                }
+                Ok(_) => Ok(()),
+                // Who may publish need not be allowed to ask: then this is not answered.
+                Err(_) if self.nats.client.connection_state() == async_nats::connection::State::Connected => {
+                    Ok(())
+                }
+                Err(error) => Err(away(self.nats.said.explained(&error.to_string()))),
+            }
+        })
     }
 }
 
-fn trouble(error: async_nats::jetstream::context::PublishError) -> PipeError {
-    match error.kind() {
-        PublishErrorKind::MaxPayloadExceeded => refused(error),
-        _ => away(error),
+impl NatsSink {
+    fn trouble(&self, error: &PublishError) -> PipeError {
+        let text = error.to_string();
+        match error.kind() {
+            PublishErrorKind::MaxPayloadExceeded => refused(text),
+            PublishErrorKind::Other if text.contains(TOO_LARGE_FOR_STREAM) => refused(text),
+            _ => away(self.nats.said.explained(&text)),
+        }
     }
 }

@@ -17,7 +17,7 @@ use super::flow::Stats;
 use super::order::Turn;
 use super::publish::Lost;
 use super::settings::Settings;
-use super::trouble::Troubles;
+use super::trouble::{Cause, End, Troubles};
 use crate::engine;
 use crate::fault::{self, Fault};
 use crate::json::{self, Arena};
@@ -39,6 +39,8 @@ pub(super) struct Processor {
     pub(super) failures: Option<failed::Listener>,
     pub(super) stats: Arc<Stats>,
     pub(super) stop: watch::Sender<bool>,
+    /// The source's address.
+    pub(super) source: String,
 }
 
 /// Why an event has no output.
@@ -153,8 +155,9 @@ impl Processor {
                 batch_result = &mut dealing => return batch_result,
                 () = sleep(visibility_timeout / 3) => {
                     // If it fails, the events may be delivered twice.
-                    if batch.receipts.extend(events).await.is_err() {
-                        self.stats.away.fetch_add(1, Ordering::Relaxed);
+                    if let Err(why) = batch.receipts.extend(events).await {
+                        let why = format!("more time for {} events under way: {why}", events.len());
+                        self.troubles.failed(End::Source, Cause::Away, || self.source.clone(), &why);
                     }
                 }
             }

@@ -8,7 +8,7 @@ use super::dead_letter::DeadLetter;
 use super::event::{Batch, Disposition, EventOutcome, Outputs, PipeError, Sink};
 use super::flow::{AWAY_MAX, AWAY_MIN};
 use super::process::{Failure, Processor};
-use super::trouble::End;
+use super::trouble::{Cause, End};
 use crate::json::Arena;
 
 /// An event that failed permanently, why, and after how many attempts.
@@ -77,13 +77,12 @@ impl Processor {
         loop {
             match sink.publish(outputs).await {
                 Ok(()) => {
-                    self.troubles.worked(End::Sink, || sink.address());
+                    self.troubles.worked(End::Sink);
                     self.stats.published.fetch_add(outputs.len() as u64, Ordering::Relaxed);
                     return Ok(());
                 }
                 Err(PipeError::Away(why)) => {
-                    self.troubles.failed(End::Sink, || sink.address(), &why);
-                    self.stats.away.fetch_add(1, Ordering::Relaxed);
+                    self.troubles.failed(End::Sink, Cause::Operation, || sink.address(), &why);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));
                     }
@@ -125,7 +124,7 @@ impl Processor {
                     )));
                 }
                 Err(why) => {
-                    self.troubles.failed(End::DeadLetters, || sink.address(), &why);
+                    self.troubles.failed(End::DeadLetters, Cause::Operation, || sink.address(), &why);
                     unwritten.push((one.0, Disposition::Retry(self.settings.attempts.delay_max)));
                 }
             }
@@ -144,14 +143,13 @@ impl Processor {
         loop {
             match sink.publish(letters).await {
                 Ok(()) => {
-                    self.troubles.worked(End::DeadLetters, || sink.address());
+                    self.troubles.worked(End::DeadLetters);
                     return Ok(Ok(()));
                 }
                 Err(PipeError::Refused(why)) => return Ok(Err(why)),
                 Err(PipeError::Closed(why)) => return Err(PipeError::Closed(why)),
                 Err(PipeError::Away(why)) => {
-                    self.troubles.failed(End::DeadLetters, || sink.address(), &why);
-                    self.stats.away.fetch_add(1, Ordering::Relaxed);
+                    self.troubles.failed(End::DeadLetters, Cause::Operation, || sink.address(), &why);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));
                     }
@@ -248,8 +246,9 @@ impl Processor {
             }
         }
         if let Err(why) = batch.receipts.settle(dispositions).await {
-            let address = || batch.provenance(dispositions[0].0 as usize).source;
-            self.troubles.failed(End::Source, address, &format!("publishing the outputs of events: {why}"));
+            let count = dispositions.len();
+            let why = format!("the acknowledgement of {count} events, which will come again: {why}");
+            self.troubles.failed(End::Source, Cause::Away, || self.source.clone(), &why);
             self.stats.unsettled.fetch_add(dispositions.len() as u64, Ordering::Relaxed);
         }
     }

@@ -17,14 +17,18 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
+use super::address::without_credentials;
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
+use super::trouble::Connection;
 
 /// A Redis server. Connections are made when they are needed, and anew after they broke.
 #[derive(Clone, Debug)]
 pub struct Redis {
     client: Client,
+    /// Its URL without credentials.
+    address: Arc<str>,
     /// Shared by all commands except those that wait for entries.
     link: Arc<Link>,
 }
@@ -96,11 +100,13 @@ struct Link {
     client: Client,
     answer_max: Duration,
     open: tokio::sync::Mutex<Option<MultiplexedConnection>>,
+    state: Connection,
 }
 
 impl Link {
     fn new(client: &Client, answer_max: Duration) -> Link {
-        Link { client: client.clone(), answer_max, open: tokio::sync::Mutex::default() }
+        let (open, state) = (tokio::sync::Mutex::default(), Connection::default());
+        Link { client: client.clone(), answer_max, open, state }
     }
 
     async fn connection(&self) -> Result<MultiplexedConnection, PipeError> {
@@ -116,6 +122,7 @@ impl Link {
             redis::ErrorKind::AuthenticationFailed | redis::ErrorKind::InvalidClientConfig => refused(error),
             _ => away(error),
         })?;
+        self.state.connected();
         Ok(open.insert(connection).clone())
     }
 
@@ -127,7 +134,9 @@ impl Link {
             Ok(answers) => Ok(answers),
             Err(error) => {
                 *self.open.lock().await = None;
-                Err(away(error))
+                let error = away(error);
+                self.state.lost(error.to_string());
+                Err(error)
             }
         }
     }
@@ -164,7 +173,7 @@ impl Redis {
         let client = Client::open(url).map_err(refused)?;
         let link = Arc::new(Link::new(&client, ANSWER_MAX));
         link.connection().await?;
-        Ok(Redis { client, link })
+        Ok(Redis { client, address: without_credentials(url).into(), link })
     }
 
     /// The entries of a group.
@@ -175,6 +184,7 @@ impl Redis {
         let name = group.consumer.clone();
         let shared = Arc::new(Shared {
             link: Arc::clone(&self.link),
+            address: Arc::clone(&self.address),
             name: format!("{}/{}", group.stream, group.group),
             consumer: name.map_or_else(consumer_name, Ok)?,
             due: Mutex::default(),
@@ -184,13 +194,21 @@ impl Redis {
         // Where scripts are not allowed, the consumers stay.
         let _ = shared.link.command(shared.forget_consumers()).await;
         let blocking = Link::new(&self.client, ANSWER_MAX + BLOCK_MAX);
-        Ok(RedisSource { shared, blocking, kept: Vec::new(), claim_at: Instant::now(), bytes_of_one: 0 })
+        let claim_at = Instant::now();
+        Ok(RedisSource { shared, blocking, kept: Vec::new(), claim_at, bytes_of_one: 0, failed: false })
     }
 
     /// A sink that adds to a stream, whose entries have the output in the field `body`.
     pub fn sink(&self, stream: impl Into<String>) -> RedisSink {
-        let link = Arc::clone(&self.link);
-        RedisSink { link, stream: stream.into(), body: "body".to_owned(), entries_max: None, with_ids: false }
+        let (link, address) = (Arc::clone(&self.link), Arc::clone(&self.address));
+        RedisSink {
+            link,
+            address,
+            stream: stream.into(),
+            body: "body".to_owned(),
+            entries_max: None,
+            with_ids: false,
+        }
     }
 }
 
@@ -213,11 +231,14 @@ pub struct RedisSource {
     claim_at: Instant,
     /// The approximate size of an event.
     bytes_of_one: usize,
+    /// Whether the last call failed.
+    failed: bool,
 }
 
 /// What a source and the receipts of its events share.
 struct Shared {
     link: Arc<Link>,
+    address: Arc<str>,
     group: RedisGroup,
     name: String,
     consumer: String,
@@ -253,15 +274,32 @@ impl Shared {
         command
     }
 
+    /// Creates the group, and the stream, if they are missing. That is logged: the stream's name may be a mistake.
     async fn make_group(&self) -> Result<(), PipeError> {
-        let mut command = redis::cmd("XGROUP");
-        command.arg("CREATE").arg(&self.group.stream).arg(&self.group.group).arg("0").arg("MKSTREAM");
-        let mut commands = Pipeline::with_capacity(1);
-        commands.add_command(command);
-        match self.link.ask(&commands).await?.pop().unwrap_or_default() {
-            Value::ServerError(error) if error.code() == "BUSYGROUP" => Ok(()),
-            answer => well(&answer),
+        let RedisGroup { stream, group, .. } = &self.group;
+        let (mut exists, mut create) = (redis::cmd("EXISTS"), redis::cmd("XGROUP"));
+        exists.arg(stream);
+        create.arg("CREATE").arg(stream).arg(group).arg("0").arg("MKSTREAM");
+        let mut commands = Pipeline::with_capacity(2);
+        commands.add_command(exists).add_command(create);
+        let answers = self.link.ask(&commands).await?;
+        // Where the first is not permitted, the stream counts as existing.
+        let is_new = matches!(answers.first(), Some(Value::Int(0)));
+        match answers.into_iter().next_back().unwrap_or_default() {
+            Value::ServerError(error) if error.code() == "BUSYGROUP" => return Ok(()),
+            answer => well(&answer)?,
         }
+        let address = &*self.address;
+        if is_new {
+            tracing::warn!(
+                address,
+                "the stream {stream} did not exist: it was created, with the group {group}"
+            );
+        } else {
+            let news = "did not exist: it was created, and begins with the oldest entry";
+            tracing::info!(address, "the group {group} of the stream {stream} {news}");
+        }
+        Ok(())
     }
 
     fn forget_consumers(&self) -> Cmd {
@@ -305,6 +343,10 @@ impl RedisSource {
             }
             let wait = self.next_claim().saturating_duration_since(now).min(BLOCK_MAX);
             self.read(wanted, wait).await?;
+            if self.kept.is_empty() && self.failed {
+                // It works again, although nothing comes.
+                return Ok(self.hand_over());
+            }
         }
         let until = Instant::now() + room.linger;
         while self.kept.len() < wanted {
@@ -412,7 +454,9 @@ impl RedisSource {
             // A batch is far below 4 GiB: `room.bytes` is, and an entry has 512 MiB at most.
             let _: bool = batch.push(body, key.as_deref());
         }
-        self.bytes_of_one = batch.bytes() / batch.len().max(1);
+        if !batch.is_empty() {
+            self.bytes_of_one = batch.bytes() / batch.len();
+        }
         batch
     }
 }
@@ -421,17 +465,18 @@ impl Source for RedisSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
         Box::pin(async move {
             let filled = self.fill(room).await;
+            self.failed = filled.is_err();
             let gone = |why: &str| GONE.iter().any(|code| why.contains(code));
             if matches!(&filled, Err(PipeError::Away(why)) if gone(why)) {
                 // The server lost the group, or it was removed.
-                self.shared.make_group().await?;
+                self.shared.make_group().await.map_err(mendable)?;
             }
-            filled.map(Some)
+            filled.map(Some).map_err(mendable)
         })
     }
 
     fn address(&self) -> String {
-        self.shared.name.clone()
+        format!("{} {}", self.shared.address, self.shared.name)
     }
 
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {
@@ -553,6 +598,7 @@ impl Receipts for RedisReceipts {
 #[derive(Clone, Debug)]
 pub struct RedisSink {
     link: Arc<Link>,
+    address: Arc<str>,
     stream: String,
     body: String,
     entries_max: Option<u64>,
@@ -598,11 +644,44 @@ impl Sink for RedisSink {
                 }
                 commands.add_command(command);
             }
-            self.link.ask(&commands).await?.iter().try_for_each(well)
+            let answers = self.link.ask(&commands).await.map_err(mendable)?;
+            answers.iter().try_for_each(well).map_err(mendable)
         })
     }
 
     fn address(&self) -> String {
-        self.stream.clone()
+        format!("{} {}", self.address, self.stream)
+    }
+
+    fn connection(&self) -> Option<Connection> {
+        Some(self.link.state.clone())
+    }
+
+    /// Whether the server answers, and the key can be added to.
+    fn check(&self) -> Later<'_, Result<(), PipeError>> {
+        Box::pin(async move {
+            let mut command = redis::cmd("TYPE");
+            command.arg(&self.stream);
+            let answer = match self.link.command(command.clone()).await {
+                // The connection broke, perhaps long ago. Another is made at once.
+                Err(PipeError::Away(_)) => self.link.command(command).await,
+                answer => answer,
+            };
+            match answer? {
+                Value::SimpleString(kind) if !["none", "stream"].contains(&&*kind) => {
+                    Err(away(format!("the key {} is a {kind}, not a stream", self.stream)))
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}
+
+/// Nothing that the server refuses is about an output, or was so when the source was made: someone can put it right, and
+/// the pipeline waits for that.
+fn mendable(error: PipeError) -> PipeError {
+    match error {
+        PipeError::Refused(why) => PipeError::Away(why),
+        other => other,
     }
 }

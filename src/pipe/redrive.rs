@@ -7,7 +7,11 @@ use tokio::time::{sleep, timeout};
 
 use super::dead_letter::DeadLetter;
 use super::event::{Batch, Disposition, Outputs, PipeError, Room, Sink, Source};
-use super::flow::{AWAY_MAX, AWAY_MIN};
+use super::flow::{AWAY_MAX, AWAY_MIN, CLOSE_MAX};
+
+/// How long the first letter may take where the source does not know that there is none: a member that joins a group of
+/// Kafka gets no messages for some seconds.
+const FIRST_MAX: Duration = Duration::from_secs(15);
 
 /// Takes dead letters from a source and publishes the original bytes of their events to a sink. A letter is settled
 /// after its event is published.
@@ -53,13 +57,16 @@ impl Redrive {
     pub async fn run(mut self) -> Result<Redriven, PipeError> {
         let mut redriven = Redriven::default();
         let mut wait = AWAY_MIN;
+        let mut first_within = FIRST_MAX;
         while redriven.sent < self.max {
             let left = usize::try_from(self.max - redriven.sent).unwrap_or(usize::MAX);
             let room = Room { events: left.min(512), bytes: 16 << 20, linger: Duration::ZERO };
             match timeout(self.idle, self.source.receive(room)).await {
-                Err(_) | Ok(Ok(None)) => break,
+                Ok(Ok(None)) => break,
+                Err(_) if first_within.is_zero() || self.is_empty().await => break,
+                Err(_) => first_within = first_within.saturating_sub(self.idle.max(AWAY_MIN)),
                 Ok(Ok(Some(batch))) => {
-                    wait = AWAY_MIN;
+                    (wait, first_within) = (AWAY_MIN, Duration::ZERO);
                     self.send(&batch, &mut redriven).await?;
                 }
                 Ok(Err(PipeError::Away(why))) if wait >= AWAY_MAX => return Err(PipeError::Away(why)),
@@ -70,32 +77,36 @@ impl Redrive {
                 Ok(Err(error)) => return Err(error),
             }
         }
+        // Closing is best effort; the source may be gone.
+        let _ = timeout(CLOSE_MAX, self.source.close()).await;
         Ok(redriven)
     }
 
+    /// Whether the source knows that no letter waits, or cannot know it.
+    async fn is_empty(&self) -> bool {
+        let Some(backlog) = self.source.backlog() else { return true };
+        matches!(timeout(FIRST_MAX, backlog.events()).await, Ok(Ok(Some(0))))
+    }
+
+    /// One at a time: so each is settled as soon as it is safe, and at most one is ever sent twice.
     async fn send(&self, batch: &Batch, redriven: &mut Redriven) -> Result<(), PipeError> {
-        let mut sent = Vec::with_capacity(batch.len());
         for event in 0..batch.len() as u32 {
             let letter = serde_json::from_slice::<DeadLetter>(batch.body(event as usize));
             let Some(original) = letter.ok().and_then(|letter| letter.original().ok()) else {
                 redriven.left += 1;
                 continue;
             };
-            // One at a time: so each is settled as soon as it is safe, and at most one is ever sent twice.
             let mut one = Outputs::new(batch);
             one.push(event, &original);
             match self.sink.publish(&one).await {
                 Ok(()) => {
                     redriven.sent += 1;
-                    sent.push((event, Disposition::Done));
+                    batch.receipts.settle(&[(event, Disposition::Done)]).await?;
                 }
                 Err(PipeError::Refused(_)) => redriven.left += 1,
-                Err(error) => {
-                    batch.receipts.settle(&sent).await?;
-                    return Err(error);
-                }
+                Err(error) => return Err(error),
             }
         }
-        batch.receipts.settle(&sent).await
+        Ok(())
     }
 }

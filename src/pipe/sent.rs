@@ -59,9 +59,9 @@ impl Sent {
         let known = text.lines().filter_map(Line::parse).collect();
         let list = File::options().create(true).append(true).open(&path)?;
         let mut sent = Sent { known, list, skipped: 0 };
-        if !text.is_empty() && !text.ends_with('\n') {
-            sent.list.write_all(b"\n")?;
-        }
+        // It ends a line that was cut; and a full disk is noticed before anything is sent.
+        sent.list.write_all(b"\n")?;
+        sent.list.sync_data()?;
         Ok(sent)
     }
 

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::address::without_credentials;
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
@@ -42,6 +43,21 @@ const VISIBILITY_SECONDS_MAX: u64 = 43_200;
 /// How often the rest of a partly failed request is sent again before the queue counts as unreachable.
 const TRIES: u32 = 5;
 const TRY_AGAIN: Duration = Duration::from_millis(100);
+
+/// Errors about a message itself. All others, about the queue, credentials or permissions, someone can put right.
+const ABOUT_MESSAGES: [&str; 6] = [
+    "BatchRequestTooLong",
+    "InvalidMessageContents",
+    "InvalidParameterValue",
+    "MessageTooLong",
+    "InvalidAttributeValue",
+    "MissingParameter",
+];
+
+/// Whether outputs are refused for ever, by the code of an error, with or without a namespace.
+fn is_about_messages(code: &str) -> bool {
+    ABOUT_MESSAGES.contains(&code.rsplit(['.', '#']).next().unwrap_or(code))
+}
 
 fn trouble(error: ClientError) -> PipeError {
     match error {
@@ -73,8 +89,8 @@ impl Sqs {
     /// Its messages as events. Those of a FIFO queue have their group as the ordering key.
     pub fn source(&self) -> SqsSource {
         let (visibility, wait) = (Duration::from_secs(30), Duration::from_secs(WAIT_SECONDS_MAX));
-        let (polls, kept) = (JoinSet::new(), Vec::new());
-        SqsSource { queue: self.clone(), visibility, wait, receivers: 4, polls, kept }
+        let (polls, kept, failed) = (JoinSet::new(), Vec::new(), false);
+        SqsSource { queue: self.clone(), visibility, wait, receivers: 4, polls, kept, failed }
     }
 
     /// A sink that sends messages. To a FIFO queue, they go in the group that is the event's key, else in one group, and
@@ -100,14 +116,25 @@ impl Sqs {
     ) -> Result<(), PipeError> {
         let mut wait = TRY_AGAIN;
         for _ in 0..TRIES {
-            let answer = self.call(operation, json!({ "Entries": entries })).await.map_err(trouble)?;
+            let answer = match self.call(operation, json!({ "Entries": entries })).await {
+                Err(ClientError::Refused { code, message }) if !is_about_messages(&code) => {
+                    return Err(PipeError::Away(format!("SQS: {code}: {message}")));
+                }
+                answer => answer.map_err(trouble)?,
+            };
             let failed: Vec<Failed> = match answer.get("Failed") {
                 Some(failed) => Vec::deserialize(failed)
                     .map_err(|error| PipeError::Away(format!("SQS: the answer to {operation}: {error}")))?,
                 None => return Ok(()),
             };
             if let Some(wrong) = failed.iter().find(|failed| failed.sender_fault) {
-                return Err(PipeError::Refused(format!("SQS: {}: {}", wrong.code, wrong.message)));
+                let Failed { code, message, .. } = wrong;
+                let why = format!("SQS: {code}: {message}");
+                return Err(if is_about_messages(code) {
+                    PipeError::Refused(why)
+                } else {
+                    PipeError::Away(why)
+                });
             }
             entries.retain(|entry| failed.iter().any(|failed| entry["Id"] == *failed.id));
             if entries.is_empty() {
@@ -145,6 +172,8 @@ pub struct SqsSource {
     polls: JoinSet<Result<Received, ClientError>>,
     /// Received messages that are not handed over yet.
     kept: Vec<Received>,
+    /// Whether the last call failed.
+    failed: bool,
 }
 
 /// Messages that came together.
@@ -205,6 +234,10 @@ impl SqsSource {
         while self.kept.is_empty() {
             self.poll_one(room).await?;
             self.forget_old();
+            if self.kept.is_empty() && self.failed {
+                // It works again, although nothing comes.
+                return Ok(self.hand_over());
+            }
         }
         let until = Instant::now() + room.linger;
         while self.kept.iter().map(|received| received.messages.len()).sum::<usize>() < room.events {
@@ -227,7 +260,9 @@ impl SqsSource {
         let wanted = room.events.div_ceil(MESSAGES_MAX).clamp(1, self.receivers);
         while self.polls.len() < wanted {
             let messages = room.events.min(MESSAGES_MAX);
-            self.polls.spawn(receive(self.queue.clone(), self.visibility, self.wait, messages));
+            // After a failure, it shows soon whether the queue answers again.
+            let wait = if self.failed { Duration::ZERO } else { self.wait };
+            self.polls.spawn(receive(self.queue.clone(), self.visibility, wait, messages));
         }
         match self.polls.join_next().await {
             Some(Ok(Ok(received))) => {
@@ -301,11 +336,15 @@ async fn receive(
 
 impl Source for SqsSource {
     fn receive(&mut self, room: Room) -> Later<'_, Result<Option<Batch>, PipeError>> {
-        Box::pin(async move { self.fill(room).await.map(Some) })
+        Box::pin(async move {
+            let filled = self.fill(room).await;
+            self.failed = filled.is_err();
+            filled.map(Some)
+        })
     }
 
     fn address(&self) -> String {
-        self.queue.url.to_string()
+        without_credentials(&self.queue.url)
     }
 
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {
@@ -435,7 +474,23 @@ impl Sink for SqsSink {
     }
 
     fn address(&self) -> String {
-        self.queue.url.to_string()
+        without_credentials(&self.queue.url)
+    }
+
+    /// Asks for an attribute of the queue; a refusal of anything but the queue itself is an answer.
+    fn check(&self) -> Later<'_, Result<(), PipeError>> {
+        Box::pin(async move {
+            let asked = json!({ "AttributeNames": ["QueueArn"] });
+            match self.queue.call("GetQueueAttributes", asked).await {
+                Err(ClientError::Refused { code, message })
+                    if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") =>
+                {
+                    Err(PipeError::Away(format!("SQS: {code}: {message}")))
+                }
+                Err(ClientError::Unanswered(text)) => Err(PipeError::Away(format!("SQS: {text}"))),
+                Ok(_) | Err(ClientError::Refused { .. }) => Ok(()),
+            }
+        })
     }
 }
 

@@ -1,11 +1,18 @@
 //! Failures of a pipeline's source and sinks: reported at once, again while they last, and when they are over.
+//!
+//! An end fails for one of two reasons, or for both. Operations on it fail: only one that succeeds shows that this is
+//! over. Or it is known to be away although nothing is asked of it: its client reports that the [`Connection`] is lost,
+//! or the check fails that is made every few seconds. That is over when it is connected again, or answers a check.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::time::Instant;
+
+use super::flow::Stats;
 
 /// A source or sink of a pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +45,7 @@ pub struct Trouble {
     pub address: String,
     /// The error of the broker or the operating system; `None` when it works again.
     pub why: Option<String>,
-    /// Failed attempts since it last worked.
+    /// Failures since it last worked.
     pub failures: u64,
     /// For how long it has failed.
     pub lasted: Duration,
@@ -47,13 +54,58 @@ pub struct Trouble {
 impl fmt::Display for Trouble {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Trouble { end, address, why, failures, lasted } = self;
-        let seconds = lasted.as_secs();
+        let (s, seconds) = (if *failures == 1 { "" } else { "s" }, lasted.as_secs());
         write!(f, "The {end} {address} ")?;
         match why {
             Some(why) if *failures == 1 => write!(f, "failed and is retried: {why}"),
             Some(why) => write!(f, "still fails after {failures} attempts in {seconds} s: {why}"),
-            None => write!(f, "recovered after {failures} failed attempts in {seconds} s."),
+            None => write!(f, "recovered after {failures} failed attempt{s} in {seconds} s."),
         }
+    }
+}
+
+/// The connection of a source or sink, whose client reports when it is lost and made again, also while no events flow.
+/// Clones are the same connection.
+#[derive(Clone, Debug, Default)]
+pub struct Connection(Arc<watch::Sender<ConnectionState>>);
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct ConnectionState {
+    /// How often it was lost: a watcher that is late sees that it was, even if it is connected again.
+    pub(super) losses: u64,
+    pub(super) why: String,
+    pub(super) is_lost: bool,
+}
+
+impl Connection {
+    /// Reports that it is lost, with the client's words.
+    pub fn lost(&self, why: impl Into<String>) {
+        let why = why.into();
+        self.0.send_modify(|state| {
+            *state = ConnectionState { losses: state.losses + 1, why, is_lost: true };
+        });
+    }
+
+    /// Reports that it is there.
+    pub fn connected(&self) {
+        self.0.send_if_modified(|state| std::mem::take(&mut state.is_lost));
+    }
+
+    /// Waits until it is lost, if it is not, and returns why.
+    pub async fn until_lost(&self) -> String {
+        let mut state = self.0.subscribe();
+        // The sender is `self`.
+        let lost = state.wait_for(|state| state.is_lost).await;
+        lost.map_or_else(|_| unreachable!("the sender is dropped"), |state| state.why.clone())
+    }
+
+    /// Waits until it is there again, if it is lost.
+    pub async fn until_connected(&self) {
+        let _ = self.0.subscribe().wait_for(|state| !state.is_lost).await;
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<ConnectionState> {
+        self.0.subscribe()
     }
 }
 
@@ -64,68 +116,136 @@ pub(super) type Listener = Box<dyn Fn(&Trouble) + Send + Sync>;
 const TOLD_AGAIN_MIN: Duration = Duration::from_secs(1);
 const TOLD_AGAIN_MAX: Duration = Duration::from_secs(60);
 
-/// Present failures, by end. All batches under way share it, so that they do not all report the same.
+/// Why an end counts as failing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// An operation failed, which is retried.
+    Operation,
+    /// It is known to be away, while perhaps nothing is asked of it.
+    Away,
+}
+
+/// Reports failures. All batches under way share it, so that they do not all report the same.
 #[derive(Default)]
 pub(super) struct Troubles {
     pub(super) listener: Option<Listener>,
-    source: At,
-    sink: At,
-    dead_letters: At,
+    pub(super) stats: Arc<Stats>,
 }
 
-#[derive(Default)]
+/// The state of each end.
+#[derive(Debug, Default)]
+pub(super) struct Ends([At; 3]);
+
+#[derive(Debug, Default)]
 struct At {
     /// Whether anything fails: a cheap check for successful operations.
     any: AtomicBool,
+    /// Operations that succeeded.
+    worked: AtomicU64,
     lasting: Mutex<Option<Lasting>>,
 }
 
+#[derive(Debug)]
 struct Lasting {
     since: Instant,
     failures: u64,
     tell_at: Instant,
     wait: Duration,
+    address: String,
+    why: String,
+    /// Of an operation, and of the connection.
+    causes: [bool; 2],
+}
+
+impl At {
+    fn lasting(&self) -> MutexGuard<'_, Option<Lasting>> {
+        self.lasting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Stats {
+    /// The ends that fail at present, with the last error of each; empty while all is well.
+    pub fn failing(&self) -> Vec<Trouble> {
+        let ends = [End::Source, End::Sink, End::DeadLetters].into_iter().zip(&self.ends.0);
+        let failing = ends.filter_map(|(end, at)| {
+            at.lasting().as_ref().map(|lasting| Trouble {
+                end,
+                address: lasting.address.clone(),
+                why: Some(lasting.why.clone()),
+                failures: lasting.failures,
+                lasted: lasting.since.elapsed(),
+            })
+        });
+        failing.collect()
+    }
 }
 
 impl Troubles {
     fn at(&self, end: End) -> &At {
-        match end {
-            End::Source => &self.source,
-            End::Sink => &self.sink,
-            End::DeadLetters => &self.dead_letters,
-        }
+        &self.stats.ends.0[end as usize]
     }
 
     /// An end failed.
-    pub(super) fn failed(&self, end: End, address: impl FnOnce() -> String, why: &str) {
+    pub(super) fn failed(&self, end: End, cause: Cause, address: impl FnOnce() -> String, why: &str) {
+        self.stats.away.fetch_add(1, Ordering::Relaxed);
         let (at, now) = (self.at(end), Instant::now());
+        let mut lasting = at.lasting();
         at.any.store(true, Ordering::Release);
-        let mut lasting = at.lasting.lock().unwrap_or_else(PoisonError::into_inner);
-        let row =
-            lasting.get_or_insert(Lasting { since: now, failures: 0, tell_at: now, wait: TOLD_AGAIN_MIN });
+        let row = lasting.get_or_insert_with(|| Lasting {
+            since: now,
+            failures: 0,
+            tell_at: now,
+            wait: TOLD_AGAIN_MIN,
+            address: address(),
+            why: String::new(),
+            causes: [false; 2],
+        });
         row.failures += 1;
+        row.causes[cause as usize] = true;
+        why.clone_into(&mut row.why);
         if now < row.tell_at {
             return;
         }
         row.tell_at = now + row.wait;
         row.wait = (row.wait * 2).min(TOLD_AGAIN_MAX);
-        let (failures, lasted) = (row.failures, now - row.since);
+        let (failures, lasted, address) = (row.failures, now - row.since, row.address.clone());
         drop(lasting);
-        self.tell(&Trouble { end, address: address(), why: Some(why.to_owned()), failures, lasted });
+        self.tell(&Trouble { end, address, why: Some(why.to_owned()), failures, lasted });
     }
 
     /// An operation succeeded.
-    pub(super) fn worked(&self, end: End, address: impl FnOnce() -> String) {
+    pub(super) fn worked(&self, end: End) {
         let at = self.at(end);
-        if !at.any.load(Ordering::Acquire) {
-            return;
+        at.worked.fetch_add(1, Ordering::Relaxed);
+        if at.any.load(Ordering::Acquire) {
+            self.over(end, |_| true);
         }
-        let over = at.lasting.lock().unwrap_or_else(PoisonError::into_inner).take();
-        at.any.store(false, Ordering::Release);
-        if let Some(Lasting { since, failures, .. }) = over {
-            let lasted = since.elapsed();
-            self.tell(&Trouble { end, address: address(), why: None, failures, lasted });
+    }
+
+    /// An end is connected, or answers. Operations that fail for another reason may still fail.
+    pub(super) fn is_there(&self, end: End) {
+        self.over(end, |lasting| {
+            lasting.causes[Cause::Away as usize] = false;
+            lasting.causes == [false; 2]
+        });
+    }
+
+    fn over(&self, end: End, is_over: impl FnOnce(&mut Lasting) -> bool) {
+        let at = self.at(end);
+        let mut lasting = at.lasting();
+        if let Some(Lasting { since, failures, address, .. }) = lasting.take_if(is_over) {
+            at.any.store(false, Ordering::Release);
+            drop(lasting);
+            self.tell(&Trouble { end, address, why: None, failures, lasted: since.elapsed() });
         }
+    }
+
+    /// How many operations succeeded, and whether one is retried at present: then a check says nothing new.
+    pub(super) fn progress(&self, end: End) -> (u64, bool) {
+        let at = self.at(end);
+        let is_retried =
+            at.lasting().as_ref().is_some_and(|lasting| lasting.causes[Cause::Operation as usize]);
+        (at.worked.load(Ordering::Relaxed), is_retried)
     }
 
     fn tell(&self, trouble: &Trouble) {

@@ -475,11 +475,22 @@ fn a_log_for_machines_is_json() {
         "pipe.toml",
         "definition = \"judge.asl.json\"\nsource = { type = \"stdin\" }\npipe = { attempts = 1 }\n",
     );
+    // Every line, from the start to the summary, and also where it cannot begin.
+    let rows = |err: &str| -> Vec<serde_json::Value> {
+        let object = |line: &str| serde_json::from_str::<serde_json::Value>(line).expect(line);
+        let rows: Vec<_> = err.lines().map(object).collect();
+        assert!(rows.iter().all(|row| row["level"].is_string() && row["timestamp"].is_string()), "{err}");
+        rows
+    };
+    let absent = rows(&run(&["pipe", "absent.toml", "--log", "json"], b"").err);
+    let why = absent[0]["message"].as_str().expect("a text");
+    assert!(absent.len() == 1 && absent[0]["level"] == "ERROR" && why.contains("absent.toml"), "{absent:?}");
     let answer = run(&["pipe", &config, "--log", "json"], b"{\"n\":1}\n{\"bad\":1}\n");
-    let rows: Vec<serde_json::Value> =
-        answer.err.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let rows = rows(&answer.err);
     let row = |message: &str| rows.iter().find(|row| row["message"] == message).expect(message);
     assert_eq!(row("connected")["end"], "source");
+    assert_eq!(row("The pipeline runs.")["level"], "INFO");
+    assert_eq!(row("2 events: 1 succeeded, 1 failed for good")["target"], "expressway::command");
     let failed = row("an event failed after all retries");
     assert_eq!(
         (&failed["level"], &failed["id"], &failed["error"]),

@@ -123,11 +123,30 @@ fn calls_that_fail_are_logged_and_others_on_request() {
     assert!(rest.contains(" WARN ") && rest.contains(failed), "{rest}");
     assert!(!rest.contains("ListStateMachines") && !rest.contains("SECRET"), "{rest}");
 
-    let serving = Serving::start(&["--log", "json", "--log-level", "info"]);
+    let folder = Folder::new("log");
+    folder.write("bad.asl.json", "{\"StartAt\": \"Nowhere\"}");
+    folder.write("good.asl.json", &pass("good"));
+    let definitions = folder.0.to_str().expect("UTF-8");
+    let serving =
+        Serving::start(&["--log", "json", "--log-level", "info", "--definitions", definitions, "--insecure"]);
+    let start = serving.start.clone();
     assert_eq!(serving.ask("DescribeStateMachine", wrong).0, 400);
     assert_eq!(serving.ask("ListStateMachines", "{}").0, 200);
     let (_, rest) = serving.stop();
-    let rows: Vec<Json> = rest.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    // Every line is an object, from the first to the last.
+    let object = |line: &str| serde_json::from_str::<Json>(line).expect(line);
+    let rows: Vec<Json> = start.lines().chain(rest.lines()).map(object).collect();
+    for (level, text) in [
+        ("WARN", "bad.asl.json is refused; the machine is unchanged:\n"),
+        ("INFO", "good: created from "),
+        ("INFO", "ready on http://127.0.0.1:"),
+        ("WARN", "anyone who can reach this address has full access (--insecure)"),
+        ("INFO", " requests answered; "),
+    ] {
+        let says = |row: &&Json| row["message"].as_str().is_some_and(|message| message.contains(text));
+        let row = rows.iter().find(says).unwrap_or_else(|| panic!("{text} is missing in: {start}{rest}"));
+        assert_eq!((&row["level"], &row["target"]), (&json!(level), &json!("expressway::command")));
+    }
     let row = |operation: &str| rows.iter().find(|row| row["operation"] == operation).expect(operation);
     assert_eq!(row("DescribeStateMachine")["error"], "StateMachineDoesNotExist");
     assert_eq!(

@@ -118,6 +118,20 @@ impl pipelines::Bench for Bench {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_url_may_have_a_user_and_a_password_or_a_token() {
+    let connect = async |url: String| Nats::connect(&url, NatsOptions::default()).await.map(drop);
+    let Some(server) = servers::nats_with(&["--user", "me", "--pass", "p@ss:word"]) else { return };
+    let at = format!("127.0.0.1:{}", server.port);
+    assert_eq!(connect(format!("nats://me:p%40ss:word@{at}")).await, Ok(()));
+    let wrong = connect(format!("nats://me:pass@{at}")).await.expect_err("it is not the password");
+    assert!(wrong.to_string().contains("authorization violation"), "{wrong}");
+    let options = NatsOptions { user: Some(("me".into(), "p@ss:word".into())), ..NatsOptions::default() };
+    Nats::connect(&format!("nats://other:pass@{at}"), options).await.expect("the options count");
+    let Some(server) = servers::nats_with(&["--auth", "a-token"]) else { return };
+    assert_eq!(connect(format!("nats://a-token@127.0.0.1:{}", server.port)).await, Ok(()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn messages_that_wait_are_counted() {
     let Some(bench) = Bench::new().await else { return };
     let url = format!("nats://127.0.0.1:{}", bench.server.port);
@@ -154,6 +168,24 @@ async fn a_server_that_goes_away_is_waited_for() {
         }
     };
     pipelines::gone(&mut bench, child, away).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_lost_while_nothing_flows_is_told() {
+    let Some(mut bench) = Bench::new().await else { return };
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("\"twice.asl.json\"", "metrics = \"127.0.0.1:0\"");
+    let mut pipe = pipelines::speaking(&config);
+    let at = format!("nats://127.0.0.1:{}", bench.server.port);
+    let ends = ["source ", "sink ", "dead-letter sink "].iter().zip(["EVENTS/worker", "out", "dead"]);
+    let ends: Vec<String> = ends.map(|(end, of)| format!("{end}{at} {of}")).collect();
+    let (kill, start) = (|server: &mut Server| server.kill(), |server: &mut Server| server.start());
+    pipelines::lost_while_idle(&mut bench.server, &mut pipe, &ends, [&kill, &start]);
+    bench.publish(0..10).await;
+    bench.wait_until_done().await;
+    let (mut child, said) = pipe;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert!(said.rest().contains("10 events: 10 succeeded, "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -299,14 +331,22 @@ async fn a_subject_without_a_stream_is_told_and_the_pipeline_goes_on_when_there_
     let nats = Nats::connect(&format!("127.0.0.1:{}", bench.server.port), NatsOptions::default())
         .await
         .expect("a connection");
-    let events = Lines::from_reader("events", &b"{\"n\":1}\n{\"n\":2}\n"[..]);
+    // It is told before there is an event.
+    let (events, mut feed) = std::io::pipe().expect("a pipe");
+    let events = Lines::from_reader("events", events);
     let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
     let pipe = Pipe::new(engine, machine, events).sink(nats.sink("nowhere"));
     let pipe = pipe.on_trouble(move |trouble| tell.send(trouble.clone()).expect("the test hears"));
     let running = tokio::spawn(pipe.run());
     let trouble = told.recv().await.expect("it is told");
-    assert_eq!((trouble.end, trouble.address.as_str()), (End::Sink, "nowhere"));
-    assert!(trouble.why.as_deref().is_some_and(|why| why.contains("NATS: ")), "{trouble}");
+    let address = format!("127.0.0.1:{} nowhere", bench.server.port);
+    assert_eq!((trouble.end, trouble.address.as_str()), (End::Sink, &*address));
+    let none = "NATS: no stream captures the subject nowhere";
+    assert_eq!(trouble.why.as_deref(), Some(none), "{trouble}");
+    std::io::Write::write_all(&mut feed, b"{\"n\":1}\n{\"n\":2}\n").expect("it reads");
+    drop(feed);
+    let trouble = told.recv().await.expect("it is told again");
+    assert!(trouble.failures > 1 && trouble.why.is_some(), "{trouble}");
     let config = stream::Config {
         name: "NOWHERE".to_owned(),
         subjects: vec!["nowhere".to_owned()],

@@ -145,6 +145,48 @@ async fn a_server_that_goes_away_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_lost_while_nothing_flows_is_told() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("twice.asl.json", bench.server.port, "metrics = \"127.0.0.1:0\"");
+    let mut pipe = pipelines::speaking(&config);
+    // The name may be a mistake.
+    pipe.1.until(&["the stream events did not exist: it was created, with the group worker"]);
+    let at = bench.url();
+    let ends = ["source ", "sink ", "dead-letter sink "].iter().zip(["events/worker", "out", "dead"]);
+    let ends: Vec<String> = ends.map(|(end, of)| format!("{end}{at} {of}")).collect();
+    let (kill, start) = (|server: &mut Server| server.kill(), |server: &mut Server| server.start());
+    pipelines::lost_while_idle(&mut bench.server, &mut pipe, &ends, [&kill, &start]);
+    // A stream that is removed, too.
+    let () = bench.connection().await.del("events").await.expect("it is removed");
+    let made = "the stream events did not exist: it was created, with the group worker".to_owned();
+    let [failed, recovered] = ["failed and is retried: Redis: ", "recovered after 1 failed attempt in "]
+        .map(|what| format!("The {} {what}", ends[0]));
+    pipe.1.until(&[failed, made, recovered]);
+    bench.publish(0..10).await;
+    bench.wait_until_done().await;
+    let (mut child, said) = pipe;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert!(said.rest().contains("10 events: 10 succeeded, "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_someone_can_put_right_is_waited_for() {
+    let Some(bench) = Bench::new() else { return };
+    bench.file("twice.asl.json", TWICE);
+    let mut connection = bench.connection().await;
+    let () = connection.set("out", "no stream").await.expect("it is kept");
+    bench.publish(0..3).await;
+    let (mut child, mut said) = pipelines::speaking(&bench.config("twice.asl.json", bench.server.port, ""));
+    said.until(&[format!("The sink {} out failed and is retried: Redis: ", bench.url())]);
+    said.until(&["attempts in", "WRONGTYPE"]);
+    let () = connection.del("out").await.expect("it is removed");
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!((bench.texts("out").await.len(), bench.texts("dead").await.len()), (3, 0), "{}", said.rest());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     let Some(bench) = Bench::new() else { return };
     let stall = Stall::before(bench.server.port);
@@ -271,7 +313,8 @@ async fn a_stream_that_is_removed_is_told_and_the_pipeline_goes_on() {
     bench.wait_until_done().await;
     let () = bench.connection().await.del("events").await.expect("it is removed");
     let trouble = told.recv().await.expect("it is told");
-    assert_eq!((trouble.end, trouble.address.as_str()), (End::Source, "events/worker"));
+    let address = format!("{} events/worker", bench.url());
+    assert_eq!((trouble.end, trouble.address.as_str()), (End::Source, &*address));
     assert!(trouble.why.as_deref().is_some_and(|why| why.contains("Redis: ")), "{trouble}");
     bench.publish(3..6).await;
     // The group begins with the oldest entry when it is made again.

@@ -41,6 +41,13 @@ impl Server {
         }
     }
 
+    /// Stops it where it is, without closing connections; or lets it go on.
+    pub(crate) fn pause(&self, pause: bool) {
+        let signal = if pause { "-STOP" } else { "-CONT" };
+        let process = self.child.as_ref().expect("it runs").id().to_string();
+        assert!(Command::new("kill").args([signal, &process]).status().expect("kill").success());
+    }
+
     /// Starts it again, with what it kept.
     pub(crate) fn start(&mut self) {
         self.kill();
@@ -86,13 +93,18 @@ fn folder(of: &str, port: u16) -> PathBuf {
 
 /// A NATS server with JetStream, kept in files.
 pub(crate) fn nats() -> Option<Server> {
+    nats_with(&[])
+}
+
+/// The same, with more arguments.
+pub(crate) fn nats_with(more: &'static [&'static str]) -> Option<Server> {
     let program = program("nats-server")?;
     let port = free_port();
     let folder = folder("nats", port);
     let store = folder.clone();
     let make = move || {
         let mut command = Command::new(&program);
-        command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(&store);
+        command.args(["-a", "127.0.0.1", "-p", &port.to_string(), "-js", "-sd"]).arg(&store).args(more);
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
@@ -221,6 +233,56 @@ pub(crate) fn running(mut child: Child) -> Child {
     // Its last output fits into the pipe.
     child.stderr = Some(said.into_inner());
     child
+}
+
+/// What a command says on standard error, line by line.
+pub(crate) struct Said {
+    lines: std::sync::mpsc::Receiver<String>,
+    pub(crate) all: String,
+}
+
+impl Said {
+    pub(crate) fn by(child: &mut Child) -> Said {
+        let stderr = BufReader::new(child.stderr.take().expect("its words"));
+        let (tell, lines) = std::sync::mpsc::channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        Said { lines, all: String::new() }
+    }
+
+    /// Waits until there was a line with each of these texts; the last of these lines.
+    pub(crate) fn until(&mut self, texts: &[impl AsRef<str>]) -> String {
+        let mut missing: Vec<&str> = texts.iter().map(AsRef::as_ref).collect();
+        loop {
+            let line = self.lines.recv_timeout(Duration::from_secs(60));
+            let line = line.unwrap_or_else(|_| panic!("{missing:?} is not said: {}", self.all));
+            self.all += &line;
+            self.all.push('\n');
+            missing.retain(|text| !line.contains(text));
+            if missing.is_empty() {
+                return line;
+            }
+        }
+    }
+
+    /// All of it, at its end.
+    pub(crate) fn rest(mut self) -> String {
+        while let Ok(line) = self.lines.recv() {
+            self.all += &line;
+            self.all.push('\n');
+        }
+        self.all
+    }
+}
+
+/// The answer to a GET request: its status and its body.
+pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("UTF-8");
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (status, answer.split_once("\r\n\r\n").expect("a body").1.to_owned())
 }
 
 /// Asks it to end; its exit code.

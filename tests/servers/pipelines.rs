@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
-use super::{Stall, random, terminate};
+use super::{Said, Stall, get, random, terminate};
 
 pub(crate) const TWICE: &str = r#"{"StartAt": "Twice", "States": {"Twice": {"Type": "Pass", "End": true,
     "Parameters": {"n.$": "$.n", "twice.$": "States.MathAdd($.n, $.n)"}}}}"#;
@@ -119,6 +119,52 @@ async fn end(bench: &impl Bench, child: &mut Child, events: usize) {
     bench.wait_until_done().await;
     assert_eq!(terminate(child), Some(0));
     assert_eq!(bench.numbers().await.len(), events);
+}
+
+/// The broker of an idle pipeline goes away and comes back, which `away` does: that is said once for each end, with its
+/// address; it is not ready meanwhile, and says why. The pipeline has `metrics`, and goes on.
+pub(crate) fn lost_while_idle<B>(
+    broker: &mut B,
+    (child, said): &mut (Child, Said),
+    ends: &[String],
+    [gone, back]: [&dyn Fn(&mut B); 2],
+) {
+    let metrics = said.until(&["Metrics are at http://"]);
+    let metrics = metrics.split('/').nth(2).expect("an address").to_owned();
+    said.until(&["The pipeline runs."]);
+    assert_eq!(get(&metrics, "/ready"), (200, "ready\n".to_owned()), "{}", said.all);
+    gone(broker);
+    let failed: Vec<String> = ends.iter().map(|end| format!("The {end} failed and is retried: ")).collect();
+    said.until(&failed);
+    let (status, why) = get(&metrics, "/ready");
+    assert!(status == 503 && why.starts_with("not ready\n"), "{status} {why}");
+    assert!(ends.iter().all(|end| why.contains(&format!("\nThe {end} "))), "{why}");
+    let down = get(&metrics, "/metrics").1;
+    assert!(down.contains("expressway_pipe_end_up{end=\"source\"} 0\n"), "{down}");
+    back(broker);
+    let recovered: Vec<String> = ends.iter().map(|end| format!("The {end} recovered after ")).collect();
+    said.until(&recovered);
+    assert_eq!(get(&metrics, "/ready"), (200, "ready\n".to_owned()), "{}", said.all);
+    assert!(get(&metrics, "/metrics").1.contains("expressway_pipe_end_up{end=\"source\"} 1\n"));
+    // Text for people has each of it once, whatever the filter of the log.
+    assert!(!said.all.contains("a pipeline's connection"), "{}", said.all);
+    assert_eq!(child.try_wait().expect("its state"), None);
+}
+
+/// A pipeline that says what it does, whatever RUST_LOG asks for.
+pub(crate) fn speaking(config: &Path) -> (Child, Said) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("pipe").arg(config).env("RUST_LOG", "expressway=info");
+    speaks(command)
+}
+
+/// The same, by a command with arguments.
+pub(crate) fn speaks(mut command: std::process::Command) -> (Child, Said) {
+    use std::process::Stdio;
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let said = Said::by(&mut child);
+    (child, said)
 }
 
 /// Dead letters of [`JUDGE`] after two attempts at an event: those of `0..3`, from this source, which counted so many

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use expressway::pipe::{all_without_credentials, without_credentials};
 use serde::Deserialize;
 
 use crate::cli::{Stop, definition};
@@ -309,26 +310,20 @@ fn rebase(description: &Path, file: &mut PathBuf) {
 impl Endpoint {
     /// Its kind and place, without user names and passwords in URLs.
     pub(super) fn place(&self) -> String {
-        let url = |url: &str| match url.split_once("://") {
-            Some((scheme, rest)) => {
-                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
-                format!("{scheme}://{host}{path}")
-            }
-            None => url.to_owned(),
-        };
         match self {
             Endpoint::Stdin {} => "standard input".to_owned(),
             Endpoint::Stdout {} => "standard output".to_owned(),
             Endpoint::File { path } => path.display().to_string(),
             Endpoint::Nats { url: at, stream, subject, .. } => {
                 let of = stream.as_ref().or(subject.as_ref());
-                format!("{} {}", url(at), of.map_or("", |of| of))
+                format!("{} {}", all_without_credentials(at), of.map_or("", |of| of))
             }
-            Endpoint::Redis { url: at, stream, .. } => format!("{} {stream}", url(at)),
-            Endpoint::Kafka { servers, .. } => format!("kafka {servers}"),
+            Endpoint::Redis { url: at, stream, .. } => format!("{} {stream}", without_credentials(at)),
+            Endpoint::Kafka { servers, topics, topic, .. } => {
+                format!("kafka {servers} {}", topic.as_ref().unwrap_or(&topics.join(",")))
+            }
             Endpoint::Webhook { address, .. } => format!("http://{address}"),
-            Endpoint::Sqs { url: at, .. } => url(at),
+            Endpoint::Sqs { url: at, .. } => without_credentials(at),
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use expressway::hosts::Hosts;
-use expressway::pipe::{Report, Stats};
+use expressway::pipe::{End, Report, Stats};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
@@ -82,9 +82,11 @@ impl Pages {
         let (status, text) = match (self.check(request), request.uri().path()) {
             (Err(refused), _) => refused,
             (Ok(()), "/health") => (StatusCode::OK, "ok\n".to_owned()),
-            (Ok(()), "/ready") if told.is_ready() => (StatusCode::OK, "ready\n".to_owned()),
-            (Ok(()), "/ready") => (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned()),
-            (Ok(()), "/metrics") => (StatusCode::OK, prometheus(&told.stats)),
+            (Ok(()), "/ready") => match told.unready() {
+                None => (StatusCode::OK, "ready\n".to_owned()),
+                Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{why}")),
+            },
+            (Ok(()), "/metrics") => (StatusCode::OK, told.prometheus()),
             (Ok(()), "/stats") => {
                 kind = "application/json";
                 (StatusCode::OK, told.stats())
@@ -108,56 +110,77 @@ impl Pages {
         if host.to_str().is_ok_and(|host| self.hosts.allows(host)) {
             return Ok(());
         }
-        let text = format!("{host:?} is no name of this listener; add it to `metrics-hosts` of [pipe]\n");
+        let text = format!("{host:?} is no name of this listener; add it to `metrics_hosts` of [pipe]\n");
         Err((StatusCode::MISDIRECTED_REQUEST, text))
     }
 }
 
 impl Told {
-    fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+    /// Why it is not ready, in lines; `None` if it is.
+    fn unready(&self) -> Option<String> {
+        if !self.ready.load(Ordering::Acquire) {
+            return Some("The pipeline does not run: it begins, or it ends.\n".to_owned());
+        }
+        let failing = self.stats.failing();
+        (!failing.is_empty()).then(|| failing.iter().map(|trouble| format!("{trouble}\n")).collect())
     }
 
     /// The counts, and where events come from and go to, as JSON.
     fn stats(&self) -> String {
         let [source, sink, dead_letters] = &self.ends;
+        let failing: Vec<String> = self.stats.failing().iter().map(ToString::to_string).collect();
         let stats = json!({
-            "source": source, "sink": sink, "deadLetters": dead_letters, "ready": self.is_ready(),
+            "source": source, "sink": sink, "deadLetters": dead_letters, "ready": self.unready().is_none(),
+            "failing": failing,
             "inFlight": self.stats.in_flight(), "lag": self.stats.lag(), "counts": self.stats.report(),
         });
         stats.to_string() + "\n"
     }
-}
 
-/// In the text format of Prometheus.
-fn prometheus(stats: &Stats) -> String {
-    let Report { received, bytes, succeeded, published, again, dead, duplicates, unsettled, away, .. } =
-        stats.report();
-    let rows = [
-        ("received_total", "Events that the source handed out, repeated ones included.", received),
-        ("received_bytes_total", "Bytes of them.", bytes),
-        ("succeeded_total", "Events that succeeded.", succeeded),
-        ("published_total", "Outputs published.", published),
-        ("retried_total", "Retries, including events returned to the source.", again),
-        ("failed_total", "Events that failed after all retries.", dead),
-        ("duplicates_total", "Duplicate events, dropped.", duplicates),
-        ("unsettled_total", "Events whose acknowledgement the source refused.", unsettled),
-        ("end_failures_total", "Failed attempts to reach a source or sink.", away),
-    ];
-    let mut text = String::new();
-    for (name, help, value) in rows {
-        let name = format!("expressway_pipe_{name}");
-        // Writing to a string does not fail.
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+    /// In the text format of Prometheus.
+    fn prometheus(&self) -> String {
+        let stats = &self.stats;
+        let Report {
+            received, bytes, succeeded, published, again, dead, duplicates, unsettled, away, ..
+        } = stats.report();
+        let rows = [
+            ("received_total", "Events that the source handed out, repeated ones included.", received),
+            ("received_bytes_total", "Bytes of them.", bytes),
+            ("succeeded_total", "Events that succeeded.", succeeded),
+            ("published_total", "Outputs published.", published),
+            ("retried_total", "Retries, including events returned to the source.", again),
+            ("failed_total", "Events that failed after all retries.", dead),
+            ("duplicates_total", "Duplicate events, dropped.", duplicates),
+            ("unsettled_total", "Events whose acknowledgement the source refused.", unsettled),
+            (
+                "end_failures_total",
+                "Lost connections of the source and sinks, and failed attempts to use them.",
+                away,
+            ),
+        ];
+        let mut text = String::new();
+        for (name, help, value) in rows {
+            let name = format!("expressway_pipe_{name}");
+            // Writing to a string does not fail.
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}");
+        }
+        let gauges = [
+            ("in_flight", "Events being processed.", Some(stats.in_flight())),
+            ("lag", "Events that wait at the source, as its broker counts them.", stats.lag()),
+        ];
+        for (name, help, value) in gauges {
+            let Some(value) = value else { continue };
+            let name = format!("expressway_pipe_{name}");
+            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
+        }
+        let name = "expressway_pipe_end_up";
+        let _ = writeln!(text, "# HELP {name} Whether a source or sink works.\n# TYPE {name} gauge");
+        let failing = stats.failing();
+        let ends = [("source", End::Source), ("sink", End::Sink), ("dead_letters", End::DeadLetters)];
+        for ((label, end), _) in ends.iter().zip(&self.ends).filter(|(_, address)| address.is_some()) {
+            let up = u8::from(failing.iter().all(|trouble| trouble.end != *end));
+            let _ = writeln!(text, "{name}{{end=\"{label}\"}} {up}");
+        }
+        text
     }
-    let gauges = [
-        ("in_flight", "Events being processed.", Some(stats.in_flight())),
-        ("lag", "Events that wait at the source, as its broker counts them.", stats.lag()),
-    ];
-    for (name, help, value) in gauges {
-        let Some(value) = value else { continue };
-        let name = format!("expressway_pipe_{name}");
-        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}");
-    }
-    text
 }

@@ -13,12 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use expressway::pipe::{Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report};
+use expressway::pipe::{
+    Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report, all_without_credentials,
+};
 use expressway::runtime::{DefinitionError, Engine, Machine};
 
 use self::config::{Config, Definition, Endpoint, Settings};
 use self::metrics::Told;
-use super::{Stop, Went, definition, functions, log, progress, say};
+use super::{Level, Stop, Went, definition, functions, log, progress, say, say_at};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
 
@@ -63,7 +65,7 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 }
 
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
-    arguments.log.begin()?;
+    if arguments.quiet { arguments.log.begin_quietly() } else { arguments.log.begin() }?;
     let config = config::read(&arguments.config)?;
     let report = runtime()?.block_on(run(config, arguments))?;
     status::clear();
@@ -117,12 +119,13 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
         let told = Told { stats: pipe.stats(), ready: Arc::clone(&ready), ends };
         metrics::serve(address, &config.pipe.metrics_hosts, told).await?;
     }
+    ready.store(true, Ordering::Release);
     if !quiet {
         say("The pipeline runs.");
         tokio::spawn(status::keep_telling(pipe.stats(), arguments.log.is_text()));
     }
     // A log for machines has the library's own events; people read sentences.
-    let (is_text, failures) = (arguments.log.is_text(), status::Failures::default());
+    let (is_text, failures) = (arguments.log.is_text(), status::Failures::new(config.dead_letters.is_some()));
     let pipe = pipe
         // Errors are shown even with `--quiet`.
         .on_trouble(move |trouble| {
@@ -141,7 +144,6 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
                 tracing::warn!(target: "expressway::pipe", source, id, error, cause, attempts, "an event failed after all retries");
             }
         });
-    ready.store(true, Ordering::Release);
     let ended = pipe.run().await.map_err(refused);
     ready.store(false, Ordering::Release);
     ended
@@ -217,9 +219,12 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
         Definition::Nats { url, bucket, key, credentials } => {
             let options =
                 expressway::pipe::NatsOptions { credentials: credentials.clone(), ..Default::default() };
-            let nats = expressway::pipe::Nats::connect(url, options).await.map_err(refused)?;
-            let mut value = nats.watch(bucket, key).await.map_err(refused)?;
-            let text = value.next().await.map_err(refused)?;
+            let what = format!("The definition's bucket {} {bucket}", all_without_credentials(url));
+            let failed = |error: PipeError| Stop::failed(format!("{what}: {error}"));
+            let nats = expressway::pipe::Nats::connect(url, options).await.map_err(failed)?;
+            let mut value = nats.watch(bucket, key).await.map_err(failed)?;
+            let text = value.next().await.map_err(failed)?;
+            status::keep_watching(what, nats.connection());
             let machine = create(engine, &machine_name(std::path::Path::new(key)), &text)?;
             tokio::spawn(follow(engine.clone(), machine.clone(), value, key.clone()));
             Ok(machine)
@@ -238,7 +243,9 @@ async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::N
                     });
                 match updated {
                     Ok(()) => say(&format!("The definition {key} was replaced.")),
-                    Err(error) => say(&format!("The new definition {key} is not used: {error}")),
+                    Err(error) => {
+                        say_at(Level::Warn, &format!("The new definition {key} is not used: {error}"));
+                    }
                 }
             }
             Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
@@ -281,7 +288,7 @@ fn summary(report: &Report) -> String {
         (report.again, "tried again"),
         (report.duplicates, "had come before"),
         (report.unsettled, "not settled"),
-        (report.away, "tries at an end that failed"),
+        (report.away, "failures of the source or a sink"),
     ];
     for (count, what) in more {
         if count > 0 {

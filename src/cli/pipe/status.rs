@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use expressway::pipe::{FailedEvent, Report, Stats};
+use expressway::pipe::{Connection, FailedEvent, Report, Stats};
 
 use crate::cli::progress::grouped;
-use crate::cli::{report, say, worker};
+use crate::cli::{Level, log, report, say, say_at, worker};
 
 /// Failures that are shown; all are counted.
 const TOLD_MAX: u64 = 10;
@@ -17,28 +17,57 @@ const TERMINAL_EVERY: Duration = Duration::from_millis(500);
 const LOG_EVERY: Duration = Duration::from_secs(60);
 
 /// Reports the first events that fail permanently.
-#[derive(Default)]
-pub(super) struct Failures(AtomicU64);
+pub(super) struct Failures {
+    count: AtomicU64,
+    /// Whether there is a sink of dead letters.
+    are_kept: bool,
+}
 
 impl Failures {
+    pub(super) fn new(are_kept: bool) -> Failures {
+        Failures { count: AtomicU64::new(0), are_kept }
+    }
+
     pub(super) fn tell(&self, failed: &FailedEvent) {
-        let n = self.0.fetch_add(1, Ordering::Relaxed) + 1;
+        let n = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if n <= TOLD_MAX {
             clear();
             say(&format!("failed: {}", worker::shortened(&failed.to_string())));
         }
         if n == TOLD_MAX + 1 {
-            say("Further failures are only counted; dead letters hold all of them.");
+            let rest = if self.are_kept {
+                "dead letters hold all of them"
+            } else {
+                "without `dead_letters`, nothing keeps these events"
+            };
+            say(&format!("Further failures are only counted; {rest}."));
         }
     }
 }
 
 /// Removes the line from the terminal.
 pub(super) fn clear() {
+    if log::is_json() {
+        return;
+    }
     let mut err = io::stderr().lock();
     if err.is_terminal() {
         let _ = write!(err, "\r\x1b[K");
     }
+}
+
+/// Reports when a connection that is neither the source nor a sink is lost and made again.
+pub(super) fn keep_watching(what: String, connection: Connection) {
+    tokio::spawn(async move {
+        loop {
+            let why = connection.until_lost().await;
+            clear();
+            say_at(Level::Warn, &format!("{what} failed and is retried: {why}"));
+            connection.until_connected().await;
+            clear();
+            say(&format!("{what} recovered."));
+        }
+    });
 }
 
 /// Reports the pipeline's progress, for as long as it runs.

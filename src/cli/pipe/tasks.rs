@@ -1,12 +1,13 @@
 //! What the tasks of a pipeline's state machine may call.
 
+use expressway::pipe::all_without_credentials;
 use expressway::runtime::Builder;
 use expressway::task::aws::Integrations;
 use expressway::task::functions::Functions;
 use expressway::task::nats;
 
 use super::config::Tasks;
-use super::ends;
+use super::{ends, status};
 use crate::cli::{Stop, services};
 
 /// An engine with these tasks.
@@ -26,7 +27,10 @@ pub(super) async fn given(
         builder = builder.aws(Integrations::new().only_functions(functions.clone()));
     }
     if let Some(server) = &tasks.nats {
-        let connected = ends::nats(&server.url, server.credentials.clone()).await?;
+        let what = format!("The tasks' NATS connection {}", all_without_credentials(&server.url));
+        let connected = ends::nats(&server.url, server.credentials.clone()).await;
+        let connected = connected.map_err(|stop| Stop::failed(format!("{what}: {stop}")))?;
+        status::keep_watching(what, connected.connection());
         builder = builder
             .async_handler(nats::PUBLISH, nats::publish(connected.client().clone()))
             .async_handler(nats::REQUEST, nats::request(connected.client().clone()));

@@ -250,6 +250,8 @@ fn pipeline_summary<'o>(pipeline: &Pipeline, url: &'o str) -> Paragraph<'o> {
     .collect();
     let mut second = pair("in flight ", pipeline.in_flight).to_vec();
     second.extend(pipeline.lag.into_iter().flat_map(|lag| pair(" waiting at the source ", lag)));
+    let red = Style::new().fg(Color::Red).add_modifier(Modifier::BOLD);
+    second.extend(pipeline.down.iter().map(|end| Span::styled(format!(" {end} fails"), red)));
     let second = Line::from(second);
     Paragraph::new(vec![Line::from(first), second]).block(Block::bordered().title(format!(" {url} ")))
 }

@@ -129,6 +129,8 @@ pub(super) struct Pipeline {
     pub(super) in_flight: f64,
     /// Events that wait at the source, where that is known.
     pub(super) lag: Option<f64>,
+    /// The source and sinks that fail at present.
+    pub(super) down: Vec<String>,
     /// The name of each counter, its rate per second, and its total.
     pub(super) counts: Vec<(&'static str, f64, f64)>,
 }
@@ -199,6 +201,10 @@ impl Overview {
             overview.pipeline = Some(Pipeline {
                 in_flight: now.sum("expressway_pipe_in_flight", &[]),
                 lag: named("expressway_pipe_lag").next().map(|_| now.sum("expressway_pipe_lag", &[])),
+                down: named("expressway_pipe_end_up")
+                    .filter(|sample| sample.value == Value::Gauge(0.0))
+                    .filter_map(|sample| sample.labels.get("end").map(|end| end.replace('_', " ")))
+                    .collect(),
                 counts: PIPELINE.map(|(name, shown)| (shown, rate(name, &[]), now.sum(name, &[]))).to_vec(),
             });
         }
