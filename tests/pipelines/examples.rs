@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,12 +14,16 @@ fn examples() -> PathBuf {
 }
 
 /// An example, with other addresses, in this folder.
-fn example(folder: &Path, name: &str, replaced: &[(&str, &str)]) -> PathBuf {
+pub(crate) fn example(folder: &Path, name: &str, replaced: &[(&str, &str)]) -> PathBuf {
     let mut text = fs::read_to_string(examples().join("pipelines").join(name)).expect("the example");
     let orders = examples().join("orders.asl.json");
     let metrics = ("127.0.0.1:9108", "127.0.0.1:0");
     let definition = ("../orders.asl.json", orders.to_str().expect("UTF-8"));
-    for (from, to) in [definition, metrics].iter().chain(replaced) {
+    for (from, to) in replaced {
+        assert!(text.contains(from), "{from} is not in {name}");
+        text = text.replace(from, to);
+    }
+    for (from, to) in [definition, metrics] {
         text = text.replace(from, to);
     }
     let file = folder.join(name);
@@ -28,13 +32,13 @@ fn example(folder: &Path, name: &str, replaced: &[(&str, &str)]) -> PathBuf {
 }
 
 /// An order that the workflow takes, and one that it refuses.
-fn orders() -> (String, String) {
+pub(crate) fn orders() -> (String, String) {
     let text = fs::read_to_string(examples().join("orders.ndjson")).expect("the orders");
     let good = text.lines().next().expect("an order").to_owned();
     (good, r#"{"detail": "none"}"#.to_owned())
 }
 
-fn pipe(config: &Path) -> Command {
+pub(crate) fn pipe(config: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.arg("pipe").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     command
@@ -42,13 +46,19 @@ fn pipe(config: &Path) -> Command {
 
 fn redrive(config: &Path) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-    let output = command.arg("redrive").arg(config).output().expect("an answer");
+    command.arg("redrive").arg(config);
+    redriven(command)
+}
+
+/// What a redrive says.
+pub(crate) fn redriven(mut command: Command) -> String {
+    let output = command.output().expect("an answer");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stderr).expect("UTF-8")
 }
 
 /// Waits until `done` returns something.
-async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = done().await {
@@ -60,7 +70,7 @@ async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>) -> 
 }
 
 /// The command's output until its end.
-fn said(mut child: Child) -> String {
+pub(crate) fn said(mut child: Child) -> String {
     let mut said = String::new();
     assert_eq!(terminate(&mut child), Some(1), "one order failed for good");
     child.stderr.take().expect("its words").read_to_string(&mut said).expect("UTF-8");
@@ -203,17 +213,27 @@ fn orders_are_posted_and_metrics_told() {
     let _ = fs::remove_dir_all(&folder);
 }
 
-/// Brokers that tests of their own speak to: here, that what is described makes sense to the command.
+/// Those of SQS and Kafka are run beside the other tests of these.
 #[test]
-fn the_other_descriptions_are_understood() {
+fn all_descriptions_are_run() {
+    let mut names: Vec<String> = fs::read_dir(examples().join("pipelines"))
+        .expect("the examples")
+        .map(|file| file.expect("a file").file_name().into_string().expect("UTF-8"))
+        .collect();
+    names.sort();
+    let brokers = ["kafka", "nats", "redis", "sqs", "webhook"];
+    let known: Vec<String> =
+        brokers.iter().flat_map(|it| [format!("{it}-redrive.toml"), format!("{it}.toml")]).collect();
+    assert_eq!(names, known);
+}
+
+#[cfg(not(feature = "kafka"))]
+#[test]
+fn a_build_without_kafka_says_so() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("examples-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
-    // No server listens there.
-    let closed = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
-    let closed = closed.expect("a free port").to_string();
-    for name in ["kafka.toml", "kafka-redrive.toml"].iter().filter(|_| cfg!(not(feature = "kafka"))) {
-        let config = example(&folder, name, &[("127.0.0.1:9092", &closed)]);
-        let command = if name.contains("redrive") { "redrive" } else { "pipe" };
+    for (command, name) in [("pipe", "kafka.toml"), ("redrive", "kafka-redrive.toml")] {
+        let config = example(&folder, name, &[("127.0.0.1:9092", "127.0.0.1:1")]);
         let mut started = Command::new(env!("CARGO_BIN_EXE_expressway"));
         let output = started.arg(command).arg(config).output().expect("an answer");
         let said = String::from_utf8_lossy(&output.stderr);

@@ -6,9 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{expressway, pipeline};
+use crate::{examples, lag};
 use expressway::pipe::{Batch, Disposition, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source};
 use expressway::runtime::Engine;
 use expressway::task;
@@ -52,7 +52,7 @@ impl Bench {
         self.kafka().source("worker", &["events"]).await.expect("a source")
     }
 
-    fn config(&self, definition: &str) -> PathBuf {
+    fn config(&self, definition: &str, more: &str) -> PathBuf {
         std::fs::write(self.folder.join("it.asl.json"), definition).expect("a file");
         let servers = self.cluster.bootstrap_servers();
         let text = format!(
@@ -72,6 +72,7 @@ topic = "out"
 type = "kafka"
 servers = "{servers}"
 topic = "dead"
+{more}
 "#
         );
         let file = self.folder.join("pipe.toml");
@@ -161,7 +162,7 @@ async fn receive(source: &mut KafkaSource) -> Batch {
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_lost_when_processes_are_killed() {
     let bench = Bench::new("killed");
-    let config = bench.config(TWICE);
+    let config = bench.config(TWICE, "");
     let (start, run) = (|| expressway(&["pipe", "--quiet"], &config), || pipeline(&config));
     let kills = Kills { start: &start, run: &run, usually: 3, events: 200, milliseconds_max: 1_500 };
     pipelines::killed(&bench, kills).await;
@@ -244,13 +245,58 @@ async fn what_is_behind_an_open_message_comes_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_that_goes_away_is_waited_for() {
     let mut bench = Bench::new("away");
-    let child = pipeline(&bench.config(TWICE));
+    let child = pipeline(&bench.config(TWICE, ""));
     let away = async |bench: &mut Bench| {
         bench.cluster.broker_down(1).expect("it goes");
         tokio::time::sleep(Duration::from_secs(2)).await;
         bench.cluster.broker_up(1).expect("it is back");
     };
     pipelines::gone(&mut bench, child, away).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_is_lost_while_nothing_flows_is_told() {
+    let mut bench = Bench::new("idle");
+    let mut pipe = pipelines::speaking(&bench.config(TWICE, "[pipe]\nmetrics = \"127.0.0.1:0\""));
+    let at = format!("kafka {}", bench.cluster.bootstrap_servers());
+    let ends = ["source ", "sink ", "dead-letter sink "].iter().zip(["events", "out", "dead"]);
+    let ends: Vec<String> = ends.map(|(end, of)| format!("{end}{at} {of}")).collect();
+    let gone = |bench: &mut Bench| bench.cluster.broker_down(1).expect("it goes");
+    let back = |bench: &mut Bench| bench.cluster.broker_up(1).expect("it is back");
+    pipelines::lost_while_idle(&mut bench, &mut pipe, &ends, [&gone, &back]);
+    bench.publish(0..10).await;
+    bench.wait_until_done().await;
+    let (mut child, said) = pipe;
+    assert_eq!(crate::servers::terminate(&mut child), Some(0));
+    assert!(said.rest().contains("10 events: 10 succeeded, "));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_through_the_example() {
+    let bench = Bench::new("example");
+    for topic in ["orders", "orders-done", "orders-dead"] {
+        bench.cluster.create_topic(topic, PARTITIONS, 1).expect("a topic");
+    }
+    let servers = bench.cluster.bootstrap_servers();
+    let replaced = [("127.0.0.1:9092", &*servers)];
+    let config = examples::example(&bench.folder, "kafka.toml", &replaced);
+    let child = crate::servers::running(examples::pipe(&config).spawn().expect("a start"));
+    let (good, bad) = examples::orders();
+    for order in [&good, &bad] {
+        let record = FutureRecord::<str, str>::to("orders").payload(order);
+        bench.producer.send(record, Duration::from_secs(10)).await.expect("it is kept");
+    }
+    let count = |topic: &str| bench.texts(topic).iter().map(Vec::len).sum::<usize>();
+    let both = async || (count("orders-done") >= 1 && count("orders-dead") >= 1).then_some(());
+    examples::eventually("an output and a dead letter", both).await;
+    let said = examples::said(child);
+    assert!(said.contains("2 events: 1 succeeded, 1 failed for good"), "{said}");
+    let config = examples::example(&bench.folder, "kafka-redrive.toml", &replaced);
+    let mut redrive = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
+    redrive.arg("redrive").arg(config);
+    let said = examples::redriven(redrive);
+    assert!(said.contains("1 event sent again"), "{said}");
+    assert_eq!(count("orders"), 3, "the event is there again");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,13 +2,13 @@
 
 use crate::servers;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills};
-use crate::servers::{Server, running};
+use crate::servers::{Server, running, terminate};
+use crate::{examples, lag};
 use expressway::pipe::{Batch, Disposition, Pipe, PipeError, Room, Source, Sqs, SqsSource};
 use expressway::runtime::Engine;
 use expressway::task::aws::{Credentials, Integrations};
@@ -101,13 +101,27 @@ impl Bench {
         Queues { bench: self, from: url, to: url }.wait_until_done().await;
     }
 
-    fn expressway(&self, config: &PathBuf) -> Child {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-        command.arg("pipe").arg(config);
+    fn expressway(&self, config: &Path) -> Child {
+        let mut command = self.command("pipe", config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.spawn().expect("the command starts")
+    }
+
+    fn command(&self, subcommand: &str, config: &Path) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        command.arg(subcommand).arg(config);
         command.env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", self.server.port));
         command.env("AWS_ACCESS_KEY_ID", "testing").env("AWS_SECRET_ACCESS_KEY", "testing");
-        command.env("AWS_REGION", "us-east-1").spawn().expect("the command starts")
+        command.env("AWS_REGION", "us-east-1");
+        command
+    }
+
+    /// A file that says this, beside the definition `keep.asl.json`.
+    fn file(&self, name: &str, text: &str) -> PathBuf {
+        std::fs::write(self.server.folder.join("keep.asl.json"), KEEP).expect("a file");
+        let file = self.server.folder.join(name);
+        std::fs::write(&file, text).expect("a file");
+        file
     }
 }
 
@@ -149,8 +163,6 @@ async fn messages_are_deleted_after_what_came_of_them_is_sent() {
 async fn nothing_is_lost_when_processes_are_killed() {
     let Some(bench) = Bench::new() else { return };
     let (from, to) = (bench.queue("from").await, bench.queue("to").await);
-    std::fs::write(bench.server.folder.join("keep.asl.json"), KEEP).expect("a file");
-    let config = bench.server.folder.join("pipe.toml");
     let text = format!(
         r#"
 definition = "keep.asl.json"
@@ -158,11 +170,84 @@ source = {{ type = "sqs", url = "{from}", visibility = 2.0 }}
 sink = {{ type = "sqs", url = "{to}" }}
 "#
     );
-    std::fs::write(&config, text).expect("a file");
+    let config = bench.file("pipe.toml", &text);
     let start = || bench.expressway(&config);
     let run = || running(bench.expressway(&config));
     let kills = Kills { start: &start, run: &run, usually: 3, events: 50, milliseconds_max: 150 };
     pipelines::killed(&Queues { bench: &bench, from: &from, to: &to }, kills).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_does_not_answer_while_nothing_flows_is_told() {
+    let Some(mut bench) = Bench::new() else { return };
+    let (from, to) = (bench.queue("from").await, bench.queue("to").await);
+    let text = format!(
+        r#"
+definition = "keep.asl.json"
+source = {{ type = "sqs", url = "{from}", receivers = 1 }}
+sink = {{ type = "sqs", url = "{to}" }}
+pipe = {{ metrics = "127.0.0.1:0" }}
+"#
+    );
+    let config = bench.file("pipe.toml", &text);
+    let mut pipe = pipelines::speaks(bench.command("pipe", &config));
+    let ends = [format!("source {from}"), format!("sink {to}")];
+    let (stop, go_on) = (|server: &mut Server| server.pause(true), |server: &mut Server| server.pause(false));
+    pipelines::lost_while_idle(&mut bench.server, &mut pipe, &ends, [&stop, &go_on]);
+    assert_eq!(terminate(&mut pipe.0), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_through_the_example() {
+    let Some(bench) = Bench::new() else { return };
+    let from = bench.queue("orders").await;
+    let (to, dead) = (bench.queue("orders-done").await, bench.queue("orders-dead").await);
+    let at = format!("127.0.0.1:{}", bench.server.port);
+    // `moto_server` gives one message to two concurrent requests.
+    let one = ("visibility = 30.0", "visibility = 30.0\nreceivers = 1");
+    let replaced = [("127.0.0.1:9324", &*at)];
+    let config = examples::example(&bench.server.folder, "sqs.toml", &[replaced[0], one]);
+    let child = running(bench.expressway(&config));
+    let (good, bad) = examples::orders();
+    bench.send(&from, [good, bad].into_iter()).await;
+    let both = async || {
+        let (done, dead) = (bench.counts(&to).await, bench.counts(&dead).await);
+        (done.0 >= 1 && dead.0 >= 1).then_some(())
+    };
+    examples::eventually("an output and a dead letter", both).await;
+    let said = examples::said(child);
+    assert!(said.contains("2 events: 1 succeeded, 1 failed for good"), "{said}");
+    let config = examples::example(&bench.server.folder, "sqs-redrive.toml", &replaced);
+    let said = examples::redriven(bench.command("redrive", &config));
+    assert!(said.contains("1 event sent again"), "{said}");
+    // A request of the pipeline that ended may still have got it.
+    let (visible, invisible) = bench.counts(&from).await;
+    assert_eq!(visible + invisible, 1, "the event is there again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_does_not_exist_yet_is_waited_for() {
+    let Some(bench) = Bench::new() else { return };
+    let from = bench.queue("from").await;
+    let to = from.replace("/from", "/to");
+    bench.send(&from, events(0..3)).await;
+    let text = format!(
+        r#"
+definition = "keep.asl.json"
+source = {{ type = "sqs", url = "{from}", receivers = 1 }}
+sink = {{ type = "sqs", url = "{to}" }}
+"#
+    );
+    let config = bench.file("pipe.toml", &text);
+    let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
+    said.until(&[format!("The sink {to} failed and is retried: SQS: ")]);
+    assert!(said.all.contains("NonExistentQueue"), "{}", said.all);
+    said.until(&["attempts in"]);
+    assert_eq!(bench.queue("to").await, to);
+    said.until(&[format!("The sink {to} recovered after ")]);
+    bench.wait_until_done(&from).await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.drain(&to).await.len(), 3);
 }
 
 /// What is sent to one queue and comes out of another.
