@@ -2,7 +2,8 @@
 //! package:
 //!
 //! ```sh
-//! RUSTC_BOOTSTRAP=1 cargo rustdoc --lib --all-features -- -Z unstable-options --output-format json
+//! RUSTDOC="$PWD/.ci/unstable-rustdoc" RUSTDOCFLAGS="-Z unstable-options --output-format json" \
+//!   cargo doc --workspace --no-deps --lib --all-features
 //! cargo run -p surface -- target/doc/expressway.json            # --write keeps what is there now
 //! ```
 //!
