@@ -271,7 +271,7 @@ impl<'a> Reader<'a> {
             let rest = self.bytes.saturating_sub(offset);
             let wanted = bytes.max(WINDOW_BYTES.min(rest as usize));
             if window.memory.len() < wanted {
-                window.memory.resize(wanted, 0);
+                window.memory = vec![0; wanted];
             }
             let read: io::Result<usize> = read_full(self.file, &mut window.memory[..wanted], offset);
             window.bytes = read.map_err(JournalError::io(self.disk.describe(self.name)))?;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use expressway::journal::block::Batch;
 use expressway::journal::model::{Fault, Model};
@@ -207,11 +208,17 @@ fn number(name: &str, default: u64) -> u64 {
 fn what_was_durable_is_recovered() {
     let wanted = number("JOURNAL_CRASHES", if cfg!(debug_assertions) { some_of(2_000, 2) } else { 100_000 });
     let begin = number("JOURNAL_SEED", 0);
-    let (mut crashes, mut seed) = (0, begin);
-    while crashes < wanted {
-        crashes += scenario(seed);
-        seed += 1;
-    }
+    let (crashes, seed) = (AtomicU64::new(0), AtomicU64::new(begin));
+    let crash = || {
+        while crashes.load(Ordering::Relaxed) < wanted {
+            crashes.fetch_add(scenario(seed.fetch_add(1, Ordering::Relaxed)), Ordering::Relaxed);
+        }
+    };
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        (0..threads.min(wanted.try_into().unwrap_or(usize::MAX))).for_each(|_| drop(scope.spawn(crash)));
+    });
+    let (crashes, seed) = (crashes.into_inner(), seed.into_inner());
     println!("{crashes} crashes, seeds {begin} to {}", seed - 1);
 }
 
