@@ -67,13 +67,18 @@ fn answer(selector: &str, document: &Json, jayway: &Json) -> Result<(), String> 
             }
             let message = fault.message(&path, &mut arena, &scope, &Fuel::unlimited());
             let comparable = not_found || jayway["error"] == "INVALID_PATH";
-            if comparable && jayway["message"] != message.as_str() {
+            if comparable && place(jayway["message"].as_str().expect("a message")) != place(&message) {
                 Err(format!("{selector} on {document}: {message}, not {}", jayway["message"]))
             } else {
                 Ok(())
             }
         }
     }
+}
+
+/// A message without the data it shows: the suite has that as the map provider prints it, and AWS runs Jackson's.
+fn place(message: &str) -> &str {
+    message.split_once(". Current context is: ").map_or(message, |(place, _)| place)
 }
 
 fn same_form(path: &Path, jayway: &Json) -> Result<(), String> {

@@ -107,7 +107,7 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
         }
         let mark = self.arena.begin();
         let mut walk = Walk::<TRAIL>::new(self.arena, steps, start, self.fuel);
-        (walk.work, walk.strict) = (self.work, strict);
+        (walk.work, walk.strict, walk.in_filter) = (self.work, strict, true);
         let done = walk.run();
         (self.work, self.message) = (walk.work, walk.message);
         let first = self.arena.pushed(mark).first().copied();

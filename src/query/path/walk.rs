@@ -6,18 +6,17 @@
 use super::PathFaultKind;
 use super::program::{Step, write_name, write_names, write_step, write_steps};
 use crate::fuel::Fuel;
-use crate::json::{Arena, Key, Value};
+use crate::json::{self, Arena, Key, Value};
 use crate::limits;
-use crate::query::java;
 
 /// Fuel for a step.
 const STEP: u64 = 10;
 
 pub(super) type Done = Result<(), PathFaultKind>;
 
-/// One evaluation. Matches are pushed onto the arena's stack; `Undefined` stands for an element past the end of its
-/// array, which is `null` in an array of matches. With `TRAIL` it tracks its place in the document, as messages need
-/// it; without, that costs nothing.
+/// One evaluation. Matches are pushed onto the arena's stack; `Undefined` stands for Java's `null`, as for an element
+/// past the end of its array; it is `null` in an array of matches. With `TRAIL` it tracks its place in the document, as
+/// messages need it; without, that costs nothing.
 pub(super) struct Walk<'a, const TRAIL: bool> {
     pub(super) arena: &'a mut Arena,
     steps: &'a [Step],
@@ -26,6 +25,8 @@ pub(super) struct Walk<'a, const TRAIL: bool> {
     settled: usize,
     /// Whether a missing member is a fault also among several names.
     pub(super) strict: bool,
+    /// Whether the document is what a filter is tried on.
+    pub(super) in_filter: bool,
     pub(super) work: u32,
     pub(super) fuel: &'a Fuel<'a>,
     pub(super) trail: String,
@@ -57,6 +58,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             document,
             settled,
             strict: false,
+            in_filter: false,
             work: limits::PATH_WORK_MAX,
             fuel,
             trail,
@@ -222,7 +224,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
         if value.is_array() {
             return Ok(self);
         }
-        if value.is_undefined() {
+        if value.is_undefined() || (value.is_null() && self.is_unwrapped(at)) {
             return self.fail(PathFaultKind::NotFound, |walk, out| {
                 out.push_str("The path ");
                 out.push_str(&walk.trail);
@@ -230,6 +232,16 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             });
         }
         self.does_not_apply(at, value, "can only be applied to arrays")
+    }
+
+    /// Whether Jackson has unwrapped the value that a step is given, so that null is Java's `null` there: it does so with
+    /// members and what it iterates over, while an element that was picked by its index stays a node.
+    fn is_unwrapped(&self, at: usize) -> bool {
+        let before = |n: usize| at.checked_sub(n).map(|at| &self.steps[at]);
+        match (before(2), before(1)) {
+            (Some(Step::Scan), _) | (_, Some(Step::Name(_))) => true,
+            (_, previous) => previous.is_none() && self.in_filter,
+        }
     }
 
     pub(super) fn does_not_apply<T>(
@@ -244,7 +256,10 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             out.push(' ');
             out.push_str(why);
             out.push_str(". Current context is: ");
-            java::write(walk.arena, value, out);
+            match walk.arena.as_str(value) {
+                Some(text) if walk.trail.ends_with("']") || walk.is_unwrapped(at) => out.push_str(text),
+                _ => out.push_str(&json::to_string(walk.arena, value)),
+            }
         })
     }
 
@@ -274,7 +289,7 @@ impl<'a, const TRAIL: bool> Walk<'a, TRAIL> {
             self.spend(1)?;
             if let Some((key, member)) = self.arena.entry(value, i) {
                 self.trace(|arena, trail| write_name(arena.str(key), trail));
-                self.follow(at + 1, member)?;
+                self.follow(at + 1, if member.is_null() { Value::UNDEFINED } else { member })?;
             } else if let Some(element) = self.arena.item(value, i) {
                 self.trace(|_, trail| write_index(i as i64, trail));
                 match self.follow(at + 1, element) {
