@@ -33,8 +33,16 @@ const VALUES: &str = "(JSON String, Number, Array, Object or token 'null', 'true
 
 fn place(text: &str, line: u32, column: u32) -> String {
     let units = text.encode_utf16().count();
-    let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
-    let left = units.saturating_sub(shown.encode_utf16().count());
+    let first: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+    let left = units.saturating_sub(first.encode_utf16().count());
+    let mut shown = String::with_capacity(first.len());
+    for char in first.chars() {
+        match char {
+            '\n' | '\r' => shown.push(char),
+            '\0'..' ' => shown.push_str(&format!("\\u{:04x}", char as u32)),
+            _ => shown.push(char),
+        }
+    }
     let cut = if left > 0 { format!("[truncated {left} chars]") } else { String::new() };
     format!("[Source: (String)\"{shown}\"{cut}; line: {line}, column: {column}]")
 }
@@ -60,7 +68,7 @@ pub fn explain(text: &[u8]) -> Option<Explanation> {
             (std::str::from_utf8(valid).unwrap_or_default(), rest.first().copied())
         }
     };
-    let mut scan = Scan { text: valid, at: 0, open: Vec::new(), shows_source: true };
+    let mut scan = Scan { text: valid, at: 0, open: Vec::new(), shows_source: true, at_break: false };
     let message = match (scan.run(), broken) {
         (Ok(()), None) => return None,
         // If the valid part ends too early, the byte after it is the reason.
@@ -68,7 +76,7 @@ pub fn explain(text: &[u8]) -> Option<Explanation> {
         (Err(message), Some(_)) if scan.at < valid.len() => message,
         (_, Some(byte)) => format!("Invalid UTF-8 start byte 0x{byte:x}"),
     };
-    let (line, column) = scan.line_column(scan.at);
+    let (line, column) = scan.end();
     Some(Explanation { message, line, column })
 }
 
@@ -76,9 +84,9 @@ pub fn explain(text: &[u8]) -> Option<Explanation> {
 /// within an execution's data.
 pub fn without_source(text: &[u8]) -> String {
     let text = String::from_utf8_lossy(text);
-    let mut scan = Scan { text: &text, at: 0, open: Vec::new(), shows_source: false };
+    let mut scan = Scan { text: &text, at: 0, open: Vec::new(), shows_source: false, at_break: false };
     let message = scan.run().err().unwrap_or_else(|| "the value is out of range".to_owned());
-    let (line, column) = scan.line_column(scan.at);
+    let (line, column) = scan.end();
     // Recorded: this Jackson, which is a newer one, gives the place of an unexpected character itself.
     let column = column - u32::from(message.starts_with("Unexpected character"));
     format!("{message}\n at {}", scan.place(line, column))
@@ -91,6 +99,8 @@ struct Scan<'t> {
     open: Vec<(u8, usize)>,
     /// Whether places show the text.
     shows_source: bool,
+    /// Whether what is complained of is the line break before `at`: its place is the end of that line.
+    at_break: bool,
 }
 
 type Step<T = ()> = Result<T, String>;
@@ -157,13 +167,13 @@ impl Scan<'_> {
             Some('}' | ']') | None => Ok(false),
             Some(char) => {
                 let kind = container(bracket);
-                Err(self.unexpected(char, &format!("was expecting comma to separate {kind} entries")))
+                Err(self.misplaced(char, &format!("was expecting comma to separate {kind} entries")))
             }
         }
     }
 
     fn trailing(&mut self, char: char) -> String {
-        let token = match char {
+        let mut token = match char {
             '{' => "START_OBJECT",
             '[' => "START_ARRAY",
             '"' => "VALUE_STRING",
@@ -174,7 +184,17 @@ impl Scan<'_> {
             '}' | ']' => return self.close(char).err().unwrap_or_default(),
             _ => return self.value().err().unwrap_or_default(),
         };
-        self.at += char.len_utf8();
+        // Words and numbers are read before they are refused, texts and containers are not. The place is the token's.
+        if !matches!(char, '{' | '[' | '"') {
+            let start = self.at;
+            if let Err(message) = self.value() {
+                return message;
+            }
+            if token == "VALUE_NUMBER_INT" && self.text[start..self.at].contains(['.', 'e', 'E']) {
+                token = "VALUE_NUMBER_FLOAT";
+            }
+            self.at = start;
+        }
         format!(
             "Trailing token (of type {token}) found after value (bound as `com.fasterxml.jackson.databind.JsonNode`): \
              not allowed as per `DeserializationFeature.FAIL_ON_TRAILING_TOKENS`"
@@ -206,7 +226,7 @@ impl Scan<'_> {
             'f' => self.word("false")?,
             'n' => self.word("null")?,
             '-' | '0'..='9' => self.number()?,
-            '}' => return Err(self.unexpected(char, "expected a value")),
+            '}' if !self.is_in_object() => return Err(self.unexpected(char, "expected a value")),
             'N' | 'I' => {
                 let word = if char == 'N' { "NaN" } else { "Infinity" };
                 self.word(word)?;
@@ -215,7 +235,7 @@ impl Scan<'_> {
                 ));
             }
             char if starts_identifier(char) => return Err(self.unknown_word(self.at)),
-            _ => return Err(self.unexpected(char, &format!("expected a valid value {VALUES}"))),
+            _ => return Err(self.misplaced(char, &format!("expected a valid value {VALUES}"))),
         }
         Ok(false)
     }
@@ -223,7 +243,7 @@ impl Scan<'_> {
     /// Reads a member's name and its colon.
     fn name(&mut self, char: char) -> Step {
         if char != '"' {
-            return Err(self.unexpected(char, "was expecting double-quote to start field name"));
+            return Err(self.misplaced(char, "was expecting double-quote to start field name"));
         }
         self.string(" in field name", "name")?;
         self.skip_space();
@@ -231,7 +251,7 @@ impl Scan<'_> {
             Some(':') => self.at += 1,
             None => return Err("Unexpected end-of-input within/between Object entries".into()),
             Some(char) => {
-                return Err(self.unexpected(char, "was expecting a colon to separate field name and value"));
+                return Err(self.misplaced(char, "was expecting a colon to separate field name and value"));
             }
         }
         self.skip_space();
@@ -321,7 +341,6 @@ impl Scan<'_> {
         if self.peek() == Some('0') {
             self.at += 1;
             if let Some('0'..='9') = self.peek() {
-                self.at += 1;
                 return Err("Invalid numeric value: Leading zeroes not allowed".into());
             }
         }
@@ -367,7 +386,7 @@ impl Scan<'_> {
             let Some(char) = self.peek() else {
                 return Err(format!("Unexpected end-of-input{at_end}"));
             };
-            self.at += char.len_utf8();
+            self.step_over(char);
             match char {
                 '"' => return Ok(()),
                 '\\' => self.escape()?,
@@ -386,7 +405,7 @@ impl Scan<'_> {
         let Some(char) = self.peek() else {
             return Err("Unexpected end-of-input in character escape sequence".into());
         };
-        self.at += char.len_utf8();
+        self.step_over(char);
         match char {
             '"' | '\\' | '/' | 'b' | 'f' | 'n' | 'r' | 't' => Ok(()),
             'u' => {
@@ -406,14 +425,30 @@ impl Scan<'_> {
         }
     }
 
+    /// A character where a token should begin.
+    fn misplaced(&mut self, char: char, why: &str) -> String {
+        let comment = "maybe a (non-standard) comment? (not recognized as one since Feature 'ALLOW_COMMENTS' not enabled \
+                       for parser)";
+        self.unexpected(char, if char == '/' { comment } else { why })
+    }
+
     fn unexpected(&mut self, char: char, why: &str) -> String {
-        self.at += char.len_utf8();
+        self.step_over(char);
         format!("Unexpected character ({}): {why}", describe(char))
     }
 
     fn unexpected_in_number(&mut self, char: char, why: &str) -> String {
         self.at = (self.at + char.len_utf8()).min(self.text.len());
         format!("Unexpected character ({}) in numeric value: {why}", describe(char))
+    }
+
+    fn step_over(&mut self, char: char) {
+        self.at += char.len_utf8();
+        self.at_break = matches!(char, '\n' | '\r');
+    }
+
+    fn is_in_object(&self) -> bool {
+        matches!(self.open.last(), Some(&(b'{', _)))
     }
 
     fn peek(&self) -> Option<char> {
@@ -424,6 +459,15 @@ impl Scan<'_> {
         while let Some(' ' | '\t' | '\n' | '\r') = self.peek() {
             self.at += 1;
         }
+    }
+
+    /// Line and column of the place where the scan ended.
+    fn end(&self) -> (u32, u32) {
+        if !self.at_break {
+            return self.line_column(self.at);
+        }
+        let (line, column) = self.line_column(self.at - 1);
+        (line, column + 1)
     }
 
     /// Line and column of a byte, both from 1; the column in UTF-16 code units.
