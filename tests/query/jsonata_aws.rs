@@ -190,13 +190,22 @@ fn errors() {
     let cases = [
         ("$eval('1')", "T1006: Attempted to invoke a non-function"),
         ("$abs('x')", "T0410: Argument 1 of function \"abs\" does not match function signature"),
-        ("$sum(['x'])", "T0412: Argument 1 of function \"sum\" must be an array of numbers"),
+        ("$sum(['x'])", "T0412: Argument 1 of function \"sum\" must be an array of \"numbers\""),
         ("1 + 'x'", "T2002: The right side of the \"+\" operator must evaluate to a number"),
         ("'x' * 1", "T2001: The left side of the \"*\" operator must evaluate to a number"),
         ("-'x'", "D1002: Cannot negate a non-numeric value: \"x\""),
         (
             "1 < 'x'",
             "T2009: The values 1 and \"x\" either side of operator \"<\" must be of the same data type",
+        ),
+        (
+            "1/3 < 'x'",
+            "T2009: The values 0.3333333333333333 and \"x\" either side of operator \"<\" must be of the same data type",
+        ),
+        (
+            "$power(100, $unknown)",
+            "D3061: The power function has resulted in a value that cannot be represented as a JSON number: base=100, \
+             exponent=undefined",
         ),
         ("$number('x')", "D3030: Unable to cast value to a number: \"x\""),
         ("{1: 2}", "T1003: Key in object structure must evaluate to a string; got: 1"),
@@ -227,8 +236,11 @@ fn errors() {
         (r#"$parse('{"a":1,"a":2}')"#, "D3137: Invalid JSON"),
         (r#"$parse('[{"b":{"a":1,"a":2}}]')"#, "D3137: Invalid JSON"),
         ("$parse('[1e400]')", "D3137: Invalid JSON"),
-        ("$merge([1])", "T0412: Argument 1 of function \"merge\" must be an array of objects"),
-        ("$merge([{'a': 1}, [2]])", "T0412: Argument 1 of function \"merge\" must be an array of objects"),
+        ("$merge([1])", "T0412: Argument 1 of function \"merge\" must be an array of \"objects\""),
+        (
+            "$merge([{'a': 1}, [2]])",
+            "T0412: Argument 1 of function \"merge\" must be an array of \"objects\"",
+        ),
         ("$decodeUrlComponent('%zz')", "D3140: Malformed URL passed to $decodeUrlComponent(): \"%zz\""),
         (
             "$formatNumber(1, 'x')",

@@ -26,6 +26,14 @@ impl Eval<'_> {
             return "(a large value)".to_owned();
         }
         let mut out = String::new();
+        // As `JSON.stringify` has them: numbers with all their digits, which `$string` rounds.
+        if value.is_undefined() {
+            return "undefined".to_owned();
+        }
+        if let Some(float) = self.arena.as_f64(value).filter(|float| float.is_finite()) {
+            write_js(float, &mut out);
+            return out;
+        }
         match self.write_json(value, &mut out, None, 0) {
             Ok(()) => out,
             Err(_) => "(a value)".to_owned(),

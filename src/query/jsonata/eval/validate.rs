@@ -199,7 +199,7 @@ impl Eval<'_> {
                     _ => "strings",
                 };
                 let message =
-                    format!("Argument {} of function \"\u{0}\" must be an array of {of}", index + 1);
+                    format!("Argument {} of function \"\u{0}\" must be an array of \"{of}\"", index + 1);
                 return Err(Failure::new(EvalError::new("T0412", message)));
             }
         }

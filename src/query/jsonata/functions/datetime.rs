@@ -27,8 +27,8 @@ pub(super) struct Marker {
     pub(super) width_max: Option<usize>,
     /// `t`: `Z` for UTC.
     pub(super) traditional: bool,
-    /// Digits of a year that are shown.
-    pub(super) year_digits: Option<usize>,
+    /// Digits of a year, month or day: so many are read, and of a year the last ones shown.
+    pub(super) digits: Option<usize>,
 }
 
 pub(super) fn fail<T>(code: &'static str, message: String) -> Outcome<T> {
@@ -135,7 +135,7 @@ fn marker(text: &str) -> Outcome<Marker> {
         integer: None,
         width_max,
         traditional: second == Some('t'),
-        year_digits: None,
+        digits: None,
     };
     match first.as_bytes() {
         [b'n', ..] => marker.names = Some(Case::Lower),
@@ -148,11 +148,17 @@ fn marker(text: &str) -> Outcome<Marker> {
                 _ => first.to_owned(),
             };
             let mut picture = integer_picture(&pattern)?;
-            if let Style::Decimal(decimal) = &mut picture.style {
+            let is_date = matches!(component, 'Y' | 'M' | 'D');
+            if is_date {
+                marker.digits = width_max;
+            }
+            if let Style::Decimal(decimal) = &mut picture.style
+                && !matches!(component, 'Z' | 'z')
+            {
                 decimal.mandatory = decimal.mandatory.max(width_min.unwrap_or(0));
-                if component == 'Y' {
+                if is_date {
                     let width = decimal.mandatory + decimal.optional;
-                    marker.year_digits = width_max.or((width >= 2).then_some(width));
+                    marker.digits = width_max.or((width >= 2).then_some(width));
                     decimal.mandatory = width_max.unwrap_or(decimal.mandatory);
                 }
             }
@@ -162,17 +168,19 @@ fn marker(text: &str) -> Outcome<Marker> {
     Ok(marker)
 }
 
-/// Milliseconds since 1970 as a civil time, moved by an offset.
+const EPOCH: DateTime = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+
+/// Milliseconds since 1970 as a civil time, moved by an offset. Not by way of an instant, which ends a day before the
+/// year 9999 does.
 fn civil(millis: f64) -> Option<DateTime> {
-    let seconds = (millis / 1000.0).floor();
-    let nanos = ((millis - seconds * 1000.0) * 1e6) as i32;
-    let timestamp = jiff::Timestamp::new(seconds as i64, nanos.clamp(0, 999_999_999)).ok()?;
-    Some(jiff::tz::Offset::UTC.to_datetime(timestamp))
+    const MILLIS_MAX: f64 = 8.64e15;
+    let since = jiff::SignedDuration::from_millis(millis.floor() as i64);
+    if millis.abs() <= MILLIS_MAX { EPOCH.checked_add(since).ok() } else { None }
 }
 
 /// A civil time in UTC as milliseconds since 1970.
-pub(super) fn millis_of(time: DateTime) -> Option<f64> {
-    jiff::tz::Offset::UTC.to_timestamp(time).ok().map(|timestamp| timestamp.as_millisecond() as f64)
+pub(super) fn millis_of(time: DateTime) -> f64 {
+    time.duration_since(EPOCH).as_millis() as f64
 }
 
 pub(super) fn now(eval: &mut Eval<'_>, [picture, zone, ..]: Args, _: Frame) -> Outcome {
@@ -275,8 +283,8 @@ fn push_component(time: DateTime, marker: &Marker, zone: (i64, i64), out: &mut S
         out.push_str(&name[..marker.width_max.unwrap_or(name.len()).min(name.len())]);
         return Ok(());
     }
-    let number = match marker.year_digits {
-        Some(digits) if digits < 9 => number % 10i64.pow(digits as u32),
+    let number = match marker.digits {
+        Some(digits) if marker.component == 'Y' && digits < 9 => number % 10i64.pow(digits as u32),
         _ => number,
     };
     if let Some(picture) = &marker.integer {

@@ -55,7 +55,7 @@ pub(super) fn iso(text: &str) -> Option<f64> {
     let (next_day, hour) = if (hour, minute, second) == (24, 0, 0) { (1.0, 0) } else { (0.0, hour) };
     let date = Date::new(i16::try_from(year).ok()?, month as i8, day as i8).ok()?;
     let time = Time::new(hour as i8, minute as i8, second as i8, 0).ok()?;
-    let millis = millis_of(date.to_datetime(time))?;
+    let millis = millis_of(date.to_datetime(time));
     Some(millis + fraction + next_day * 86_400_000.0 - f64::from(offset as i32) * 60_000.0)
 }
 
@@ -149,7 +149,7 @@ fn component<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Outcome
         return Ok(Some(&text[name.len()..]));
     }
     let Some(picture) = &marker.integer else { return Ok(Some(text)) };
-    let length = number_length(text, &picture.style, picture.ordinal);
+    let length = number_length(text, &picture.style, picture.ordinal, marker.digits);
     if length == 0 {
         return Ok(None);
     }
@@ -159,15 +159,16 @@ fn component<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Outcome
         // A fraction of a second, to milliseconds.
         value = format!("0.{digits}").parse::<f64>().map_or(value, |fraction| (fraction * 1000.0).round());
     }
-    if component == 'Y' && marker.year_digits == Some(2) {
-        value += 2000.0;
+    if component == 'Y' && (0.0..100.0).contains(&value) {
+        // `Date.UTC` of the reference's language.
+        value += 1900.0;
     }
     fields.set(component, value);
     Ok(Some(&text[length..]))
 }
 
-/// Bytes of the number at the beginning of the text.
-fn number_length(text: &str, style: &Style, ordinal: bool) -> usize {
+/// Bytes of the number at the beginning of the text, with so many digits if they are given.
+fn number_length(text: &str, style: &Style, ordinal: bool, digits: Option<usize>) -> usize {
     let bytes = |count: usize| text.chars().take(count).map(char::len_utf8).sum();
     match style {
         Style::Letters(Case::Upper) => bytes(text.chars().take_while(char::is_ascii_uppercase).count()),
@@ -182,13 +183,17 @@ fn number_length(text: &str, style: &Style, ordinal: bool) -> usize {
                 (*c as u32).checked_sub(decimal.zero).is_some_and(|digit| digit < 10)
                     || decimal.separators.iter().any(|(_, separator)| separator == c)
             };
-            let width = decimal.parse_width.unwrap_or(usize::MAX);
-            let length: usize = bytes(text.chars().take_while(part).take(width).count());
-            let suffix = ordinal
-                && text.get(length..length + 2).is_some_and(|suffix| {
-                    ["st", "nd", "rd", "th"].iter().any(|known| known.eq_ignore_ascii_case(suffix))
-                });
-            if suffix { length + 2 } else { length }
+            let (least, most) = match digits {
+                Some(digits) => (digits.saturating_sub(decimal.optional), digits),
+                None => (1, usize::MAX),
+            };
+            let width = decimal.parse_width.unwrap_or(usize::MAX).min(most);
+            let count = text.chars().take_while(part).take(width).count();
+            let length: usize = bytes(count);
+            let suffix = text.get(length..length + 2).is_some_and(|suffix| {
+                ["st", "nd", "rd", "th"].iter().any(|known| known.eq_ignore_ascii_case(suffix))
+            });
+            if count < least || (ordinal && !suffix) { 0 } else { length + if ordinal { 2 } else { 0 } }
         }
     }
 }

@@ -106,7 +106,7 @@ fn push_merged(eval: &mut Eval<'_>, array: Value) -> Outcome<()> {
             continue;
         }
         if !item.is_object() {
-            let message = "Argument 1 of function \"\u{0}\" must be an array of objects".to_owned();
+            let message = "Argument 1 of function \"\u{0}\" must be an array of \"objects\"".to_owned();
             return Err(Failure::new(EvalError::new("T0412", message)));
         }
         eval.check_bytes()?;
