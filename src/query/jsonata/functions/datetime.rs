@@ -328,24 +328,30 @@ fn week_of_month(date: Date) -> (i64, i64) {
 
 fn push_zone(marker: &Marker, (hours, minutes): (i64, i64), out: &mut String) -> Outcome<()> {
     let offset = hours * 100 + minutes;
-    let Some(picture) = &marker.integer else { return Ok(()) };
-    let text = match &picture.style {
-        Style::Decimal(decimal) if !decimal.regular => match decimal.mandatory {
-            1 | 2 => {
-                let mut text = format_with(hours as f64, picture, 100)?;
-                if minutes != 0 {
-                    text.push_str(&format!(":{:02}", minutes.abs()));
-                }
-                text
-            }
-            3 | 4 => format_with(offset as f64, picture, 100)?,
-            _ => {
-                let message =
-                    "The timezone integer format specifier cannot have more than four digits".to_owned();
-                return fail("D3134", message);
-            }
+    let decimal = match &marker.integer {
+        Some(picture) => match &picture.style {
+            Style::Decimal(decimal) => Some((picture, decimal)),
+            _ => None,
         },
-        _ => format_with(offset as f64, picture, 100)?,
+        None => None,
+    };
+    let text = match decimal {
+        Some((picture, decimal)) if decimal.regular => format_with(offset as f64, picture, 100)?,
+        Some((picture, decimal)) if matches!(decimal.mandatory, 1 | 2) => {
+            let mut text = format_with(hours as f64, picture, 100)?;
+            if minutes != 0 {
+                text.push_str(&format!(":{:02}", minutes.abs()));
+            }
+            text
+        }
+        Some((picture, decimal)) if matches!(decimal.mandatory, 3 | 4) => {
+            format_with(offset as f64, picture, 100)?
+        }
+        _ => {
+            let message =
+                "The timezone integer format specifier cannot have more than four digits".to_owned();
+            return fail("D3134", message);
+        }
     };
     if offset == 0 && marker.traditional {
         out.push('Z');

@@ -1,7 +1,7 @@
 //! Parsing of times: ISO 8601, or with a picture.
 
 use super::datetime::{DAYS, MONTHS, Marker, Part, Picture, fail, millis_of, not_a_name};
-use super::format_integer::{Case, Style, is_number_word, parse_with};
+use super::format_integer::{Case, IntegerPicture, Style, is_number_word, parse_with};
 use super::*;
 use jiff::civil::{Date, Time};
 
@@ -99,16 +99,22 @@ fn unreadable(part: &Part) -> Option<char> {
 /// Matches the parts in order. Numbers take as many digits as they can, unless another number follows.
 fn matches(text: &str, parts: &[Part], fields: &mut Fields) -> Outcome<bool> {
     let mut rest = text;
-    for part in parts {
+    for (at, part) in parts.iter().enumerate() {
         match part {
             Part::Literal(literal) => match strip_ignoring_case(rest, literal) {
                 Some(behind) => rest = behind,
                 None => return Ok(false),
             },
-            Part::Marker(marker) => match component(rest, marker, fields)? {
-                Some(behind) => rest = behind,
-                None => return Ok(false),
-            },
+            Part::Marker(marker) => {
+                let next = match parts.get(at + 1) {
+                    Some(Part::Literal(literal)) => literal,
+                    _ => "",
+                };
+                match component(rest, marker, next, fields)? {
+                    Some(behind) => rest = behind,
+                    None => return Ok(false),
+                }
+            }
         }
     }
     Ok(rest.is_empty())
@@ -119,34 +125,42 @@ fn strip_ignoring_case<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
     head.eq_ignore_ascii_case(prefix).then(|| &text[prefix.len()..])
 }
 
-fn component<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Outcome<Option<&'t str>> {
+/// Reads a component; `next` is the text that stands behind it in the picture.
+fn component<'t>(
+    text: &'t str,
+    marker: &Marker,
+    next: &str,
+    fields: &mut Fields,
+) -> Outcome<Option<&'t str>> {
     let component = marker.component;
     if matches!(component, 'Z' | 'z') {
-        return Ok(zone(text, component, fields));
+        return Ok(zone(text, marker, fields));
     }
     if marker.integer.is_none() {
-        let names: &[&str] = match component {
-            'M' | 'x' => &MONTHS,
-            'F' => &DAYS,
-            'P' => &["am", "pm"],
-            _ => &[],
+        let letters = text.bytes().take_while(u8::is_ascii_alphabetic).count();
+        // A word ends where the picture goes on, though that is a letter: `[MNn]T`.
+        let end = match next.bytes().next() {
+            Some(byte) if byte.is_ascii_alphabetic() => {
+                (1..=letters).rev().find(|&end| text[end..].starts_with(next)).unwrap_or(letters)
+            }
+            _ => letters,
         };
-        let cut = |name: &'static str| &name[..marker.width_max.unwrap_or(name.len()).min(name.len())];
-        let names: Vec<&str> = match component {
-            'M' | 'x' => MONTHS.iter().map(|name| cut(name)).collect(),
-            'F' => DAYS.iter().map(|name| cut(name)).collect(),
-            _ => names.to_vec(),
+        let (word, rest) = text.split_at(end);
+        let named = |names: &[&str]| {
+            let width = marker.width_max.filter(|&width| width > 0).unwrap_or(usize::MAX);
+            names.iter().position(|name| word == &name[..name.len().min(width)])
         };
-        let letters = text.chars().take_while(|c| c.is_ascii_alphabetic()).count();
-        let found = names
-            .iter()
-            .enumerate()
-            .filter(|(_, name)| name.len() <= letters && text[..name.len()].eq_ignore_ascii_case(name))
-            .max_by_key(|(_, name)| name.len());
-        let Some((index, name)) = found else { return Ok(None) };
-        let value = if component == 'P' { index as f64 } else { index as f64 + 1.0 };
-        fields.set(component, value);
-        return Ok(Some(&text[name.len()..]));
+        let value = match component {
+            'M' | 'x' => named(&MONTHS).map(|month| month + 1),
+            'F' => named(&DAYS).map(|day| day + 1),
+            'P' => ["am", "AM", "pm", "PM"].iter().position(|&name| word == name).map(|name| name / 2),
+            _ => None,
+        };
+        // A word that is no such name stands for nothing, as if the picture did not have the component.
+        if let Some(value) = value {
+            fields.set(component, value as f64);
+        }
+        return Ok((!word.is_empty()).then_some(rest));
     }
     let Some(picture) = &marker.integer else { return Ok(Some(text)) };
     let length = number_length(text, &picture.style, picture.ordinal, marker.digits);
@@ -218,14 +232,11 @@ fn words_length(text: &str) -> usize {
     }
 }
 
-fn zone<'t>(text: &'t str, component: char, fields: &mut Fields) -> Option<&'t str> {
+/// An offset: with a separator where the picture has one, and without otherwise. `Z` is none.
+fn zone<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Option<&'t str> {
     let mut rest = text;
-    if component == 'z' {
+    if marker.component == 'z' {
         rest = strip_ignoring_case(rest, "GMT")?;
-    }
-    if component == 'Z' && rest.starts_with('Z') {
-        fields.zone = Some(0.0);
-        return Some(&rest[1..]);
     }
     let sign = match rest.bytes().next()? {
         b'+' => 1.0,
@@ -233,19 +244,26 @@ fn zone<'t>(text: &'t str, component: char, fields: &mut Fields) -> Option<&'t s
         _ => return None,
     };
     rest = &rest[1..];
+    let separator = match &marker.integer {
+        Some(IntegerPicture { style: Style::Decimal(decimal), .. }) if decimal.regular => {
+            decimal.separators.first().map(|&(_, separator)| separator)
+        }
+        _ => None,
+    };
     let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
     let count = digits(rest);
-    let (hours, minutes, length) = match rest[count..].strip_prefix(':') {
-        Some(behind) if digits(behind) > 0 => {
-            let minutes = digits(behind);
-            (&rest[..count], &behind[..minutes], count + 1 + minutes)
+    let (hours, minutes, behind) = match separator {
+        Some(separator) => {
+            let after = rest[count..].strip_prefix(separator)?;
+            let (minutes, behind) = after.split_at(digits(after));
+            (&rest[..count], minutes, behind)
         }
-        _ if count > 2 => (&rest[..count - 2], &rest[count - 2..count], count),
-        _ => (&rest[..count], "0", count),
+        None if count > 2 => (&rest[..2], &rest[2..count], &rest[count..]),
+        None => (&rest[..count], "0", &rest[count..]),
     };
     let value = |text: &str| text.parse::<f64>().ok();
     fields.zone = Some(sign * (value(hours)? * 60.0 + value(minutes)?));
-    Some(&rest[length..])
+    Some(behind)
 }
 
 fn underspecified<T>() -> Outcome<T> {
