@@ -128,9 +128,12 @@ pub(crate) fn message_without_data(error: &str, body: &[u8]) -> Option<String> {
         return None;
     }
     let said: Json = serde_json::from_slice(body).ok()?;
-    let message = said["message"].as_str()?;
-    let cut = message.char_indices().nth(LOGGED_CHARS_MAX).map_or(message.len(), |(at, _)| at);
-    Some(message[..cut].to_owned())
+    let cut = |text: &str| text.chars().take(LOGGED_CHARS_MAX).collect::<String>();
+    let message = cut(said["message"].as_str()?);
+    Some(match said["suggestion"].as_str() {
+        Some(suggestion) => format!("{message}; {}", cut(suggestion)),
+        None => message,
+    })
 }
 
 /// Characters of a message in a log.
@@ -219,6 +222,8 @@ pub fn refusal(error: &Error) -> Reply {
         }
         reply.maybe_text("reason", error.reason);
         reply.maybe_text("resourceName", error.resource.as_deref());
+        // Clients ignore members that they do not know; people who look at the answer find it.
+        reply.maybe_text("suggestion", error.suggestion.as_deref());
     });
     let status = match error.exception {
         Exception::InternalFailure => 500,

@@ -129,6 +129,17 @@ pub fn invalid_definition(diagnostics: &[Diagnostic]) -> String {
     format!("Invalid State Machine Definition: '{}'", errors.join(", "))
 }
 
+/// The suggestions for these problems, each with its place: `/States/A: did you mean `Next`?`.
+pub fn suggestions(diagnostics: &[Diagnostic]) -> Option<String> {
+    let placed = |it: &Diagnostic| {
+        let suggestion = it.suggestion.as_deref()?;
+        Some(format!("{}: {suggestion}", it.location.as_deref().unwrap_or("/")))
+    };
+    let errors = diagnostics.iter().filter(|it| it.severity == Severity::Error);
+    let suggestions: Vec<String> = errors.filter_map(placed).collect();
+    (!suggestions.is_empty()).then(|| suggestions.join("; "))
+}
+
 /// As [`invalid_definition`], with suggestions: for programmers.
 pub fn explain_invalid(diagnostics: &[Diagnostic]) -> String {
     let mut text = "invalid state machine definition:".to_owned();

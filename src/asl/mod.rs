@@ -26,9 +26,13 @@ mod syntax;
 mod timestamp;
 
 pub(crate) use check::data::{not_here, stays_below};
-pub use diagnostic::{Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition};
+pub use diagnostic::{
+    Code, Diagnostic, Severity, did_you_mean, explain_invalid, invalid_definition, suggestions,
+};
 #[cfg(feature = "excerpts")]
-pub use excerpt::{excerpt, excerpt_within};
+pub(crate) use excerpt::COLUMNS as EXCERPT_COLUMNS;
+#[cfg(feature = "excerpts")]
+pub use excerpt::{Excerpt, excerpt, excerpt_within};
 pub use forms::{Form, StateField, state_fields};
 pub use model::{Definition, State};
 
@@ -36,6 +40,7 @@ use crate::json::explain::explain;
 use crate::json::source::{self, Source, SourceErrorKind, Sourced, Span};
 use crate::limits;
 use place::Place;
+pub use place::span_at;
 
 /// How a definition is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -189,6 +194,9 @@ fn unreadable(text: &[u8], error: source::SourceError) -> Diagnostic {
         span: Span { start, end: start.saturating_add(1) },
         suggestion: None,
     };
+    if text.iter().all(u8::is_ascii_whitespace) {
+        diagnostic.suggestion = Some("the text is empty".to_owned());
+    }
     match (error.kind, explain(text.get(..limits::DEFINITION_BYTES_MAX).unwrap_or(text))) {
         (SourceErrorKind::TooLarge, _) => {
             diagnostic.code = Code::SchemaValidationFailed;

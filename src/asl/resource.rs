@@ -52,10 +52,20 @@ pub(super) fn is_of_aws(arn: &str) -> bool {
     parts.next() == Some("arn") && matches!(parts.nth(1), Some("lambda" | "states"))
 }
 
-/// A suggestion for a call that AWS does not recognize.
+/// A suggestion for a resource that AWS does not recognize.
 pub(super) fn suggestion(arn: &str) -> Option<String> {
-    let (_, call) = arn.split_once(":states:::aws-sdk:")?;
-    let (service, action) = call.split_once(':')?;
+    if arn.split(':').nth(2) == Some("lambda") {
+        return Some("a function's ARN is `arn:aws:lambda:REGION:ACCOUNT:function:NAME`".to_owned());
+    }
+    let (_, call) = arn.split_once(":states:::")?;
+    let (service, call) = call.split_once(':')?;
+    match service {
+        "aws-sdk" => call.split_once(':').and_then(|(service, action)| sdk_suggestion(service, action)),
+        service => optimised_suggestion(service, call),
+    }
+}
+
+fn sdk_suggestion(service: &str, action: &str) -> Option<String> {
     if !models::services().any(|name| name == service) {
         return match models::other_name(service) {
             Some(name) => Some(format!("did you mean `{name}`?")),
@@ -66,6 +76,30 @@ pub(super) fn suggestion(arn: &str) -> Option<String> {
     // An action that exists was refused for another reason.
     let is_there = actions.iter().any(|there| there == action);
     if is_there { None } else { did_you_mean(action, actions.iter().map(String::as_str)) }
+}
+
+fn optimised_suggestion(service: &str, call: &str) -> Option<String> {
+    let (action, pattern) = call.split_once('.').map_or((call, None), |(action, it)| (action, Some(it)));
+    let Some(row) = INTEGRATIONS.iter().find(|row| row.service == service) else {
+        // Other services have no integration of their own, but most can be called by the SDK's.
+        let is_sdk = models::services().any(|name| name == service);
+        let sdk = is_sdk.then(|| format!("did you mean `aws-sdk:{service}:{action}`?"));
+        return sdk.or_else(|| did_you_mean(service, INTEGRATIONS.iter().map(|row| row.service)));
+    };
+    let listed = |actions: &str| actions.split(' ').any(|it| it == action);
+    if !listed(row.actions) {
+        return did_you_mean(action, row.actions.split(' ')).or_else(|| {
+            let is_action = models::actions(service).iter().any(|it| it == action);
+            is_action.then(|| format!("did you mean `aws-sdk:{service}:{action}`?"))
+        });
+    }
+    let patterns = [("sync", listed(row.sync)), ("waitForTaskToken", listed(row.callback))];
+    let has: Vec<&str> = patterns.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    did_you_mean(pattern?, has.iter().copied()).or_else(|| {
+        let has: Vec<String> = has.iter().map(|name| format!("`.{name}`")).collect();
+        let has = if has.is_empty() { "none".to_owned() } else { has.join(" and ") };
+        Some(format!("of the patterns of waiting, `{service}:{action}` has {has}"))
+    })
 }
 
 /// Lambda's rule for the names of functions and aliases.

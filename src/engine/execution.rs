@@ -390,6 +390,12 @@ impl Execution {
         self.transitions
     }
 
+    /// The state that goes on in the next turn, after one that [yielded](super::Turn::Yielded).
+    pub fn next_state(&self) -> Option<StateId> {
+        let next = self.ready.iter().find(|place| self.is_queued(place))?;
+        self.frames[next.frame as usize].state
+    }
+
     /// History events so far, recorded or not.
     pub fn events(&self) -> u64 {
         self.events

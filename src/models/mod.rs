@@ -395,20 +395,38 @@ pub(crate) fn is_refused(service: &str, action: &str) -> bool {
         || matches!(find(service, action, Naming::Java), Err(NotFound::Action(service)) if service.extent == Extent::Whole)
 }
 
-/// Other names of services: in ARNs, among the optimised integrations, in common use.
-const OTHER_NAMES: [(&str, &str); 7] = [
+/// Other names of services: in ARNs, among the optimised integrations, in the AWS CLI and other SDKs, in common use.
+const OTHER_NAMES: [(&str, &str); 23] = [
+    ("ce", "costexplorer"),
+    ("cognitoidp", "cognitoidentityprovider"),
+    ("cur", "costandusagereport"),
+    ("ddb", "dynamodb"),
+    ("dms", "databasemigration"),
+    ("documentdb", "docdb"),
+    ("ds", "directory"),
+    ("elasticmapreduce", "emr"),
+    ("elb", "elasticloadbalancing"),
+    ("elbv2", "elasticloadbalancingv2"),
+    ("email", "ses"),
+    ("es", "elasticsearch"),
     ("events", "eventbridge"),
+    ("iotdata", "iotdataplane"),
+    ("logs", "cloudwatchlogs"),
+    ("metrics", "cloudwatch"),
+    ("monitoring", "cloudwatch"),
+    ("msk", "kafka"),
+    ("sdb", "simpledb"),
+    ("secrets", "secretsmanager"),
     ("states", "sfn"),
     ("stepfunctions", "sfn"),
-    ("logs", "cloudwatchlogs"),
-    ("monitoring", "cloudwatch"),
-    ("secrets", "secretsmanager"),
-    ("email", "ses"),
+    ("tagging", "resourcegroupstaggingapi"),
 ];
 
-/// The name in resources of a service with another name.
+/// The name in resources of a service with another name, such as `elbv2`, or of one that is written with hyphens.
 pub(crate) fn other_name(service: &str) -> Option<&'static str> {
-    OTHER_NAMES.iter().find(|(other, _)| *other == service).map(|(_, name)| *name)
+    let plain = service.replace('-', "").to_ascii_lowercase();
+    let other = OTHER_NAMES.iter().find(|(other, _)| *other == plain).map(|(_, name)| *name);
+    other.or_else(|| services().find(|name| *name == plain && *name != service))
 }
 
 /// Actions of a service whose name is like one that it does not have.

@@ -2,6 +2,7 @@
 //! Rendering in a browser is implemented above.
 
 pub mod dot;
+mod incomplete;
 mod layout;
 mod lettering;
 pub mod mermaid;

@@ -61,7 +61,7 @@ pub enum Way {
 }
 
 /// Longer rules are truncated.
-const RULE_CHARS_MAX: usize = 90;
+pub(super) const RULE_CHARS_MAX: usize = 90;
 /// More rules of one edge are only counted.
 const LABELS_MAX: usize = 6;
 const DETAIL_CHARS_MAX: usize = 40;

@@ -3,37 +3,41 @@
 
 use std::collections::HashMap;
 
-use super::model::{Edge, Graph, Node, Way, Workflow};
-use super::words;
-use crate::json::source::{self, Node as Source, Span};
+use super::model::{Edge, Graph, Node, RULE_CHARS_MAX, Way, Workflow};
+use super::{incomplete, words};
+use crate::asl::model::{Comparison, Operand, Operator, Setting, Test};
+use crate::json::source::{self, Node as Source, NodeValue, Sourced, Span};
 use crate::limits;
 
 /// The type of a state without one, and of a target that does not exist.
 const UNKNOWN: &str = "?";
 const MISSING: &str = "missing";
-/// Texts beside edges and below names are truncated.
+/// Texts below names are truncated.
 const WORDS_CHARS_MAX: usize = 40;
 /// The most states that are drawn of an incomplete definition.
 const NODES_MAX: usize = 10_000;
 
 impl Graph {
     /// The graph of a definition that may be invalid or incomplete. Targets that do not exist are drawn, with the type
-    /// `missing`; of a truncated text, the part before the end is drawn. `None` without any state.
+    /// `missing`; of a text with mistakes, what can be read. `None` without any state.
     ///
     /// ```
     /// use expressway::picture::Graph;
     /// let half = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "C": {"Type"#;
     /// let graph = Graph::sketch(half.as_bytes()).expect("there are states");
-    /// let names: Vec<&str> = graph.workflow.nodes.iter().map(|node| node.name.as_str()).collect();
-    /// assert_eq!(names, ["A", "B"]);
+    /// let drawn: Vec<_> = graph.workflow.nodes.iter().map(|node| (node.name.as_str(), node.kind)).collect();
+    /// assert_eq!(drawn, [("A", "Pass"), ("C", "?"), ("B", "missing")]);
     /// ```
     pub fn sketch(text: &[u8]) -> Option<Graph> {
-        let read = |text: &[u8]| source::read(text, limits::DEFINITION_BYTES_MAX);
-        let source = match read(text) {
-            Ok(source) => source,
-            Err(error) => read(&closed(text.get(..error.offset.min(text.len()))?)?).ok()?,
+        if let Ok(source) = source::read(text, limits::DEFINITION_BYTES_MAX) {
+            return Graph::sketch_of(&source.root);
+        }
+        let text = &text[..text.len().min(limits::DEFINITION_BYTES_MAX)];
+        let text = match std::str::from_utf8(text) {
+            Ok(text) => text,
+            Err(error) => std::str::from_utf8(&text[..error.valid_up_to()]).ok()?,
         };
-        Graph::sketch_of(&source.root)
+        Graph::sketch_of(&incomplete::read(text)?)
     }
 
     /// As [`sketch`](Graph::sketch), for a parsed tree.
@@ -41,36 +45,6 @@ impl Graph {
         let workflow = workflow(root, &mut 0, limits::WORKFLOW_DEPTH_MAX)?;
         (!workflow.nodes.is_empty()).then_some(Graph { workflow })
     }
-}
-
-/// Truncated JSON, without an incomplete end, and with all open brackets closed.
-fn closed(text: &[u8]) -> Option<Vec<u8>> {
-    let (mut open, mut in_string, mut escaped) = (Vec::new(), false, false);
-    // Where it may be cut, and how many of `open` are to be closed there.
-    let mut cut: Option<(usize, usize)> = None;
-    for (at, &byte) in text.iter().enumerate() {
-        match byte {
-            _ if in_string => {
-                in_string = escaped || byte != b'"';
-                escaped = !escaped && byte == b'\\';
-            }
-            b'"' => in_string = true,
-            b'{' => open.push(b'}'),
-            b'[' => open.push(b']'),
-            b'}' | b']' => {
-                open.pop()?;
-                cut = Some((at + 1, open.len()));
-            }
-            b',' => cut = Some((at, open.len())),
-            _ => {}
-        }
-        if open.len() > usize::from(limits::JSON_DEPTH_MAX) {
-            return None;
-        }
-    }
-    // Closing a bracket is a cut too, so what was open at this one is still open.
-    let (at, left) = cut?;
-    Some(text[..at].iter().copied().chain(open.into_iter().take(left).rev()).collect())
 }
 
 /// `depth` bounds the recursion; what is nested deeper is left out.
@@ -132,9 +106,9 @@ impl Sketch {
         let list = |field: &str| state.get(field).and_then(Source::items).unwrap_or_default();
         for rule in list("Choices") {
             if let Some(next) = rule.get("Next") {
-                let condition = rule.get("Condition").and_then(Source::as_str);
-                let condition = condition.map(|text| words::shorten(text, WORDS_CHARS_MAX));
-                self.lead(from, next, Way::Next, condition, ids);
+                let test = test(rule, limits::JSON_DEPTH_MAX.into());
+                let words = test.map(|test| words::rule(&test, RULE_CHARS_MAX));
+                self.lead(from, next, Way::Next, words, ids);
             }
         }
         if let Some(default) = state.get("Default") {
@@ -144,7 +118,7 @@ impl Sketch {
             let errors = catcher.get("ErrorEquals").and_then(Source::items).unwrap_or_default();
             let errors: Vec<&str> = errors.iter().filter_map(Source::as_str).collect();
             if let Some(next) = catcher.get("Next") {
-                let label = words::shorten(&errors.join(", "), WORDS_CHARS_MAX);
+                let label = words::shorten(&errors.join(", "), RULE_CHARS_MAX);
                 self.lead(from, next, Way::Catch, Some(label), ids);
             }
         }
@@ -173,6 +147,37 @@ impl Sketch {
             None => self.edges.push(Edge { from, to: Some(to), way, labels: label.into_iter().collect() }),
         }
     }
+}
+
+/// The test of a Choice rule, as far as it is written: a comparison without an operator is the name of its variable.
+fn test(rule: &Source, depth: usize) -> Option<Test> {
+    let depth = depth.checked_sub(1)?;
+    let text = |text: &str, span| Test::Condition(Setting::Expression(Sourced::new(text.to_owned(), span)));
+    for member in rule.members()? {
+        let value = &member.value;
+        let operator = match &*member.key.value {
+            "Condition" => return Some(text(value.as_str()?, value.span)),
+            "Not" => return test(value, depth).map(|test| Test::Not(Box::new(test))),
+            name @ ("And" | "Or") => {
+                let tests = value.items()?.iter().filter_map(|rule| test(rule, depth)).collect();
+                return Some(if name == "And" { Test::And(tests) } else { Test::Or(tests) });
+            }
+            name => Operator::named(name),
+        };
+        let (Some(operator), Some(variable)) = (operator, rule.get("Variable")) else { continue };
+        let operand = match &value.value {
+            NodeValue::String(text) if operator.has_path_operand() => Operand::Path(text.to_string()),
+            NodeValue::String(text) => Operand::String(text.to_string()),
+            NodeValue::Number(text) => Operand::Number(text.to_string()),
+            NodeValue::Bool(value) => Operand::Bool(*value),
+            _ => continue,
+        };
+        let variable = Sourced::new(variable.as_str()?.to_owned(), variable.span);
+        let operand = Sourced::new(operand, value.span);
+        return Some(Test::Comparison(Comparison { variable, operator, operand }));
+    }
+    let variable = rule.get("Variable")?;
+    variable.as_str().map(|name| text(name, variable.span))
 }
 
 /// The type of a state, if it is a known one.

@@ -170,8 +170,7 @@ pub enum DefinitionError {
 
 impl DefinitionError {
     /// The error for users who have the definition before them: each problem with its line of the source, the place
-    /// marked. `file` is the name of the definition. Problems without a place in the text are formatted as by
-    /// `Display`.
+    /// marked. `file` is the name of the definition. What has no place in the text is formatted as by `Display`.
     ///
     /// ```
     /// # use expressway::runtime::Engine;
@@ -183,13 +182,16 @@ impl DefinitionError {
     /// ```
     #[cfg(feature = "excerpts")]
     pub fn excerpts(&self, file: &str, definition: &str) -> String {
-        match self {
+        let shown = match self {
             DefinitionError::Invalid(problems) => {
                 let shown = problems.iter().map(|problem| asl::excerpt(problem, file, definition, false));
-                shown.collect::<Vec<_>>().join("\n\n")
+                Some(shown.collect::<Vec<_>>().join("\n\n"))
             }
-            other => other.to_string(),
-        }
+            DefinitionError::Unsupported(errors) => located("UNSUPPORTED_FEATURE", errors, file, definition),
+            DefinitionError::Unhandled(errors) => located("NO_HANDLER", errors, file, definition),
+            _ => None,
+        };
+        shown.unwrap_or_else(|| self.to_string())
     }
 
     /// Tasks without a handler, at the places of their resources.
@@ -206,6 +208,24 @@ impl DefinitionError {
             Undone::Unhandled(tasks) => DefinitionError::Unhandled(tasks.into_iter().map(located).collect()),
         }
     }
+}
+
+/// Errors of compiling, each with its line of the source; `None` if the text is not JSON, and so not the definition.
+#[cfg(feature = "excerpts")]
+fn located(code: &str, errors: &[compile::Error], file: &str, definition: &str) -> Option<String> {
+    let source = crate::json::source::read(definition.as_bytes(), limits::DEFINITION_BYTES_MAX).ok()?;
+    let shown = errors.iter().map(|error| {
+        let excerpt = asl::Excerpt {
+            severity: Some(asl::Severity::Error),
+            code,
+            message: &error.message,
+            location: Some(&error.location),
+            span: asl::span_at(&source.root, &error.location),
+            suggestion: None,
+        };
+        excerpt.text(file, definition, false, asl::EXCERPT_COLUMNS)
+    });
+    Some(shown.collect::<Vec<_>>().join("\n\n"))
 }
 
 impl Engine {

@@ -18,7 +18,7 @@ use crate::fault::{self, Fault};
 use crate::fuel::{Cut, Fuel, Refill, SLICE};
 use crate::json::{self, ReadError};
 use crate::limits;
-use crate::program::{Program, ResourceKind};
+use crate::program::{Program, ResourceKind, StateId};
 use crate::random;
 use crate::task::{self, Handler, Handlers};
 
@@ -93,6 +93,16 @@ pub struct Driver<C = RealClock> {
     /// The source of random numbers, if not the seed.
     random: Option<fn() -> u64>,
     start: Start,
+    watch: Option<Box<dyn Watch>>,
+}
+
+/// Watches executions that take long; see [`Driver::watch`].
+pub trait Watch: Send {
+    /// Whether the running execution is to end: its outcome is [`Aborted`](Outcome::Aborted).
+    fn is_stopped(&self) -> bool;
+
+    /// The state that the running execution goes on with, and its state transitions so far.
+    fn goes_on(&mut self, program: &Program, state: StateId, transitions: u64);
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -148,7 +158,14 @@ impl<C: Clock> Driver<C> {
             seed: 0,
             random: Some(random::next),
             start: Start::default(),
+            watch: None,
         }
+    }
+
+    /// Has executions watched that take more than a thousand transitions or so, or much time in one state: every few
+    /// milliseconds of their work.
+    pub fn watch(&mut self, watch: Box<dyn Watch>) {
+        self.watch = Some(watch);
     }
 
     /// Makes all further results depend on `seed` alone.
@@ -222,12 +239,22 @@ impl<C: Clock> Driver<C> {
             let Ok(turn) = drive::drive(&mut run, event);
             event = match turn {
                 Turn::Done => return Ok(()),
-                Turn::Cut(_) => Event::Deadline,
-                Turn::Yielded => Event::Go,
+                Turn::Cut(Cut::Aborted) => Event::Abort(Fault { error: None, cause: None }),
+                Turn::Cut(Cut::Deadline) => Event::Deadline,
+                Turn::Yielded => run.driver.goes_on(),
                 Turn::Parked => run.driver.next_event(),
             };
             run.now_ms = run.driver.now_ms();
         }
+    }
+
+    /// The event after a turn that ended before its work did.
+    fn goes_on(&mut self) -> Event {
+        let Some(watch) = &mut self.watch else { return Event::Go };
+        if let Some(state) = self.execution.next_state() {
+            watch.goes_on(&self.program, state, self.execution.transitions());
+        }
+        if watch.is_stopped() { Event::Abort(Fault { error: None, cause: None }) } else { Event::Go }
     }
 
     /// The time; whether the wall clock was set is checked at intervals, for reading two clocks is a third of the cost
@@ -283,8 +310,10 @@ impl<C: Clock> Outside for Run<'_, '_, C> {
     type Stopped = Infallible;
 
     fn advance(&mut self, event: Event) -> Result<Turn, Infallible> {
-        let Driver { program, execution, turn_scratch, clock, ahead_ms, random, .. } = &mut *self.driver;
-        let deadline = Deadline { at_ms: execution.deadline_ms(), clock: clock.into() };
+        let Driver { program, execution, turn_scratch, clock, ahead_ms, random, watch, .. } =
+            &mut *self.driver;
+        let watch = watch.as_deref();
+        let deadline = Limits { at_ms: execution.deadline_ms(), clock: clock.into(), watch };
         let fuel = Fuel::new(SLICE, &deadline);
         let mut env = turn_scratch.env(self.now_ms, TRANSITIONS_PER_TURN, &fuel);
         (env.ahead_ms, env.random) = (*ahead_ms, *random);
@@ -326,15 +355,22 @@ impl<C: Clock> Outside for Run<'_, '_, C> {
     }
 }
 
-/// Cuts work short when the execution timed out.
-struct Deadline<'c, C> {
+/// Cuts work short when the execution timed out, or is to end.
+struct Limits<'c, C> {
     at_ms: u64,
     clock: RefCell<&'c mut C>,
+    watch: Option<&'c dyn Watch>,
 }
 
-impl<C: Clock> Refill for Deadline<'_, C> {
+impl<C: Clock> Refill for Limits<'_, C> {
     fn spent(&self, _: u64) -> Result<u64, Cut> {
-        if self.clock.borrow_mut().steady_ms() >= self.at_ms { Err(Cut::Deadline) } else { Ok(SLICE) }
+        if self.watch.is_some_and(Watch::is_stopped) {
+            Err(Cut::Aborted)
+        } else if self.clock.borrow_mut().steady_ms() >= self.at_ms {
+            Err(Cut::Deadline)
+        } else {
+            Ok(SLICE)
+        }
     }
 }
 

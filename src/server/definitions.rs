@@ -1,5 +1,5 @@
-//! A folder of definitions: each file is a state machine, created when the server starts and updated when the file
-//! changes. A file that is broken is reported and changes nothing.
+//! A folder of definitions, or one file: each file is a state machine, created when the server starts and updated when
+//! the file changes. A file that is broken is reported and changes nothing.
 //!
 //! The folder is polled rather than watched: that works on every file system, mounted ones included, and a second is
 //! soon enough after saving a file.
@@ -24,13 +24,25 @@ const FILE_BYTES_MAX: u64 = limits::DEFINITION_BYTES_MAX as u64;
 /// The execution role of machines from files; it grants nothing.
 const ROLE: &str = "role/expressway";
 
-/// A folder of definitions.
+/// A folder of definitions, or one file.
 #[derive(Debug)]
 pub struct Definitions {
     folder: PathBuf,
+    /// If it is only this one of the folder.
+    file: Option<PathBuf>,
+    rewrite: Option<Rewrite>,
     place: Place,
     machine_type: Option<MachineType>,
     seen: BTreeMap<PathBuf, Stamp>,
+}
+
+/// Changes the text of a file before it is read.
+struct Rewrite(Box<dyn Fn(String) -> String + Send + Sync>);
+
+impl std::fmt::Debug for Rewrite {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Rewrite")
+    }
 }
 
 /// Identifies the content of a file.
@@ -81,10 +93,23 @@ impl std::fmt::Display for Report {
 }
 
 impl Definitions {
-    /// The files `*.asl.json`, `*.asl.yaml` and `*.asl.yml` of a folder, as machines of a type. Without one, each is
-    /// `EXPRESS`, unless it has what only `STANDARD` machines may have.
-    pub fn new(folder: impl Into<PathBuf>, place: Place, machine_type: Option<MachineType>) -> Definitions {
-        Definitions { folder: folder.into(), place, machine_type, seen: BTreeMap::new() }
+    /// The files `*.asl.json`, `*.asl.yaml` and `*.asl.yml` of a folder, or one file of any name, as machines of a type.
+    /// Without a type, each is `EXPRESS`, unless it has what only `STANDARD` machines may have.
+    pub fn new(path: impl Into<PathBuf>, place: Place, machine_type: Option<MachineType>) -> Definitions {
+        let path = path.into();
+        let (folder, file) = if path.is_file() {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            (folder.unwrap_or(Path::new(".")).to_owned(), Some(path))
+        } else {
+            (path, None)
+        };
+        Definitions { folder, file, rewrite: None, place, machine_type, seen: BTreeMap::new() }
+    }
+
+    /// Has each text changed before it is read, to replace placeholders for instance.
+    #[must_use]
+    pub fn rewritten(self, by: impl Fn(String) -> String + Send + Sync + 'static) -> Definitions {
+        Definitions { rewrite: Some(Rewrite(Box::new(by))), ..self }
     }
 
     /// Finds files that are new, changed or removed since the last call, and updates the service.
@@ -94,9 +119,12 @@ impl Definitions {
     pub async fn look(&mut self, service: &Service) -> io::Result<Vec<Report>> {
         let mut reports = Vec::new();
         let mut found = BTreeMap::new();
-        for entry in fs::read_dir(&self.folder)? {
-            let path = entry?.path();
-            let Some(machine) = machine_name(&path) else { continue };
+        let paths = match &self.file {
+            Some(file) => vec![file.clone()],
+            None => fs::read_dir(&self.folder)?.map(|it| Ok(it?.path())).collect::<io::Result<Vec<_>>>()?,
+        };
+        for path in paths {
+            let Some(machine) = self.machine_name(&path) else { continue };
             // A link's target counts, if it is in the folder. A file that vanishes meanwhile is reported as removed the
             // next time.
             let Ok(metadata) = fs::metadata(&path) else { continue };
@@ -117,73 +145,89 @@ impl Definitions {
             self.seen.keys().filter(|path| !found.contains_key(*path)).cloned().collect();
         for file in gone {
             self.seen.remove(&file);
-            let machine = machine_name(&file).unwrap_or_default();
+            let machine = self.machine_name(&file).unwrap_or_default();
             reports.push(Report { file, machine, done: Done::Gone });
         }
         Ok(reports)
     }
 
     async fn follow(&self, service: &Service, path: &Path, machine: &str) -> Done {
-        let definition = match text(&self.folder, path) {
+        let definition = match text(&self.folder, path, self.rewrite.as_ref()) {
             Ok(definition) => definition,
             Err(reason) => return Done::Refused(reason),
         };
-        let Place { region, account } = &self.place;
-        match self.create(service, machine, &definition).await {
-            Ok(()) if self.seen.contains_key(path) => return Done::Updated,
-            Ok(()) => return Done::Created,
-            Err((error, message)) if error != "StateMachineAlreadyExists" => {
-                return Done::Refused(format!("{error}: {message}"));
-            }
-            Err(_) => {}
-        }
-        let arn = format!("arn:aws:states:{region}:{account}:stateMachine:{machine}");
-        let update = json!({"stateMachineArn": arn, "definition": definition});
-        match ask(service, "UpdateStateMachine", &update).await {
-            Ok(()) => Done::Updated,
-            Err((error, message)) => Done::Refused(format!("{error}: {message}")),
+        match put(service, &self.place, machine, self.machine_type, &definition).await {
+            // The service takes a definition that it has already.
+            Done::Created if self.seen.contains_key(path) => Done::Updated,
+            done => done,
         }
     }
 
-    async fn create(
-        &self,
-        service: &Service,
-        machine: &str,
-        definition: &str,
-    ) -> Result<(), (String, String)> {
-        let create = async |machine_type: MachineType| {
-            let create = json!({
-                "name": machine,
-                "type": machine_type.name(),
-                "definition": definition,
-                "roleArn": format!("arn:aws:iam::{}:{ROLE}", self.place.account),
-            });
-            ask(service, "CreateStateMachine", &create).await
-        };
-        if let Some(machine_type) = self.machine_type {
-            return create(machine_type).await;
-        }
-        let as_express = create(MachineType::Express).await;
-        if !matches!(&as_express, Err((error, _)) if error == "InvalidDefinition") {
-            return as_express;
-        }
-        match create(MachineType::Standard).await {
-            Err((error, _)) if error != "StateMachineAlreadyExists" => as_express,
-            as_standard => as_standard,
-        }
+    /// The file's name up to its first dot, if the extension is a definition's or only this file is asked for.
+    fn machine_name(&self, path: &Path) -> Option<String> {
+        let (name, rest) = path.file_name()?.to_str()?.split_once('.')?;
+        let is_definition = self.file.is_some() || matches!(rest, "asl.json" | "asl.yaml" | "asl.yml");
+        (is_definition && !name.is_empty()).then(|| name.to_owned())
     }
 }
 
-/// The file's name up to its first dot, if the extension is a definition's.
-fn machine_name(path: &Path) -> Option<String> {
-    let (name, rest) = path.file_name()?.to_str()?.split_once('.')?;
-    let is_definition = matches!(rest, "asl.json" | "asl.yaml" | "asl.yml");
-    (is_definition && !name.is_empty()).then(|| name.to_owned())
+/// Creates a state machine in a service, or updates the one of this name. Without a type it is `EXPRESS`, unless it has
+/// what only `STANDARD` machines may have.
+pub async fn put(
+    service: &Service,
+    place: &Place,
+    machine: &str,
+    machine_type: Option<MachineType>,
+    definition: &str,
+) -> Done {
+    match create(service, place, machine, machine_type, definition).await {
+        Ok(()) => return Done::Created,
+        Err((error, message)) if error != "StateMachineAlreadyExists" => {
+            return Done::Refused(format!("{error}: {message}"));
+        }
+        Err(_) => {}
+    }
+    let Place { region, account } = place;
+    let arn = format!("arn:aws:states:{region}:{account}:stateMachine:{machine}");
+    let update = json!({"stateMachineArn": arn, "definition": definition});
+    match ask(service, "UpdateStateMachine", &update).await {
+        Ok(()) => Done::Updated,
+        Err((error, message)) => Done::Refused(format!("{error}: {message}")),
+    }
+}
+
+async fn create(
+    service: &Service,
+    place: &Place,
+    machine: &str,
+    machine_type: Option<MachineType>,
+    definition: &str,
+) -> Result<(), (String, String)> {
+    let create = async |machine_type: MachineType| {
+        let create = json!({
+            "name": machine,
+            "type": machine_type.name(),
+            "definition": definition,
+            "roleArn": format!("arn:aws:iam::{}:{ROLE}", place.account),
+        });
+        ask(service, "CreateStateMachine", &create).await
+    };
+    if let Some(machine_type) = machine_type {
+        return create(machine_type).await;
+    }
+    let as_express = create(MachineType::Express).await;
+    if !matches!(&as_express, Err((error, _)) if error == "InvalidDefinition") {
+        return as_express;
+    }
+    match create(MachineType::Standard).await {
+        Err((error, _)) if error != "StateMachineAlreadyExists" => as_express,
+        as_standard => as_standard,
+    }
 }
 
 /// The definition as JSON text. JSON files are taken unchanged, so that messages refer to their lines. The text of a
 /// file that is not a definition is never shown: it may be a secret.
-fn text(folder: &Path, path: &Path) -> Result<String, String> {
+fn text(folder: &Path, path: &Path, rewrite: Option<&Rewrite>) -> Result<String, String> {
     let inside = |path: &Path| Ok(fs::canonicalize(path)?.starts_with(fs::canonicalize(folder)?));
     match inside(path) {
         Ok(true) => {}
@@ -195,7 +239,11 @@ fn text(folder: &Path, path: &Path) -> Result<String, String> {
         return Err(format!("it has {bytes} bytes, more than the {FILE_BYTES_MAX} allowed"));
     }
     let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    if path.extension().is_some_and(|extension| extension == "json") {
+    let text = match rewrite {
+        Some(Rewrite(rewrite)) => rewrite(text),
+        None => text,
+    };
+    if !path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
         return definition(text);
     }
     match yaml::read(&text) {

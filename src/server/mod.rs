@@ -42,7 +42,7 @@ pub use auth::{Auth, AuthError};
 #[cfg(feature = "console")]
 pub use console::{Console, Files};
 pub use counters::Counts;
-pub use definitions::{Definitions, Done, Report};
+pub use definitions::{Definitions, Done, Report, put};
 pub use descriptors::{FileLimit, raise_file_limit};
 #[cfg(feature = "cluster")]
 pub use standby::Standby;

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use crate::asl::{self, Diagnostic};
 use crate::runtime::{Limit, Throttled};
 
 macro_rules! exceptions {
@@ -109,13 +110,21 @@ pub struct Error {
     pub resource: Option<String>,
     /// When to retry, if it was refused for lack of room.
     pub retry_after: Option<Duration>,
+    /// What the author of a wrong definition may have meant, by place. Not part of AWS's answer, but beside it.
+    pub suggestion: Option<String>,
 }
 
 impl Error {
     /// An exception with its message.
     pub fn new(exception: Exception, message: impl Into<Cow<'static, str>>) -> Error {
         let message = message.into().into_owned();
-        Error { exception, message, reason: None, resource: None, retry_after: None }
+        Error { exception, message, reason: None, resource: None, retry_after: None, suggestion: None }
+    }
+
+    /// AWS's error for a definition with these problems, and the suggestions.
+    pub(crate) fn invalid_definition(problems: &[Diagnostic]) -> Error {
+        let message = asl::invalid_definition(problems);
+        Error { suggestion: asl::suggestions(problems), ..Error::new(Exception::InvalidDefinition, message) }
     }
 
     pub(crate) fn validation(message: impl Into<Cow<'static, str>>) -> Error {

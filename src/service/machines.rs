@@ -9,7 +9,7 @@ use super::page::{Page, Part};
 use super::versions::{Alias, Version};
 use super::{Error, Exception, Grant, Inner, Service, Target, limits, reference, tags};
 use crate::arn::{self, Arn};
-use crate::asl::{self, MachineType};
+use crate::asl::MachineType;
 use crate::memory::Charge;
 use crate::runtime::{DefinitionError, MachineSpec, Published};
 
@@ -489,7 +489,7 @@ impl Inner {
             ..MachineSpec::new(name, &settings.definition)
         };
         let created = self.engine.create(&spec).map_err(|error| match error {
-            DefinitionError::Invalid(problems) => invalid(asl::invalid_definition(&problems)),
+            DefinitionError::Invalid(problems) => Error::invalid_definition(&problems),
             DefinitionError::Unsupported(errors) => {
                 let errors: Vec<String> =
                     errors.iter().map(|error| format!("UNSUPPORTED_FEATURE: {error}")).collect();

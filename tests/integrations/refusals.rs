@@ -36,7 +36,10 @@ fn refusal(profile: Profile, state: Value) -> Vec<(String, String)> {
 fn what_is_not_supported_is_refused_by_name_and_place() {
     for (resource, why) in [
         ("arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Of the optimised integrations"),
-        ("arn:aws:states:::aws-sdk:ec2:describeInstances", "The service 'ec2' is not supported; these are: "),
+        (
+            "arn:aws:states:::aws-sdk:ec2:describeInstances",
+            "AWS's service 'ec2' is not called here, or not for this: ",
+        ),
     ] {
         let said = refusal(Profile::Open, json!({"Resource": resource}));
         let [(place, text)] = &said[..] else { panic!("{resource}: {said:?}") };

@@ -86,7 +86,7 @@ impl Check {
 
     fn objects(&mut self, expect: Expect, owner: Owner, node: &Node, place: Place<'_>, context: Context) {
         let Some(items) = node.items() else {
-            self.schema(ARRAY, place, node.span);
+            self.schema(ARRAY, place, node.span).suggestion = bracketed(node);
             return;
         };
         if items.is_empty() && matches!(expect, Expect::SomeObjects(_)) {
@@ -179,7 +179,7 @@ impl Check {
 
     fn integer(&mut self, min: u64, max: u64, node: &Node, place: Place<'_>) {
         let Some(text) = node.as_number().filter(|text| !text.contains(['.', 'e', 'E'])) else {
-            self.schema(INTEGER, place, node.span).suggestion = placeholder(node);
+            self.schema(INTEGER, place, node.span).suggestion = unquoted(node);
             return;
         };
         // A number too long for any integer exceeds the limit on the side of its sign.
@@ -193,7 +193,7 @@ impl Check {
 
     fn number(&mut self, min: f64, max: f64, wrong_type: &str, node: &Node, place: Place<'_>) {
         let Some(value) = node.as_number().and_then(|text| text.parse::<f64>().ok()) else {
-            self.schema(wrong_type, place, node.span).suggestion = placeholder(node);
+            self.schema(wrong_type, place, node.span).suggestion = unquoted(node);
             return;
         };
         if value < min {
@@ -362,7 +362,7 @@ impl Check {
 
     fn texts(&mut self, expect: Expect, node: &Node, place: Place<'_>) {
         let Some(items) = node.items() else {
-            self.schema(ARRAY, place, node.span);
+            self.schema(ARRAY, place, node.span).suggestion = bracketed(node);
             return;
         };
         if items.is_empty() && expect == Expect::ErrorNames {
@@ -478,6 +478,27 @@ fn placeholder(node: &Node) -> Option<String> {
     };
     let found = between("${", "}").or_else(|| between("<", ">"))?;
     Some(format!("the placeholder `{found}` was not replaced"))
+}
+
+/// The suggestion for a text where a list must be.
+fn bracketed(node: &Node) -> Option<String> {
+    if node.members().is_some() {
+        return Some("put it in brackets: `[{…}]`".to_owned());
+    }
+    let text = node.as_str().filter(|text| text.len() <= limits::STATE_NAME_CHARS_MAX)?;
+    Some(format!("put it in brackets: `[\"{text}\"]`"))
+}
+
+/// The suggestion for a text where a number must be: AWS replaces `${…}` inside of quotes, and they stay.
+fn unquoted(node: &Node) -> Option<String> {
+    let text = node.as_str()?;
+    if let Some(placeholder) = placeholder(node) {
+        return Some(format!("{placeholder}; where a number must stand, it has no quotes around it"));
+    }
+    text.parse::<f64>().ok()?;
+    Some(format!(
+        "remove the quotes: `\"{text}\"` is a string, and so is what replaces `${{…}}` between quotes"
+    ))
 }
 
 /// Variable names are identifiers (specification, "Variables").

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use serde_json::json;
 
+use super::subject::STATE_NAME;
 use super::{News, Progress, Surroundings, TaskWanted, Test, TestState, TestedState};
 use crate::asl::{MachineType, Resources};
 use crate::clock;
@@ -38,13 +39,15 @@ pub(in super::super) async fn test_state_with(
 ) -> Result<TestedState, Error> {
     let mut test = Test::new(request, surroundings)?;
     test.patience.departed = departed;
+    // Messages of this engine name the state.
+    let name = request.state_name.as_deref().unwrap_or(STATE_NAME);
     let mut now_ms = surroundings.now_ms;
     let mut news = News::Begin;
     loop {
         let (definition, input, until_ms) = match test.advance(news, now_ms)? {
             Progress::Done(tested) => return Ok(*tested),
-            Progress::Task(wanted) => (task(&wanted), wanted.input, None),
-            Progress::Wait { until_ms } => (wait(until_ms), "{}".to_owned(), Some(until_ms)),
+            Progress::Task(wanted) => (task(name, &wanted), wanted.input, None),
+            Progress::Wait { until_ms } => (wait(name, until_ms), "{}".to_owned(), Some(until_ms)),
         };
         let spec = MachineSpec {
             machine_type: MachineType::Standard,
@@ -76,7 +79,7 @@ fn answer(outcome: Outcome) -> Result<Vec<u8>, Fault> {
 }
 
 /// A machine that does one task. A test takes five minutes at most.
-fn task(wanted: &TaskWanted) -> String {
+fn task(name: &str, wanted: &TaskWanted) -> String {
     let mut state = json!({"Type": "Task", "Resource": wanted.resource, "End": true});
     if let Some(seconds) = wanted.timeout_seconds {
         state["TimeoutSeconds"] = seconds.into();
@@ -87,13 +90,13 @@ fn task(wanted: &TaskWanted) -> String {
     if let Some(credentials) = &wanted.credentials {
         state["Credentials"] = serde_json::from_str(credentials).unwrap_or_default();
     }
-    machine(state)
+    machine(name, state)
 }
 
-fn wait(until_ms: u64) -> String {
-    machine(json!({"Type": "Wait", "Timestamp": clock::format_millis(until_ms), "End": true}))
+fn wait(name: &str, until_ms: u64) -> String {
+    machine(name, json!({"Type": "Wait", "Timestamp": clock::format_millis(until_ms), "End": true}))
 }
 
-fn machine(state: serde_json::Value) -> String {
-    json!({"StartAt": "StateName", "TimeoutSeconds": 300, "States": {"StateName": state}}).to_string()
+fn machine(name: &str, state: serde_json::Value) -> String {
+    json!({"StartAt": name, "TimeoutSeconds": 300, "States": {name: state}}).to_string()
 }

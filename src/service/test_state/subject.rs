@@ -61,7 +61,7 @@ impl Subject {
                 let name = request.state_name.clone().unwrap_or_else(|| STATE_NAME.to_owned());
                 Ok(Subject { state, in_map, name, checks_parameters })
             }
-            None => Err(Error::new(Exception::InvalidDefinition, asl::invalid_definition(&problems))),
+            None => Err(Error::invalid_definition(&problems)),
         }
     }
 

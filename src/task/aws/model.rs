@@ -41,15 +41,14 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
 
 fn unsupported(service: &str) -> String {
     // A service of AWS's that is not called is no misspelt other one.
-    let is_known = models::services().any(|name| name == service);
+    if models::services().any(|name| name == service) {
+        return format!(
+            "AWS's service '{service}' is not called here, or not for this: a mock can answer the task"
+        );
+    }
     let advice = models::other_name(service)
         .map(|name| format!("did you mean `{name}`?"))
-        .or_else(|| did_you_mean(service, models::called()).filter(|_| !is_known));
-    match advice {
-        Some(advice) => format!("The service '{service}' is not supported: {advice}"),
-        None => {
-            let services: Vec<&str> = models::called().collect();
-            format!("The service '{service}' is not supported; these are: {}", services.join(", "))
-        }
-    }
+        .or_else(|| did_you_mean(service, models::called()));
+    let advice = advice.map_or(String::new(), |advice| format!(": {advice}"));
+    format!("There is no service '{service}'{advice}")
 }
