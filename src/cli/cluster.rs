@@ -147,6 +147,7 @@ pub(super) fn named(url: &str, name: &str) -> Result<Cluster, Stop> {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     #[command(subcommand)]
     what: What,
@@ -165,9 +166,23 @@ enum What {
     },
 }
 
+const AFTER_HELP: &str = "\
+A cluster is several machines that each run `expressway serve --journal URL`: one of them owns it, the others stand by. \
+EXPRESSWAY_JOURNAL may hold the URL.
+
+Examples:
+  expressway cluster status postgres://USER@HOST/DATABASE
+  expressway cluster status nats://HOST:4222 --cluster orders";
+
 pub(super) fn cluster(arguments: &Arguments) -> Result<Went, Stop> {
     let What::Status { url, cluster } = &arguments.what;
-    let status = named(url, cluster)?.status().map_err(|error| Stop::failed(error.to_string()))?;
+    let status = named(url, cluster)?.status().map_err(|error| {
+        // A password is not shown.
+        let place = url.rsplit_once('@').map_or(&**url, |(_, place)| place);
+        Stop::failed(format!(
+            "{place}: {error}; is that the URL that `serve --journal` has, and is its server up?"
+        ))
+    })?;
     print(format!("{}\n", shown(cluster, &status)).as_bytes())?;
     Ok(Went::Well)
 }

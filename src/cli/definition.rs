@@ -1,15 +1,16 @@
 //! From a file to a checked definition and a program.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
 use expressway::asl::{self, Code, Definition, Diagnostic, MachineType, Options, Severity};
 use expressway::compile;
+use expressway::json::source::{self, Node, Span};
 use expressway::json::yaml;
 use expressway::limits;
 use expressway::picture::Graph;
-use expressway::program::{DataResource, Program};
+use expressway::program::{DataResource, Program, StateKind, Task};
 use expressway::task::data::Files;
 
 use super::project::{self, FoundMachine};
@@ -21,15 +22,30 @@ pub(super) struct Found {
     /// The file's name, as given.
     pub(super) file: String,
     pub(super) diagnostics: Vec<Diagnostic>,
-    /// What compiling refused, after all checks passed.
-    pub(super) refused: Vec<compile::Error>,
+    /// What is not run here, after all checks passed.
+    pub(super) refused: Vec<NotRun>,
     pub(super) definition: Option<Definition>,
+    /// What it compiles to, even if some of it is not run here.
     pub(super) program: Option<Program>,
     /// The type it is read as.
     pub(super) machine_type: MachineType,
     /// Another type that would accept it.
     pub(super) other_type: Option<MachineType>,
 }
+
+/// A part of a definition that AWS accepts and that is not run here.
+pub(super) struct NotRun {
+    pub(super) message: String,
+    /// Its place in AWS's form, and in the text.
+    pub(super) location: String,
+    pub(super) span: Span,
+}
+
+/// Why a task is not run here, if it is not.
+pub(super) type Refuses<'r> = &'r dyn Fn(&Task) -> Option<String>;
+
+/// For commands that answer tasks by mocks, or fail them when they begin.
+pub(super) const ANY_TASK: Refuses<'static> = &|_| None;
 
 /// A definition that can be run.
 pub(super) struct Loaded {
@@ -49,7 +65,7 @@ impl Found {
 
     /// Whether it passes, by the requested strictness.
     pub(super) fn passes(&self, not_run: NotRunHere) -> bool {
-        self.program.is_some() || (self.is_valid() && not_run == NotRunHere::Notice)
+        self.is_valid() && (self.refused.is_empty() || not_run == NotRunHere::Notice)
     }
 
     pub(super) fn errors(&self) -> usize {
@@ -87,12 +103,42 @@ pub(super) fn open(file: &Path) -> Result<File, Stop> {
 
 pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
     let why = match error.kind() {
-        io::ErrorKind::NotFound => "there is no such file".to_owned(),
+        io::ErrorKind::NotFound => no_such_file(file),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
     Stop::failed(format!("cannot read {}: {why}", file.display()))
 }
+
+/// Why a file cannot be written, with its name.
+pub(super) fn unwritable(file: &Path, error: &io::Error) -> Stop {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
+    let why = match (folder, error.kind()) {
+        (Some(folder), _) => format!("there is no folder {}", folder.display()),
+        (None, io::ErrorKind::IsADirectory) => "it is a folder: name a file in it".to_owned(),
+        (None, io::ErrorKind::PermissionDenied) => "permission denied".to_owned(),
+        _ => error.to_string(),
+    };
+    Stop::failed(format!("cannot write {}: {why}", file.display()))
+}
+
+/// That a file is not there, and what may have been meant: one beside it.
+pub(super) fn no_such_file(file: &Path) -> String {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let Ok(entries) = fs::read_dir(folder) else {
+        return format!("there is no folder {}", folder.display());
+    };
+    let names: Vec<String> =
+        entries.take(NEIGHBOURS_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    let name = file.file_name().and_then(|name| name.to_str());
+    match name.and_then(|name| asl::did_you_mean(name, names.iter().map(String::as_str))) {
+        Some(advice) => format!("there is no such file: {advice}"),
+        None => "there is no such file".to_owned(),
+    }
+}
+
+/// Files of a folder that are considered for a suggestion.
+const NEIGHBOURS_MAX: usize = 1_000;
 
 /// Whether the file name is that of a YAML file.
 pub(super) fn is_yaml(file: &Path) -> bool {
@@ -134,8 +180,18 @@ impl Written {
         }
     }
 
-    pub(super) fn check(&self) -> Found {
-        check_text(&self.place, &self.text, self.is_yaml, self.reading)
+    pub(super) fn check(&self, refuses: Refuses<'_>) -> Found {
+        check_text(self, refuses)
+    }
+
+    /// The tree of a valid definition.
+    fn root(&self) -> Node {
+        let read = if self.is_yaml {
+            std::str::from_utf8(&self.text).ok().and_then(|text| yaml::read(text).ok())
+        } else {
+            source::read(&self.text, limits::DEFINITION_BYTES_MAX).ok()
+        };
+        read.unwrap_or_else(|| unreachable!("it was read to be checked")).root
     }
 
     /// What can be drawn of it, even if it is invalid.
@@ -143,11 +199,13 @@ impl Written {
         if !self.is_yaml {
             return Graph::sketch(&self.text);
         }
-        // An incomplete YAML text is usually valid without its last lines: lines are removed until it can be read.
+        // An incomplete YAML text is usually valid without its last lines: lines are removed until it can be read. Of
+        // the last one, flow brackets may only have to be closed.
         let text = String::from_utf8_lossy(&self.text);
         let mut text = text.as_ref();
         for _ in 0..LINES_TAKEN_AWAY_MAX {
-            if let Ok(source) = yaml::read(text) {
+            let closed = format!("{}{}", text.trim_end(), closing(text));
+            if let Ok(source) = yaml::read(text).or_else(|_| yaml::read(&closed)) {
                 return Graph::sketch_of(&source.root);
             }
             text = &text[..text.trim_end().rfind('\n')?];
@@ -166,6 +224,24 @@ impl Written {
             Ok(text)
         }
     }
+}
+
+/// What closes the flow brackets that the last line of a YAML text leaves open.
+fn closing(text: &str) -> String {
+    let text = text.trim_end();
+    let line = text.rsplit_once('\n').map_or(text, |(_, line)| line);
+    let mut open = Vec::new();
+    for c in line.chars() {
+        match c {
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            '}' | ']' if open.last() == Some(&c) => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open.into_iter().rev().collect()
 }
 
 /// All definitions of a file or a project.
@@ -220,23 +296,19 @@ pub(super) fn one(
     }
 }
 
-/// Reads, checks and compiles a file. Without a given type, it is inferred from the definition: one that uses what only
-/// STANDARD machines may use is STANDARD, any other is EXPRESS.
-#[cfg(feature = "cli-serve")]
-pub(super) fn check(file: &Path, text: &[u8], reading: Reading) -> Found {
-    check_text(&file.display().to_string(), text, is_yaml(file), reading)
-}
-
-fn check_text(place: &str, text: &[u8], is_yaml: bool, reading: Reading) -> Found {
-    let found = check_as(place, text, is_yaml, reading.options());
-    if found.program.is_some() {
+/// Reads, checks and compiles a text. Without a given type, it is inferred from the definition: one that uses what only STANDARD machines may use is
+/// STANDARD, any other is EXPRESS.
+fn check_text(written: &Written, refuses: Refuses<'_>) -> Found {
+    let reading = written.reading;
+    let found = check_as(written, reading.options(), refuses);
+    if found.errors() == 0 {
         return found;
     }
     let other_type = match found.machine_type {
         MachineType::Express => MachineType::Standard,
         MachineType::Standard => MachineType::Express,
     };
-    let other = check_as(place, text, is_yaml, Options { machine_type: other_type, ..reading.options() });
+    let other = check_as(written, Options { machine_type: other_type, ..reading.options() }, refuses);
     match reading.is_asked() {
         false if (other.is_valid(), found.errors()) > (found.is_valid(), other.errors()) => other,
         true if other.errors() == 0 => Found { other_type: Some(other_type), ..found },
@@ -244,11 +316,12 @@ fn check_text(place: &str, text: &[u8], is_yaml: bool, reading: Reading) -> Foun
     }
 }
 
-fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found {
+fn check_as(written: &Written, options: Options, refuses: Refuses<'_>) -> Found {
+    let text = &written.text;
     let (definition, diagnostics) =
-        if is_yaml { asl::read_yaml(text, &options) } else { asl::read(text, &options) };
+        if written.is_yaml { asl::read_yaml(text, &options) } else { asl::read(text, &options) };
     let mut found = Found {
-        file: place.to_owned(),
+        file: written.place.clone(),
         diagnostics,
         refused: Vec::new(),
         definition,
@@ -256,16 +329,46 @@ fn check_as(place: &str, text: &[u8], is_yaml: bool, options: Options) -> Found 
         machine_type: options.machine_type,
         other_type: None,
     };
-    if let Some(definition) = &found.definition {
-        match compile::compile(definition) {
-            Ok(program) => {
-                found.refused = not_read_here(&program, definition);
-                found.program = found.refused.is_empty().then_some(program);
-            }
-            Err(refused) => found.refused = refused,
+    let Some(definition) = &found.definition else { return found };
+    let refused = match compile::compile(definition) {
+        Ok(program) => {
+            let mut refused = not_read_here(&program, definition);
+            not_done_here(&program, definition, refuses, &mut refused);
+            found.program = Some(program);
+            refused
         }
+        Err(refused) => refused,
+    };
+    if !refused.is_empty() {
+        let root = written.root();
+        let placed = |compile::Error { location, message }| NotRun {
+            span: asl::span_at(&root, &location),
+            message,
+            location,
+        };
+        found.refused = refused.into_iter().map(placed).collect();
     }
     found
+}
+
+/// Tasks that are not done here.
+fn not_done_here(
+    program: &Program,
+    definition: &Definition,
+    refuses: Refuses<'_>,
+    refused: &mut Vec<compile::Error>,
+) {
+    for (id, state) in program.states.iter() {
+        let StateKind::Task(task) = state.kind else { continue };
+        let Some(message) = refuses(&program.tasks[task]) else { continue };
+        let location = definition.state(program.name(id)).map_or("", |state| &state.location);
+        refused.push(compile::Error { location: format!("{location}/Resource"), message });
+    }
+    for (_, map) in program.maps.iter() {
+        if let Some(distributed) = &map.distributed {
+            not_done_here(&distributed.child, definition, refuses, refused);
+        }
+    }
 }
 
 /// Distributed Maps that read items from, or write results to, services that only AWS has.
@@ -301,14 +404,14 @@ pub(super) fn in_s3(program: &Program) -> Option<DataResource<'_>> {
 pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
     let written = one(&meant.file, &meant.project, meant.reading)?;
     written.tell();
-    let found = written.check();
+    let found = written.check(ANY_TASK);
     // Only `validate` warns of extensions: a user who runs a definition with one has chosen it.
     let is_news = found.diagnostics.iter().any(|it| it.code != Code::Extension);
     if found.errors() > 0 || (found.warnings() > 0 && is_news) {
         let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);
         say(shown.trim_end());
     }
-    let (Some(_), Some(program)) = (found.definition, found.program) else {
+    let (true, Some(program)) = (found.refused.is_empty(), found.program) else {
         return Err(Stop::AlreadySaid);
     };
     let (machine_type, json) = (found.machine_type, written.json()?);
@@ -317,6 +420,8 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
 
 /// The folder that distributed Maps may read and write.
 pub(super) fn files(folder: &Path) -> Result<Files, Stop> {
-    Files::below(folder)
-        .map_err(|error| Stop::failed(format!("cannot use the folder {}: {error}", folder.display())))
+    Files::below(folder).map_err(|error| {
+        let why = if folder.exists() { error.to_string() } else { "there is no such folder".to_owned() };
+        Stop::failed(format!("cannot use the folder {}: {why}", folder.display()))
+    })
 }

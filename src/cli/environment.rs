@@ -28,7 +28,10 @@ pub(super) struct EnvironmentArguments {
 }
 
 const ENVIRONMENT_HELP: &str = "\
-For a shell: eval \"$(expressway env)\"
+Examples:
+  eval \"$(expressway env)\"
+  expressway env --shell fish | source
+  expressway env --port 9000 --shell dotenv > .env
 
 The endpoint is read by all current SDKs and the CLI; that the host's name is left alone, by boto3 and the CLI. The \
 others are told in their code (disableHostPrefix in JavaScript, DISABLE_HOST_PREFIX_INJECTION in Java, \
@@ -78,6 +81,7 @@ pub(super) fn environment(arguments: &EnvironmentArguments) -> Result<Went, Stop
 }
 
 #[derive(Debug, clap::Args)]
+#[command(after_help = HOSTS_HELP)]
 pub(super) struct HostsArguments {
     /// Write the line; without this it is only printed
     #[arg(long)]
@@ -86,6 +90,11 @@ pub(super) struct HostsArguments {
     #[arg(long, value_name = "FILE", default_value = HOSTS)]
     file: PathBuf,
 }
+
+const HOSTS_HELP: &str = "\
+Examples:
+  expressway hosts
+  sudo expressway hosts --install";
 
 #[cfg(windows)]
 const HOSTS: &str = r"C:\Windows\System32\drivers\etc\hosts";

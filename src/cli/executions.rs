@@ -1,7 +1,7 @@
 //! `executions`: STANDARD executions of a state folder, and the state of one of them after any of its events.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use expressway::observe::history::{Detail, Event};
 use expressway::runtime::Status;
@@ -25,7 +25,7 @@ enum What {
         #[arg(value_name = "FOLDER")]
         folder: PathBuf,
         /// Those with this status only
-        #[arg(long, value_name = "STATUS", value_parser = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])]
+        #[arg(long, value_name = "STATUS", ignore_case = true, value_parser = ["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "ABORTED"])]
         status: Option<String>,
     },
     /// Print one execution as a JSON object: what it was given, its events, and the states it is in
@@ -43,17 +43,27 @@ enum What {
 }
 
 const AFTER_HELP: &str = "\
-Nothing is written, and no lock is taken: of a folder that is in use, the last of what happened may be missing.";
+Nothing is written, and no lock is taken: of a folder that is in use, the last of what happened may be missing.
+
+Examples:
+  expressway executions list data/
+  expressway executions list data/ --status FAILED
+  expressway executions show data/ order-7
+  expressway executions show data/ order-7 --at 12";
 
 pub(super) fn executions(arguments: &Arguments) -> Result<Went, Stop> {
     let (What::List { folder, .. } | What::Show { folder, .. }) = &arguments.what;
-    let recorded = recorded_executions(folder).map_err(|error| Stop::failed(error.to_string()))?;
+    let recorded = recorded_executions(folder).map_err(|error| match kept(folder) {
+        Some(why) => Stop::failed(why),
+        None => Stop::failed(error.to_string()),
+    })?;
     match &arguments.what {
         What::List { status, .. } => {
             let mut lines = String::new();
             for execution in recorded.iter().rev() {
                 let summary = summary(execution);
-                if status.as_ref().is_none_or(|status| summary["status"] == **status) {
+                let is_meant = |status: &String| summary["status"] == *status.to_ascii_uppercase();
+                if status.as_ref().is_none_or(is_meant) {
                     lines.extend([summary.to_string(), "\n".to_owned()]);
                 }
             }
@@ -64,6 +74,16 @@ pub(super) fn executions(arguments: &Arguments) -> Result<Went, Stop> {
         }
     }
     Ok(Went::Well)
+}
+
+/// Why nothing can be kept in a folder.
+fn kept(folder: &Path) -> Option<String> {
+    let shown = folder.display();
+    if !folder.exists() {
+        return Some(format!("there is no folder {shown}: name that of `serve --state FOLDER`"));
+    }
+    let has_none = !folder.join("journal").is_dir();
+    has_none.then(|| format!("{shown} has no executions: it is not the folder of a `serve --state FOLDER`"))
 }
 
 fn find<'r>(recorded: &'r [RecordedExecution], wanted: &str) -> Result<&'r RecordedExecution, Stop> {

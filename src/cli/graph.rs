@@ -67,19 +67,28 @@ enum Format {
 
 impl Format {
     /// The requested format, or that of the file's name.
-    fn of(arguments: &Arguments) -> Format {
+    fn of(arguments: &Arguments) -> Result<Format, Stop> {
         let named = arguments.output.as_ref().and_then(|file| file.extension()).and_then(|it| it.to_str());
-        arguments.format.unwrap_or(match named {
-            Some("png") => Format::Png,
-            Some("mmd" | "mermaid") => Format::Mermaid,
-            Some("dot" | "gv") => Format::Dot,
-            _ => Format::Svg,
-        })
+        let named = match named {
+            Some("png") => Some(Format::Png),
+            Some("mmd" | "mermaid") => Some(Format::Mermaid),
+            Some("dot" | "gv") => Some(Format::Dot),
+            Some("svg") | None => Some(Format::Svg),
+            Some(_) => None,
+        };
+        match (arguments.format.or(named), &arguments.output) {
+            (Some(format), _) => Ok(format),
+            (None, Some(file)) => Err(Stop::failed(format!(
+                "--output {}: a picture is .svg, .png, .mmd (Mermaid) or .dot (Graphviz); say --format for another name",
+                file.display()
+            ))),
+            (None, None) => Ok(Format::Svg),
+        }
     }
 }
 
 pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
-    let format = Format::of(arguments);
+    let format = Format::of(arguments)?;
     if format == Format::Png && arguments.output.is_none() && std::io::stdout().is_terminal() {
         return Err(Stop::failed("a PNG is not for terminals: say where it goes with --output FILE"));
     }
@@ -89,7 +98,7 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
         arguments.definition.reading,
     )?;
     written.tell();
-    let found = written.check();
+    let found = written.check(definition::ANY_TASK);
     let mut went = if found.is_valid() { Went::Well } else { Went::PartlyWrong };
     if found.errors() + found.warnings() > 0 {
         let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Notice);
@@ -102,7 +111,7 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
     let path = match &arguments.run {
         None => None,
         Some(input) => {
-            let program = found.program.ok_or_else(|| {
+            let program = found.program.filter(|_| found.refused.is_empty()).ok_or_else(|| {
                 Stop::failed("the definition does not run, so there is no path to show: leave out --run")
             })?;
             let (path, succeeded) = run_through(arguments, input, program)?;
@@ -120,14 +129,7 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
         Format::Png => png(&svg::write(&graph, path))?,
     };
     match &arguments.output {
-        Some(file) => std::fs::write(file, picture).map_err(|error| {
-            let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-            let why = match folder {
-                Some(folder) => format!("there is no folder {}", folder.display()),
-                None => error.to_string(),
-            };
-            Stop::failed(format!("cannot write {}: {why}", file.display()))
-        })?,
+        Some(file) => std::fs::write(file, picture).map_err(|error| definition::unwritable(file, &error))?,
         None => print(&picture)?,
     }
     Ok(went)

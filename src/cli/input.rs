@@ -40,7 +40,8 @@ impl Source {
                 Err(Stop::failed(format!("the input {}: {error}", error.verdict())))
             }
             Err(_) => {
-                Err(Stop::failed(format!("cannot read {input}: there is no such file, and it is not JSON")))
+                let why = definition::no_such_file(Path::new(input));
+                Err(Stop::failed(format!("cannot read {input}: it is not JSON, and {why}")))
             }
         }
     }

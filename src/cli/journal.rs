@@ -155,8 +155,15 @@ fn moved(_: &Moved) -> Result<Went, Stop> {
 }
 
 const AFTER_HELP: &str = "\
-verify, dump and stat write nothing and take no lock: of a journal that is in use, the last block may look torn. backup and
-restore refuse one that is in use.
+verify, dump and stat write nothing and take no lock: of a journal that is in use, the last block may look torn. backup \
+and restore refuse one that is in use.
+
+Examples:
+  expressway journal verify data/journal
+  expressway journal stat data/journal
+  expressway journal dump data/journal | head
+  expressway journal backup data/journal backup/
+  expressway journal copy data/ postgres://USER@HOST/DATABASE
 
 Exit codes: 0 the journal is whole, a torn block at its end included; 1 it is damaged, or in a newer format; 2 it cannot be \
 read.";
@@ -176,7 +183,12 @@ pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {
     };
     let report = match of.read(&mut show) {
         Ok(Some(report)) => report,
-        Ok(None) => return Err(Stop::failed(format!("{}: there is no journal", of.shown()))),
+        Ok(None) => return Err(no_journal(of.shown())),
+        Err(JournalFailure::Journal(JournalError::Io { .. }))
+            if !of.is_url() && !Path::new(&of.place).is_dir() =>
+        {
+            return Err(no_journal(&of.place));
+        }
         Err(JournalFailure::Journal(error)) => return unread(&error),
         Err(JournalFailure::Stop(stop)) => return Err(stop),
     };
@@ -187,6 +199,21 @@ pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {
         _ => {}
     }
     Ok(Went::Well)
+}
+
+/// That there is none, and where it may be.
+fn no_journal(place: &str) -> Stop {
+    let inside = Path::new(place).join("journal");
+    let advice = if place.contains("://") && !is_url(place) {
+        "the URL of a cluster begins with postgres:// or nats://".to_owned()
+    } else if inside.is_dir() {
+        format!("it is in {}", inside.display())
+    } else if Path::new(place).is_file() {
+        "that is a file; name the folder".to_owned()
+    } else {
+        "with `serve --state FOLDER` it is FOLDER/journal".to_owned()
+    };
+    Stop::failed(format!("{place}: there is no journal; {advice}"))
 }
 
 fn unread(error: &JournalError) -> Result<Went, Stop> {
@@ -200,6 +227,9 @@ fn unread(error: &JournalError) -> Result<Went, Stop> {
 }
 
 fn copy(Copied { from, to }: &Copied) -> Result<Went, Stop> {
+    if !from.is_dir() {
+        return Err(no_journal(&from.display().to_string()));
+    }
     match expressway::journal::copy(from, to) {
         Err(error @ (JournalError::Held(_) | JournalError::Options(_) | JournalError::Io { .. })) => {
             Err(Stop::failed(format!("{}: {error}", from.display())))

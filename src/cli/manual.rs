@@ -16,7 +16,7 @@ pub(super) struct CompletionsArguments {
 
 const COMPLETIONS_HELP: &str = "\
 Examples:
-  expressway completions bash > ~/.local/share/bash-completion/completions/expressway
+  eval \"$(expressway completions bash)\"
   expressway completions zsh > \"${fpath[1]}/_expressway\"
   expressway completions fish > ~/.config/fish/completions/expressway.fish";
 

@@ -40,6 +40,9 @@ pub(super) fn list() -> String {
 
 /// The message for a subcommand that exists, but not in this build, or that is misspelt.
 pub(super) fn explain(error: &clap::Error) -> Option<String> {
+    if error.kind() == ErrorKind::UnknownArgument {
+        return misplaced(error);
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
@@ -55,8 +58,25 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
     }
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let advice = did_you_mean(asked, names.iter().copied());
-    let advice = advice.unwrap_or_else(|| format!("there are {}", names.join(", ")));
+    let advice = advice.unwrap_or_else(|| match names[..] {
+        [one] => format!("there is only `{one}`"),
+        _ => format!("there are {}", names.join(", ")),
+    });
     Some(format!("there is no subcommand `{asked}`: {advice}"))
+}
+
+/// The message for a second argument of a subcommand that takes one file: what it was meant as.
+fn misplaced(error: &clap::Error) -> Option<String> {
+    let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
+    let given: Vec<String> = std::env::args().collect();
+    if argument.starts_with('-') || given.get(1).is_none_or(|command| command != "run") {
+        return None;
+    }
+    let at = given.iter().position(|it| it == argument)?;
+    Some(match given[at - 1].as_str() {
+        "--trace" => format!("--trace takes {argument} with a sign: --trace={argument}"),
+        _ => format!("`run` takes one definition, so what is {argument}? An input is given by --input"),
+    })
 }
 
 /// The message that this build lacks something, and how to get it.

@@ -68,13 +68,20 @@ struct Arguments {
 }
 
 /// The text below the list of subcommands.
-static AFTER_HELP: LazyLock<String> = LazyLock::new(|| format!("{}{EXIT_CODES}", missing::list()));
+static AFTER_HELP: LazyLock<String> = LazyLock::new(|| format!("{}{EXAMPLES}", missing::list()));
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  all that was asked for succeeded
-  1  some executions failed, some events were not JSON, or a definition has errors (validate)
-  2  the command cannot be carried out: wrong usage, an unreadable file, a definition that does not compile";
+const EXAMPLES: &str = "\
+Examples:
+  expressway validate orders.asl.json
+  expressway graph orders.asl.json -o orders.svg
+  expressway test-state orders.asl.json --state Charge --mock '{\"paid\": true}'
+  expressway run orders.asl.json --input '{\"id\": 7}'
+  expressway serve --definitions workflows/
+
+Each subcommand has more: expressway help run
+
+Exit codes: 0 all that was asked for succeeded; 1 some executions failed, some events were not JSON, or a definition has \
+errors (validate); 2 the command cannot be carried out: wrong usage, an unreadable file, a definition that does not compile.";
 
 const VALIDATE_HELP: &str = "\
 Examples:
@@ -362,10 +369,25 @@ fn counted(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
+/// `there are these things: a, b, c`, of many the first ones.
+fn some_of(things: &str, names: &[&str]) -> String {
+    let more = if names.len() > NAMES_SHOWN_MAX { ", …" } else { "" };
+    format!("there are these {things}: {}{more}", names[..names.len().min(NAMES_SHOWN_MAX)].join(", "))
+}
+
+const NAMES_SHOWN_MAX: usize = 12;
+
 fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
     let mut went = Went::Well;
     let mut unreadable = false;
     let not_run = if arguments.here { NotRunHere::Error } else { NotRunHere::Notice };
+    // Whatever the environment says of them: only which services there are counts.
+    #[cfg(feature = "cli-services")]
+    let integrations = expressway::task::aws::Integrations::new();
+    #[cfg(feature = "cli-services")]
+    let refuses: definition::Refuses<'_> = &|task| services::refuses(&integrations, task);
+    #[cfg(not(feature = "cli-services"))]
+    let refuses = definition::ANY_TASK;
     for file in &arguments.files {
         let definitions = match definition::all(file, &arguments.project, arguments.reading) {
             Ok(definitions) => definitions,
@@ -377,7 +399,7 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
         };
         for written in definitions {
             written.tell();
-            let found = written.check();
+            let found = written.check(refuses);
             if !found.passes(not_run) {
                 went = Went::PartlyWrong;
             }

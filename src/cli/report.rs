@@ -82,10 +82,15 @@ pub(super) fn text(found: &Found, text: &[u8], look: Look, not_run: NotRunHere) 
         out.push_str("\n\n");
     }
     for refused in found.refused.iter().take(SHOWN_MAX) {
-        let level = if not_run == NotRunHere::Error { Level::ERROR } else { Level::NOTE };
-        let title = level.primary_title(refused.message.as_str()).id(NOT_RUN_HERE);
-        let place = Level::NOTE.no_name().message(format!("at {}", refused.location));
-        out.push_str(&renderer.render(&[title.element(place)]));
+        let excerpt = asl::Excerpt {
+            severity: (not_run == NotRunHere::Error).then_some(Severity::Error),
+            code: NOT_RUN_HERE,
+            message: &refused.message,
+            location: Some(&refused.location),
+            span: refused.span,
+            suggestion: None,
+        };
+        out.push_str(&excerpt.text(&found.file, &source, look.colours, look.columns));
         out.push_str("\n\n");
     }
     let hidden = (found.diagnostics.len() + found.refused.len()).saturating_sub(2 * SHOWN_MAX);
@@ -96,7 +101,8 @@ pub(super) fn text(found: &Found, text: &[u8], look: Look, not_run: NotRunHere) 
         0 => String::new(),
         n => format!(", {}", counted(n, "warning")),
     };
-    let states = found.program.as_ref().map(|program| counted(program.states.len(), "state"));
+    let runs = found.program.as_ref().filter(|_| found.refused.is_empty());
+    let states = runs.map(|program| counted(program.states.len(), "state"));
     if let Some(other) = found.other_type {
         let (read, other) = (found.machine_type.name(), other.name());
         let help = format!("as {other} it is accepted: it was read as {read}; say --type {other}");
@@ -133,9 +139,17 @@ pub(super) fn json(found: &Found, text: &[u8], not_run: NotRunHere) -> String {
     });
     let severity = if not_run == NotRunHere::Error { Severity::Error.name() } else { "NOTICE" };
     let refused = found.refused.iter().map(|it| {
+        let (line, column) = asl::diagnostic::line_column(&source, it.span.start as usize);
         serde_json::json!({
-            "severity": severity, "code": NOT_RUN_HERE,
-            "message": it.message, "location": it.location,
+            "severity": severity,
+            "code": NOT_RUN_HERE,
+            "message": it.message,
+            "location": it.location,
+            "line": line,
+            "column": column,
+            "start": it.span.start,
+            "end": it.span.end,
+            "suggestion": null,
         })
     });
     let all: Vec<serde_json::Value> = diagnostics.chain(refused).collect();

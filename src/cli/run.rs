@@ -90,8 +90,8 @@ Ctrl-C ends with the outputs and the summary so far; a second one ends at once.
 Examples:
   expressway run orders.asl.json --input '{\"id\": 7}'
   expressway run orders.asl.json --input orders.ndjson > orders.out
-  expressway run orders.asl.json --input orders.ndjson --trace=failed --trace-data
-  expressway run orders.asl.json --services --endpoint Lambda=http://localhost:9001 < orders.ndjson
+  expressway run orders.asl.json --input orders.ndjson --trace=failed
+  expressway run orders.asl.json --services < orders.ndjson
   expressway run orders.asl.json --lambda-dir functions/ < orders.ndjson
 
 Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out; 130 interrupted.";
@@ -117,6 +117,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
              arn:aws:states:::file:read and file:write"
         )));
     }
+    // Even if this workflow has no use for it.
+    arguments.files.as_deref().map(definition::files).transpose()?;
     let source = Source::named(arguments.input.as_deref())?;
     let is_standard = read.machine_type == MachineType::Standard;
     let identity = identity(read.machine.as_deref(), file, is_standard);

@@ -1,6 +1,7 @@
 //! `serve`: the AWS API on a port.
 
 mod kept;
+mod source;
 
 use std::fs;
 use std::io;
@@ -8,29 +9,26 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use expressway::api::{self, Call};
 use expressway::memory;
 use expressway::observe::Setup;
 use expressway::runtime::DurabilityMode;
-use expressway::server::{
-    Auth, Config, Console, Definitions, Done, PORT, Report, Server, Tls, raise_file_limit,
-};
+use expressway::server::{Auth, Config, Console, PORT, Server, Tls, raise_file_limit};
 use expressway::service::{Builder, Service};
 use expressway::task::aws::{EndpointInUse, Integrations};
 use expressway::task::functions::Functions;
-use expressway::task::mock::MockConfig;
 
-use super::project::{self, Destinations};
-use super::report::{self, NotRunHere};
+use super::definition::Refuses;
+use super::project;
 use super::signals::listen_for_signals;
 use super::status_events::{self, StatusEvents};
-use super::{Level, Reading, Stop, Type, Went, counted, definition, functions, log, say, say_at, services};
+use super::{Level, Stop, Type, Went, counted, definition, functions, log, say, say_at, services};
+use source::Source;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     /// The address to listen on; one that others can reach needs --auth or --insecure
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
     host: IpAddr,
     /// The port to listen on; 0 takes any that is free
     #[arg(long, short, value_name = "PORT", default_value_t = PORT)]
@@ -38,16 +36,15 @@ pub(super) struct Arguments {
     /// Threads that serve connections; by default one for each processor
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     threads: Option<u16>,
-    /// Create a state machine from each *.asl.json and *.asl.yaml of this folder, and update it when the file changes
-    #[arg(long, value_name = "FOLDER")]
-    definitions: Option<PathBuf>,
-    /// Create the state machines of a project: a template of CloudFormation or SAM, serverless.yml, cdk.out, or a folder
-    /// with one of these; and tell where their tasks will go
-    #[arg(long = "project", value_name = "PATH")]
-    project_path: Option<PathBuf>,
+    /// Create state machines: from each *.asl.json and *.asl.yaml of a folder, or from one file with a definition, and
+    /// update them when the files change. Or from a project, once, and tell where their tasks will go: a template of
+    /// CloudFormation or SAM, serverless.yml, cdk.out, or a folder with one of these or with Terraform. Several may be given
+    #[arg(long, visible_alias = "project", value_name = "PATH")]
+    definitions: Vec<PathBuf>,
     #[command(flatten)]
     project: project::ProjectArguments,
-    /// The type of the state machines from --definitions; without, each is EXPRESS unless it uses what only STANDARD has
+    /// The type of the state machines from --definitions; without, it is that of the project, or EXPRESS unless the
+    /// definition uses what only STANDARD has
     #[arg(long, value_name = "TYPE", value_enum, ignore_case = true)]
     definitions_type: Option<Type>,
     /// Refuse STANDARD state machines
@@ -213,7 +210,7 @@ executions, but for what functions of --lambda and --lambda-dir write themselves
 
 Examples:
   expressway serve --definitions workflows/
-  expressway serve --project . --endpoint Lambda=http://127.0.0.1:3001
+  expressway serve --definitions . --endpoint Lambda=http://127.0.0.1:3001
   expressway serve --definitions workflows/ --lambda-dir functions/
   expressway serve --state data/ --auth keys.json --host 0.0.0.0
   expressway serve --testing --scope from-credentials --time-scale 0
@@ -265,6 +262,21 @@ impl Arguments {
         let own = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
         integrations.endpoint("SFN", &own).map_err(|error| Stop::failed(error.to_string()))
     }
+
+    /// What tasks that are not mocked call; `None` if no services are called.
+    fn called(
+        &self,
+        config: &Config,
+        address: SocketAddr,
+        functions: Option<&Functions>,
+    ) -> Result<Option<Integrations>, Stop> {
+        if self.tasks.no_integrations {
+            return Ok(None);
+        }
+        let integrations = self.integrations(config, address, functions)?;
+        let are_mocks = self.memory.mock_config.is_some() || self.memory.testing;
+        Ok(Some(if are_mocks { integrations.beside_mocks() } else { integrations }))
+    }
 }
 
 impl Security {
@@ -276,6 +288,15 @@ impl Security {
 /// A file; an empty environment variable counts as unset.
 fn file(text: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(text))
+}
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    match text {
+        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
+        text => text.parse().map_err(|_| {
+            "expected an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all it has".to_owned()
+        }),
+    }
 }
 
 fn account(text: &str) -> Result<String, String> {
@@ -326,9 +347,6 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
-/// How often the folder of definitions is polled.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
-
 pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
     arguments.log.begin()?;
@@ -367,28 +385,23 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     if let Some(owning) = &mut owning {
         owning.server_began();
     }
-    let mut folder = arguments.definitions.as_ref().map(|folder| {
-        let machine_type = arguments.definitions_type.map(Type::machine_type);
-        Definitions::new(folder, config.place.clone(), machine_type)
-    });
-    if let Some(path) = &arguments.project_path {
-        let integrations = if arguments.tasks.no_integrations {
-            None
+    let called = arguments.called(&config, address, functions)?;
+    let refuses: Refuses<'_> = &|task| called.as_ref().and_then(|called| services::refuses(called, task));
+    let from = Source { arguments, place: &config.place, service: &service, refuses };
+    let mut followed = Vec::new();
+    for path in &arguments.definitions {
+        if project::is_there(path)? {
+            runtime.block_on(from.deploy(path, called.clone()))?;
         } else {
-            Some(arguments.integrations(&config, address, functions)?)
-        };
-        runtime.block_on(deploy(path, arguments, &service, integrations))?;
-    }
-    if let Some(folder) = &mut folder {
-        let path = arguments.definitions.as_deref().unwrap_or(Path::new("."));
-        runtime.block_on(look(folder, path, &service, arguments.definitions_type))?;
+            followed.push(runtime.block_on(from.follow(path))?);
+        }
     }
     server.ready(true);
     announce(arguments, &server, &config, functions, began);
     runtime.block_on(async {
         tokio::select! {
             _ = signalled => {}
-            () = keep_looking(folder, arguments, &service) => {}
+            () = from.keep_looking(followed) => {}
         }
     });
     let within = Duration::from_secs(u64::from(arguments.drain_timeout));
@@ -410,6 +423,8 @@ fn announce(
     functions: Option<&Functions>,
     began: Instant,
 ) {
+    // What the start logged stands before what it says.
+    log::flush();
     let integrations = arguments.integrations(config, server.address(), functions);
     let integrations = integrations.ok().filter(|_| !arguments.tasks.no_integrations);
     for (name, shown) in functions.iter().flat_map(|functions| functions.names()) {
@@ -526,12 +541,8 @@ fn service(
         let files = definition::files(folder)?;
         builder = builder.engine(|engine| engine.files(files));
     }
-    if !arguments.tasks.no_integrations {
-        let mut integrations = arguments.integrations(config, address, functions)?;
-        if arguments.memory.mock_config.is_some() || arguments.memory.testing {
-            integrations = integrations.beside_mocks();
-        }
-        builder = builder.engine(|engine| engine.aws(integrations));
+    if let Some(called) = arguments.called(config, address, functions)? {
+        builder = builder.engine(|engine| engine.aws(called));
     }
     let integrations = || arguments.integrations(config, address, functions);
     builder = (arguments.status)
@@ -541,115 +552,6 @@ fn service(
 
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {
     fs::read(file).map_err(|error| definition::unreadable(file, &error))
-}
-
-/// Creates the state machines of a project, and prints where their tasks will go.
-async fn deploy(
-    path: &Path,
-    arguments: &Arguments,
-    service: &Service,
-    integrations: Option<Integrations>,
-) -> Result<(), Stop> {
-    let mocks = match &arguments.memory.mock_config {
-        Some(file) if file.as_os_str().is_empty() => None,
-        Some(file) => {
-            let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
-            Some(MockConfig::parse(&read(file)?).map_err(wrong)?)
-        }
-        None => None,
-    };
-    let destinations = Destinations { integrations, mocks };
-    let project = &arguments.project;
-    for written in definition::all(path, project, Reading { machine_type: None })? {
-        written.tell();
-        let found = written.check();
-        let name = written.machine.clone().unwrap_or_else(|| "workflow".to_owned());
-        let Some(program) = &found.program else {
-            let shown = report::text(&found, &written.text, report::Look::stderr(), NotRunHere::Error);
-            say_at(Level::Warn, &format!("expressway: {name} is refused:\n{}", shown.trim_end()));
-            continue;
-        };
-        let request = serde_json::json!({
-            "name": name,
-            "type": found.machine_type.name(),
-            "definition": written.json()?,
-            "roleArn": "arn:aws:iam::123456789012:role/expressway",
-        });
-        let body = request.to_string();
-        let call =
-            Call { target: "AWSStepFunctions.CreateStateMachine", trace_header: None, body: body.as_bytes() };
-        let reply = api::answer(service, call).await;
-        if let Some(error) = reply.error {
-            let answer: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
-            let message = answer["message"].as_str().unwrap_or_default();
-            say_at(Level::Warn, &format!("expressway: {name} is refused: {error}: {message}"));
-            continue;
-        }
-        say(&format!("expressway: {name}: created from {}", written.place));
-        for line in destinations.of(&name, program) {
-            say(&format!("expressway:   {line}"));
-        }
-    }
-    Ok(())
-}
-
-async fn look(
-    folder: &mut Definitions,
-    path: &Path,
-    service: &Service,
-    machine_type: Option<Type>,
-) -> Result<(), Stop> {
-    if !path.is_dir() {
-        let path = path.display();
-        return Err(Stop::failed(format!(
-            "there is no folder {path}: say where the definitions are with --definitions"
-        )));
-    }
-    let reports = folder.look(service).await;
-    let reports =
-        reports.map_err(|error| Stop::failed(format!("cannot read the folder of definitions: {error}")))?;
-    for report in reports {
-        match excerpts(&report, machine_type) {
-            Some(excerpts) => {
-                let (machine, file) = (&report.machine, report.file.display());
-                let text = format!("{machine}: {file} is refused; the machine is unchanged:\n{excerpts}");
-                say_at(Level::Warn, &format!("expressway: {text}"));
-            }
-            None => say(&format!("expressway: {report}")),
-        }
-    }
-    Ok(())
-}
-
-/// The problems, as `validate` prints them, of a refused definition.
-fn excerpts(report: &Report, machine_type: Option<Type>) -> Option<String> {
-    let Done::Refused(reason) = &report.done else { return None };
-    if !reason.starts_with("InvalidDefinition") {
-        return None;
-    }
-    let text = definition::text(&report.file).ok()?;
-    let found = definition::check(&report.file, &text, Reading { machine_type });
-    let shown = report::text(&found, &text, report::Look::stderr(), NotRunHere::Error);
-    (found.errors() > 0).then(|| shown.trim_end().to_owned())
-}
-
-/// Follows the folder for ever. A folder that cannot be read for a while is reported once.
-async fn keep_looking(folder: Option<Definitions>, arguments: &Arguments, service: &Service) {
-    let (Some(mut folder), Some(path)) = (folder, &arguments.definitions) else {
-        return std::future::pending().await;
-    };
-    let mut is_said = false;
-    loop {
-        tokio::time::sleep(LOOK_AGAIN).await;
-        match look(&mut folder, path, service, arguments.definitions_type).await {
-            Ok(()) => is_said = false,
-            Err(_) if is_said => {}
-            Err(stop) => {
-                say_at(Level::Warn, &format!("expressway: {stop}"));
-                is_said = true;
-            }
-        }
-    }
 }
 
 /// Begins no more executions, and lets running ones finish; meanwhile all other requests are answered, because

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use expressway::program::{ResourceKind, Task};
+use expressway::task::AsyncHandler;
 use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
 use expressway::task::functions::Functions;
 
@@ -60,4 +62,14 @@ impl Settings {
             None => integrations,
         })
     }
+}
+
+/// Why a service's task is not done, if it is not.
+pub(super) fn refuses(integrations: &Integrations, task: &Task) -> Option<String> {
+    let is_asked = match &task.resource.kind {
+        // Brokers of this program's user, not services.
+        ResourceKind::Service { service, .. } => !matches!(&**service, "kafka" | "nats"),
+        kind => *kind == ResourceKind::Function,
+    };
+    is_asked.then(|| integrations.resolve(task).err()).flatten()
 }

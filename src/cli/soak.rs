@@ -24,8 +24,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     rate: u32,
     /// The input of each, a JSON text
-    #[arg(long, value_name = "JSON")]
-    input: Option<String>,
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    input: String,
     /// Threads that run executions; by default one for each processor
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
     jobs: Option<u16>,
@@ -36,6 +36,11 @@ Tasks are answered with their input, at once or after a few milliseconds; of the
 or panic. For every ten executions one more is begun and aborted at once. How it goes is said on standard error; standard output gets one JSON \
 object: counts, the slope of the resident memory over the second half, and the drift of the latency (the median p99 of \
 the last third over that of the first third). Latencies count from the moment at which an execution was meant to start.
+
+Examples:
+  expressway soak
+  expressway soak --minutes 0.5 --rate 2000
+  expressway soak orders.asl.json --input '{\"id\": 7}' --minutes 60 > soak.json
 
 Exit codes: 0 every execution is accounted for; 1 some were lost, or ended because of a bug in the engine; 2 the command cannot be \
 carried out.";
@@ -79,11 +84,11 @@ pub(super) fn soak(arguments: &Arguments) -> Result<Went, Stop> {
         return Err(Stop::failed("--minutes must be more than 0, and no more than a million"));
     }
     let (engine, machine) = deploy(arguments)?;
-    let input = arguments.input.clone().unwrap_or_else(|| "{}".to_owned());
-    serde_json::from_str::<serde::de::IgnoredAny>(&input)
+    let input = &arguments.input;
+    serde_json::from_str::<serde::de::IgnoredAny>(input)
         .map_err(|error| Stop::failed(format!("--input is not JSON: {error}")))?;
     let times = Arc::new(Mutex::new(new_histogram()?));
-    let samples = drive(arguments, &engine, &machine, &input, &times)?;
+    let samples = drive(arguments, &engine, &machine, input, &times)?;
     say("waiting for the last executions to end");
     let drained = tokio_runtime()?.block_on(engine.drain(DRAIN));
     let counts = engine.counts();

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -16,11 +16,11 @@ use expressway::runtime::inline::Driver;
 
 use super::input::{Batch, Batches, Source};
 use super::pretty::{self, Style};
-use super::progress::{Progress, Totals};
+use super::progress::{Progress, TICK, Totals};
 use super::run::{AnyClock, Arguments};
 use super::trace::{Asked, Trace};
-use super::worker::{Failure, Report, Worker, shortened};
-use super::{Stop, Went, interrupt, report, say};
+use super::worker::{Failure, Report, Watched, Worker, shortened};
+use super::{Stop, Went, definition, interrupt, report, say};
 
 /// Failures that are reported; all are counted.
 const REPORTED_MAX: u64 = 10;
@@ -44,16 +44,16 @@ where
     // Times in a trace are those of an execution that runs alone.
     let jobs = if asked.is_some() { Some(1) } else { arguments.jobs.map(usize::from) };
     let jobs = jobs.unwrap_or_else(|| thread::available_parallelism().map_or(1, usize::from));
-    let threads = begin(driver, source, jobs.min(THREADS_MAX), asked.as_ref())?;
-    let (inboxes, interrupted) = (Arc::clone(&threads.inboxes), Arc::new(AtomicBool::new(false)));
-    let to_signal = Arc::clone(&interrupted);
+    let stop = Arc::new(AtomicBool::new(false));
+    let threads = begin(driver, source, jobs.min(THREADS_MAX), asked.as_ref(), &stop)?;
+    let (inboxes, to_signal) = (Arc::clone(&threads.inboxes), Arc::clone(&stop));
     interrupt::on_first(move || {
         to_signal.store(true, Ordering::Release);
         drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
     });
     // When the output is closed, the reader may still be blocked on input: it is not joined.
-    let went = match stream.reports(&threads.reports) {
-        Ok(()) if interrupted.load(Ordering::Acquire) => {
+    let went = match stream.reports(&threads) {
+        Ok(()) if stop.load(Ordering::Acquire) => {
             stream.interrupted(0);
             Ok(Went::Interrupted)
         }
@@ -74,20 +74,30 @@ struct Threads {
     workers: Vec<JoinHandle<()>>,
     /// By worker.
     reports: Vec<Receiver<Report>>,
+    watched: Vec<Arc<Watched>>,
 }
 
 /// Starts the reader and the workers.
-fn begin<F>(driver: F, source: Source, jobs: usize, asked: Option<&Asked>) -> Result<Threads, Stop>
+fn begin<F>(
+    driver: F,
+    source: Source,
+    jobs: usize,
+    asked: Option<&Asked>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Threads, Stop>
 where
     F: Fn() -> Driver<AnyClock> + Clone + Send + 'static,
 {
     let no_thread = |error| Stop::failed(format!("cannot start a thread: {error}"));
-    let (mut inboxes, mut workers, mut reports) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut inboxes, mut workers, mut reports, mut watched) =
+        (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for n in 0..jobs {
         let (inbox, batches) = sync_channel::<Batch>(WAITING_MAX);
         let (sender, receiver) = sync_channel::<Report>(WAITING_MAX);
         let (driver, trace) = (driver.clone(), asked.cloned().map(Trace::new));
-        let work = move || Worker::new(driver(), trace, sender).work(&batches);
+        let seen = Arc::new(Watched::new(Arc::clone(stop)));
+        watched.push(Arc::clone(&seen));
+        let work = move || Worker::new(driver(), seen, trace, sender).work(&batches);
         let named = thread::Builder::new().name(format!("run-{n}")).stack_size(limits::STACK_BYTES);
         workers.push(named.spawn(work).map_err(no_thread)?);
         inboxes.push(inbox);
@@ -97,7 +107,7 @@ where
     let inboxes = Arc::new(Mutex::new(Some(inboxes)));
     let to_workers = Arc::clone(&inboxes);
     let reader = named.spawn(move || read(source, &to_workers)).map_err(no_thread)?;
-    Ok(Threads { reader, inboxes, workers, reports })
+    Ok(Threads { reader, inboxes, workers, reports, watched })
 }
 
 impl Threads {
@@ -152,7 +162,7 @@ impl Stream {
     pub(super) fn new(arguments: &Arguments, total_bytes: Option<u64>) -> Result<Stream, Stop> {
         let create = |file: &std::path::PathBuf| {
             let created = File::create(file);
-            created.map_err(|error| Stop::failed(format!("cannot write {}: {error}", file.display())))
+            created.map_err(|error| definition::unwritable(file, &error))
         };
         let failures = arguments.failures.as_ref().map(create).transpose()?.map(BufWriter::new);
         Ok(Stream {
@@ -166,15 +176,30 @@ impl Stream {
     }
 
     /// Takes all reports, batch after batch.
-    fn reports(&mut self, workers: &[Receiver<Report>]) -> Result<(), Stop> {
-        for worker in workers.iter().cycle() {
-            loop {
-                // A worker whose reports end has no more batches, and then those after it have none either.
-                let Ok(report) = worker.recv() else { return Ok(()) };
-                self.report(&report)?;
-                if report.is_last {
-                    break;
+    fn reports(&mut self, threads: &Threads) -> Result<(), Stop> {
+        let mut ended = vec![false; threads.reports.len()];
+        for worker in (0..threads.reports.len()).cycle() {
+            while !ended[worker] {
+                match threads.reports[worker].recv_timeout(TICK) {
+                    Ok(report) => {
+                        self.report(&report)?;
+                        if report.is_last {
+                            break;
+                        }
+                    }
+                    Err(RecvTimeoutError::Timeout) => {
+                        let running = threads.watched[worker].text();
+                        // An input that pauses is no progress.
+                        if !running.is_empty() {
+                            self.tick(&|| running.clone());
+                        }
+                    }
+                    // After an interrupt, others may have done more than this one.
+                    Err(RecvTimeoutError::Disconnected) => ended[worker] = true,
                 }
+            }
+            if ended.iter().all(|ended| *ended) {
+                break;
             }
         }
         Ok(())
@@ -183,6 +208,7 @@ impl Stream {
     pub(super) fn report(&mut self, report: &Report) -> Result<(), Stop> {
         self.totals.succeeded += report.succeeded;
         self.totals.bytes += report.bytes;
+        self.totals.unfinished += report.unfinished;
         report.times.iter().for_each(|&time| self.totals.latency.add(time));
         for failure in &report.failures {
             self.failure(failure)?;
@@ -223,7 +249,7 @@ impl Stream {
     /// The stream ends before its events do.
     pub(super) fn interrupted(&mut self, unfinished: u64) {
         self.totals.interrupted = true;
-        self.totals.unfinished = unfinished;
+        self.totals.unfinished += unfinished;
     }
 
     fn failure(&mut self, failure: &Failure) -> Result<(), Stop> {

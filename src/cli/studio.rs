@@ -7,7 +7,7 @@ use std::time::Duration;
 use expressway::server::{Config, Console, Files, Server};
 use expressway::service::Service;
 
-use super::{Stop, Went, say, signals};
+use super::{Stop, Went, definition, say, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -22,7 +22,12 @@ pub(super) struct Arguments {
 
 const AFTER_HELP: &str = "\
 The address that is printed holds a key: with it, the page may read and write these files, and nothing else. Runs use \
-mocks and a clock of their own; no service is called. Ctrl+C ends it.";
+mocks and a clock of their own; no service is called. Ctrl-C ends it.
+
+Examples:
+  expressway studio
+  expressway studio workflows/ --port 8090
+  expressway studio orders.asl.json";
 
 /// How long requests under way have to finish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
@@ -32,8 +37,10 @@ pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
     getrandom::fill(&mut random)
         .map_err(|error| Stop::failed(format!("no random key can be made: {error}")))?;
     let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
-    let files = Files::at(&arguments.path, key.clone())
-        .map_err(|error| Stop::failed(format!("cannot open {}: {error}", arguments.path.display())))?;
+    let files = Files::at(&arguments.path, key.clone()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => definition::unreadable(&arguments.path, &error),
+        _ => Stop::failed(format!("cannot open {}: {error}", arguments.path.display())),
+    })?;
     let mut config = Config::default();
     config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));
     config.threads = 1;

@@ -168,7 +168,12 @@ impl Mocked {
     /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. A missing part is taken
     /// from the file if it has only one; the machine may also be the one named `machine`.
     pub(super) fn read(file: &Path, test: Option<&str>, machine: &str) -> Result<Mocked, Stop> {
-        let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
+        let wrong = |error| {
+            let file = file.display();
+            Stop::failed(format!(
+                "{file}: {error}; a mock configuration is that of Step Functions Local: StateMachines and MockedResponses"
+            ))
+        };
         let config = MockConfig::parse(&definition::text(file)?).map_err(wrong)?;
         let (named, case) = match test.map(|test| test.split_once('#').ok_or(test)) {
             Some(Ok((machine, case))) => (Some(machine), Some(case)),

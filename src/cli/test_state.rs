@@ -9,7 +9,7 @@ use expressway::service::Service;
 use serde_json::{Map, Value as Json, json};
 
 use super::pretty::{self, Style};
-use super::{Reading, Stop, Went, definition, print, project, say};
+use super::{Reading, Stop, Went, definition, print, project, say, some_of};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -60,8 +60,15 @@ pub(super) struct Arguments {
 }
 
 const AFTER_HELP: &str = "\
-Prints what AWS's TestState answers: status, output, nextState, error, cause, and inspectionData. A Task needs a mock:
+Prints what AWS's TestState answers: status, output, nextState, error, cause, and inspectionData. A Task needs a mock: \
 no handler runs it here.
+
+Examples:
+  expressway test-state state.json --input '{\"id\": 7}'
+  expressway test-state orders.asl.json --state Charge --mock '{\"paid\": true}'
+  expressway test-state orders.asl.json --state Charge --mock-error Busy
+  expressway test-state orders.asl.json --state Charge --mock charge.json \\
+    --inspection DEBUG
 
 Exit codes: 0 the status is SUCCEEDED; 1 it is another; 2 the state cannot be tested.";
 
@@ -96,8 +103,11 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
     let reply = runtime.block_on(api::answer(&service, call));
     let answer: Json = serde_json::from_slice(&reply.body).map_err(|error| failed(&error))?;
     if let Some(exception) = reply.error {
-        say(&format!("expressway: {exception}: {}", answer["message"].as_str().unwrap_or_default()));
-        return Err(Stop::AlreadySaid);
+        let message = answer["message"].as_str().unwrap_or_default();
+        let advice = ADVICE.iter().find(|(of, _)| message.contains(of)).map(|(_, advice)| *advice);
+        let suggestion =
+            answer["suggestion"].as_str().or(advice).map_or(String::new(), |it| format!("; {it}"));
+        return Err(Stop::failed(format!("{exception}: {message}{suggestion}")));
     }
     match Style::stdout() {
         Style::Lines { colours } => print(&pretty::lines(readable(&answer).to_string().as_bytes(), colours))?,
@@ -112,6 +122,17 @@ pub(super) fn test_state(arguments: &Arguments) -> Result<Went, Stop> {
     }
     Ok(if answer["status"] == "SUCCEEDED" { Went::Well } else { Went::PartlyWrong })
 }
+
+/// What to try after some of AWS's messages.
+const ADVICE: [(&str, &str); 4] = [
+    ("is not supported when a mock is specified", "its work needs none: leave out --mock and --mock-error"),
+    (
+        "does not support Context when a mock is not specified",
+        "give the result of its work, too: --mock JSON",
+    ),
+    ("Variables must be a valid JSON object", "such as --variables '{\"total\": 7}'"),
+    ("Invalid State Machine Execution Input", "it is what --input gives"),
+];
 
 /// An answer for people: the data in it is JSON, not texts of JSON.
 fn readable(answer: &Json) -> Json {
@@ -130,6 +151,12 @@ fn readable(answer: &Json) -> Json {
 fn request(arguments: &Arguments) -> Result<Json, Stop> {
     let written = definition::one(&arguments.file, &arguments.project, Reading { machine_type: None })?;
     written.tell();
+    if written.text.iter().all(u8::is_ascii_whitespace) {
+        return Err(Stop::failed(format!(
+            "{} is empty: it has neither a state nor a machine",
+            written.place
+        )));
+    }
     let definition = written.json()?;
     check_names(&definition, arguments)?;
     let name =
@@ -202,8 +229,9 @@ fn check_names(definition: &str, arguments: &Arguments) -> Result<(), Stop> {
             arguments.file.display()
         ))),
         Some(name) if !names.contains(&&**name) => {
-            let advice = did_you_mean(name, names).map_or(String::new(), |advice| format!(": {advice}"));
-            Err(Stop::failed(format!("ValidationException: State not found in definition{advice}")))
+            let advice =
+                did_you_mean(name, names.iter().copied()).unwrap_or_else(|| some_of("states", &names));
+            Err(Stop::failed(format!("ValidationException: State not found in definition: {advice}")))
         }
         Some(_) => Ok(()),
     }

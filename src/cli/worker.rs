@@ -1,11 +1,14 @@
 //! A thread that runs batches of events, one after the other, with a driver and buffers of its own.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use expressway::fault::{self, Fault};
 use expressway::json;
-use expressway::runtime::inline::{Driver, InputError, Outcome};
+use expressway::program::{Program, StateId};
+use expressway::runtime::inline::{Driver, InputError, Outcome, Watch};
 
 use super::input::{Batch, Cursor, Event};
 use super::progress;
@@ -24,18 +27,20 @@ pub(super) struct Report {
     pub(super) bytes: u64,
     /// The times of every n-th event.
     pub(super) times: Vec<Duration>,
+    /// Executions that were stopped by an interrupt.
+    pub(super) unfinished: u64,
     /// Whether the batch is done.
     pub(super) is_last: bool,
 }
 
 impl Report {
     pub(super) fn is_empty(&self) -> bool {
-        self.succeeded == 0 && self.failures.is_empty() && self.bytes == 0
+        self.succeeded == 0 && self.failures.is_empty() && self.unfinished == 0 && self.bytes == 0
     }
 
     /// Adds the results of later events.
     pub(super) fn add(&mut self, later: Report) {
-        let Report { mut out, said, succeeded, failures, bytes, times, is_last } = later;
+        let Report { mut out, said, succeeded, failures, bytes, times, unfinished, is_last } = later;
         if self.out.is_empty() {
             self.out = out
         } else {
@@ -45,6 +50,7 @@ impl Report {
         self.succeeded += succeeded;
         self.failures.extend(failures);
         self.bytes += bytes;
+        self.unfinished += unfinished;
         self.times.extend(times);
         self.is_last |= is_last;
     }
@@ -71,9 +77,64 @@ const TIMED_EVERY: u32 = 8;
 /// After an event this slow the cost of reading the clock is negligible.
 const SLOW: Duration = Duration::from_millis(1);
 
-/// Runs batches and reports, until there are no more or the receiver is dropped.
+/// What others see of a worker, and whether it is to stop.
+#[derive(Default)]
+pub(super) struct Watched {
+    /// For all workers together.
+    stop: Arc<AtomicBool>,
+    /// The event that is run, by its line.
+    line: AtomicU64,
+    place: Mutex<Place>,
+}
+
+/// The state in which an execution was last seen, if it takes long.
+#[derive(Default)]
+struct Place {
+    line: u64,
+    state: String,
+    transitions: u64,
+}
+
+impl Watched {
+    pub(super) fn new(stop: Arc<AtomicBool>) -> Watched {
+        Watched { stop, ..Watched::default() }
+    }
+
+    /// The state of the execution under way, if that takes long.
+    pub(super) fn text(&self) -> String {
+        let place = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.line != self.line.load(Ordering::Relaxed) || place.transitions == 0 {
+            return String::new();
+        }
+        let transitions = progress::grouped(place.transitions);
+        format!("line {} is in `{}` after {transitions} transitions", place.line, place.state)
+    }
+
+    fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
+}
+
+/// Of the driver of a worker.
+struct Eye(Arc<Watched>);
+
+impl Watch for Eye {
+    fn is_stopped(&self) -> bool {
+        self.0.is_stopped()
+    }
+
+    fn goes_on(&mut self, program: &Program, state: StateId, transitions: u64) {
+        let mut place = self.0.place.lock().unwrap_or_else(PoisonError::into_inner);
+        place.line = self.0.line.load(Ordering::Relaxed);
+        program.name(state).clone_into(&mut place.state);
+        place.transitions = transitions;
+    }
+}
+
+/// Runs batches and reports, until there are no more, the receiver is dropped, or it is stopped.
 pub(super) struct Worker {
     driver: Driver<AnyClock>,
+    watched: Arc<Watched>,
     reports: SyncSender<Report>,
     trace: Option<Trace>,
     report: Report,
@@ -82,12 +143,26 @@ pub(super) struct Worker {
     reported: Instant,
 }
 
-/// The receiver was dropped.
-struct Unheard;
+/// The receiver was dropped, or the worker is to stop.
+struct Over;
 
 impl Worker {
-    pub(super) fn new(driver: Driver<AnyClock>, trace: Option<Trace>, reports: SyncSender<Report>) -> Worker {
-        Worker { driver, reports, trace, report: Report::default(), wait: 0, reported: Instant::now() }
+    pub(super) fn new(
+        mut driver: Driver<AnyClock>,
+        watched: Arc<Watched>,
+        trace: Option<Trace>,
+        reports: SyncSender<Report>,
+    ) -> Worker {
+        driver.watch(Box::new(Eye(Arc::clone(&watched))));
+        Worker {
+            driver,
+            watched,
+            reports,
+            trace,
+            report: Report::default(),
+            wait: 0,
+            reported: Instant::now(),
+        }
     }
 
     pub(super) fn work(mut self, batches: &Receiver<Batch>) {
@@ -99,9 +174,14 @@ impl Worker {
         }
     }
 
-    fn batch(&mut self, batch: &Batch) -> Result<(), Unheard> {
+    fn batch(&mut self, batch: &Batch) -> Result<(), Over> {
         let mut cursor = Cursor::default();
         while let Some(Event { line, input, bytes }) = batch.next(&mut cursor) {
+            if self.watched.is_stopped() {
+                self.hand_on(true)?;
+                return Err(Over);
+            }
+            self.watched.line.store(line, Ordering::Relaxed);
             self.report.bytes += bytes;
             match input {
                 Ok(text) => self.event(line, text)?,
@@ -112,7 +192,7 @@ impl Worker {
     }
 
     #[inline]
-    fn event(&mut self, line: u64, text: &[u8]) -> Result<(), Unheard> {
+    fn event(&mut self, line: u64, text: &[u8]) -> Result<(), Over> {
         let begun = match self.wait {
             0 => Some(Instant::now()),
             _ => None,
@@ -129,6 +209,8 @@ impl Worker {
                     json::write(&ended.execution().arena, *output, &mut self.report.out);
                     self.report.out.push(b'\n');
                     self.report.succeeded += 1;
+                } else if let Outcome::Aborted(_) = ended.outcome() {
+                    self.report.unfinished += 1;
                 } else {
                     self.report.failures.push(failure(line, ended.outcome()));
                 }
@@ -159,10 +241,10 @@ impl Worker {
         self.report.failures.push(Failure { line, error: None, cause: Some(error.to_string()) });
     }
 
-    fn hand_on(&mut self, is_last: bool) -> Result<(), Unheard> {
+    fn hand_on(&mut self, is_last: bool) -> Result<(), Over> {
         let fresh = Report { out: Vec::with_capacity(self.report.out.len()), ..Report::default() };
         let report = std::mem::replace(&mut self.report, fresh);
-        self.reports.send(Report { is_last, ..report }).map_err(|_| Unheard)?;
+        self.reports.send(Report { is_last, ..report }).map_err(|_| Over)?;
         self.reported = Instant::now();
         Ok(())
     }

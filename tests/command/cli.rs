@@ -133,7 +133,7 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
         (&["run", &echo, "--input", "{\"a\":"], "the input is not JSON: unexpected end of text at byte 5"),
         (
             &["run", &echo, "--input", "nowhere.json"],
-            "cannot read nowhere.json: there is no such file, and it is not JSON",
+            "cannot read nowhere.json: it is not JSON, and there is no such file",
         ),
         (&["run", &broken], "did you mean `Next`?"),
         (&["run", &binary], "INVALID_JSON_DESCRIPTION"),

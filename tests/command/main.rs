@@ -12,6 +12,8 @@ mod cold;
 #[cfg(feature = "cli-serve")]
 mod conformance;
 #[cfg(feature = "cli-serve")]
+mod deployed;
+#[cfg(feature = "cli-serve")]
 mod durable;
 #[cfg(all(feature = "cli-cluster", target_os = "linux"))]
 #[path = "../engines/mod.rs"]

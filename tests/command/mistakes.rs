@@ -4,6 +4,9 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::serving::Folder;
 
@@ -45,6 +48,9 @@ fn words(line: &str) -> Vec<String> {
     words
 }
 
+/// How long a command may take until it says what is wrong.
+const WITHIN: Duration = Duration::from_secs(60);
+
 /// What a command prints, and how it ends.
 fn printed(folder: &Path, line: &str, taken: u16) -> String {
     let line = line.strip_prefix("expressway").expect("a command").trim();
@@ -59,7 +65,17 @@ fn printed(folder: &Path, line: &str, taken: u16) -> String {
     if !line.is_empty() {
         command.args(words(&line.replace("{TAKEN}", &taken.to_string())));
     }
-    let output = command.current_dir(folder).stdin(Stdio::null()).output().expect("an answer");
+    command.current_dir(folder).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().expect("the command");
+    let process = rustix::process::Pid::from_child(&child);
+    let (answered, answer) = mpsc::channel();
+    thread::spawn(move || answered.send(child.wait_with_output()));
+    // A server that finds nothing wrong would go on for ever.
+    let Ok(output) = answer.recv_timeout(WITHIN) else {
+        rustix::process::kill_process(process, rustix::process::Signal::KILL).expect("it runs");
+        panic!("{line} goes on, so it is no mistake");
+    };
+    let output = output.expect("an answer");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     let mut shown = format!("{}{}", text(output.stdout), text(output.stderr));
     shown = shown.replace(&taken.to_string(), "{TAKEN}");

@@ -24,7 +24,7 @@ fn half_a_definition_is_drawn_as_far_as_it_goes() {
             r#"{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage",
                 "Catch": [{"ErrorEquals": ["States.ALL"], "Next": "Oops"}], "Next": "B"}, "B": {"Type": "Wa"#,
             1,
-            &["A<br/><small>Task · sqs:sendMessage", "B<br/><small>missing", "Oops", "States.ALL"][..],
+            &["A<br/><small>Task · sqs:sendMessage", "B<br/><small>?", "Oops", "States.ALL"][..],
             "error",
         ),
         (
@@ -39,7 +39,21 @@ fn half_a_definition_is_drawn_as_far_as_it_goes() {
             "half.asl.yaml",
             "StartAt: A\nStates:\n  A: {Type: Pass, Next: B}\n  B: {Type: Succ",
             1,
-            &["A<br/><small>Pass", "B<br/><small>missing"],
+            &["A<br/><small>Pass", "B<br/><small>?"],
+            "error",
+        ),
+        (
+            // A comma and a value are missing in B, a quote in C.
+            "inside.asl.json",
+            "{\"StartAt\": \"A\", \"States\": {\"A\": {\"Type\": \"Choice\", \"Choices\": [
+                {\"And\": [{\"Variable\": \"$.n\", \"NumericGreaterThan\": 5}, {\"Not\": {\"Variable\": \"$.s\", \"StringEquals\": \"x\"}}], \"Next\": \"B\"},
+                {\"Variable\": \"$.late\", \"Next\": \"C\"}]},
+            \"B\": {\"Type\": \"Wait\" \"Seconds\": , \"Next\": \"C\"},
+            \"C\": {\"Type: \"Pass\",
+                  \"Next\": \"D\"},
+            \"D\": {\"Type\": \"Succeed\"}}}",
+            1,
+            &["$.n #62; 5 and $.s ≠ #34;x#34;", "$.late", "B<br/><small>Wait", "C<br/><small>?", "D<br/><small>Succeed", "s2 --> s3"],
             "error",
         ),
         (

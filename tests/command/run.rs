@@ -114,6 +114,34 @@ fn ctrl_c_ends_a_stream_of_pure_executions_with_its_summary() {
     drop(stdin);
 }
 
+/// Goes round until `stop` is in its data.
+const CIRCLES: &str = r#"{"StartAt": "Turn", "States": {
+    "Turn": {"Type": "Pass", "Next": "Judge"},
+    "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.stop", "IsPresent": true, "Next": "Good"}], "Default": "Turn"},
+    "Good": {"Type": "Succeed"}}}"#;
+
+#[test]
+fn an_endless_execution_shows_its_state_and_the_first_ctrl_c_ends_it_with_the_summary() {
+    let circles = file("circles.asl.json", CIRCLES);
+    let events = file("circles.ndjson", "{\"stop\":1}\n{\"n\":2}\n{\"stop\":3}\n");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.arg("run").arg(&circles).arg("--input").arg(&events).args(["--jobs", "1"]).env("TERM", "xterm");
+    let terminal = crate::terminal::begin(command, 120);
+    let mut written = Vec::new();
+    let is_shown = |written: &[u8]| {
+        let shown = String::from_utf8_lossy(written);
+        shown.contains("line 2 is in `Turn` after ") || shown.contains("line 2 is in `Judge` after ")
+    };
+    terminal.press(&mut written, is_shown, "");
+    rustix::process::kill_process(rustix_pid(&terminal.child), rustix::process::Signal::INT)
+        .expect("a signal");
+    let (shown, code) = terminal.finish();
+    assert_eq!(code, Some(130), "{shown}");
+    for line in ["\"stop\"", "Interrupted.\r\n1 event in ", "succeeded  1", "unfinished 1 "] {
+        assert!(shown.contains(line), "{line} is missing in: {shown}");
+    }
+}
+
 fn rustix_pid(child: &std::process::Child) -> rustix::process::Pid {
     rustix::process::Pid::from_child(child)
 }
@@ -162,32 +190,55 @@ fn a_terminal_shows_where_an_execution_is_and_its_output_in_colours() {
 
 #[test]
 fn what_is_valid_on_aws_and_not_run_here_is_a_notice_unless_asked_otherwise() {
-    let Some(definition) = not_run_here() else { return };
-    let definition = file("elsewhere.asl.json", definition);
-    let validate = |more: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-        let output = command.arg("validate").arg(&definition).args(more).output().expect("an answer");
-        (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
-    };
-    let (code, out) = validate(&[]);
-    assert_eq!(code, Some(0), "{out}");
-    assert!(
-        out.contains("note[NOT_RUN_HERE]") && out.contains("valid on AWS, not run here in 1 place"),
-        "{out}"
-    );
-    let (code, out) = validate(&["--here"]);
-    assert_eq!(code, Some(1), "{out}");
-    assert!(out.contains("error[NOT_RUN_HERE]"), "{out}");
-    assert_eq!(validate(&["--format", "json"]).0, Some(0));
+    for (name, definition, place) in NOT_RUN_HERE {
+        let definition = file(name, definition);
+        let validate = |more: &[&str]| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+            let output = command.arg("validate").arg(&definition).args(more).output().expect("an answer");
+            (output.status.code(), String::from_utf8(output.stdout).expect("UTF-8"))
+        };
+        let (code, out) = validate(&[]);
+        assert_eq!(code, Some(0), "{out}");
+        // With its line of the source.
+        let shown = [
+            "note[NOT_RUN_HERE]".to_owned(),
+            "valid on AWS, not run here in 1 place".to_owned(),
+            format!("{name}:{place}"),
+        ];
+        assert!(shown.iter().all(|it| out.contains(it)) && out.contains("^^^^"), "{out}");
+        let (code, out) = validate(&["--here"]);
+        assert_eq!(code, Some(1), "{out}");
+        assert!(out.contains("error[NOT_RUN_HERE]"), "{out}");
+        let (code, out) = validate(&["--format", "json"]);
+        let row: serde_json::Value = serde_json::from_str(&out).expect("JSON");
+        let (line, column) = (&row["diagnostics"][0]["line"], &row["diagnostics"][0]["column"]);
+        assert_eq!((code, format!("{line}:{column}")), (Some(0), place.to_owned()));
+    }
 }
 
-/// A definition that AWS takes and that does not run here.
-fn not_run_here() -> Option<&'static str> {
-    Some(
+/// Definitions that AWS takes and that do not run here: in a file of this name, and where.
+const NOT_RUN_HERE: [(&str, &str, &str); 3] = [
+    (
+        "not-read.asl.json",
         r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "End": true,
-            "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "MANIFEST", "ManifestType": "ATHENA_DATA"},
-                "Parameters": {"Bucket": "b", "Key": "k"}},
-            "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
-                "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}}}}"#,
-    )
-}
+  "ItemReader": {"Resource": "arn:aws:states:::s3:getObject", "ReaderConfig": {"InputType": "MANIFEST", "ManifestType": "ATHENA_DATA"},
+    "Parameters": {"Bucket": "b", "Key": "k"}},
+  "ItemProcessor": {"ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
+    "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}}}}"#,
+        "2:93",
+    ),
+    // A service that is not called, in a branch.
+    (
+        "not-called.asl.json",
+        r#"{"StartAt": "B", "States": {"B": {"Type": "Parallel", "End": true, "Branches": [
+  {"StartAt": "A/B", "States": {"A/B": {"Type": "Pass", "End": true}}},
+  {"StartAt": "C[0]", "States": {"C[0]": {"Type": "Task", "End": true, "Parameters": {},
+    "Resource": "arn:aws:states:::aws-sdk:ec2:describeInstances"}}}]}}}"#,
+        "4:17",
+    ),
+    (
+        "not-called.asl.yaml",
+        "StartAt: A\nStates:\n  A:\n    Type: Task\n    Resource: arn:aws:states:::aws-sdk:ec2:describeInstances\n    Parameters: {}\n    End: true\n",
+        "5:15",
+    ),
+];

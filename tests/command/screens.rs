@@ -50,6 +50,12 @@ fn screens_of_80_and_120_columns_are_as_kept() {
         ("redrive-help", &["redrive", "--help"]),
         ("top-help", &["top", "--help"]),
         ("soak-help", &["soak", "--help"]),
+        ("executions-help", &["executions", "--help"]),
+        ("journal-help", &["journal", "--help"]),
+        ("cluster-help", &["cluster", "--help"]),
+        ("studio-help", &["studio", "--help"]),
+        ("env-help", &["env", "--help"]),
+        ("hosts-help", &["hosts", "--help"]),
         ("validate", &["validate", "mistakes.asl.json"]),
         ("run", &["run", "hello.asl.json", "--quiet", "--input", "{}"]),
         ("test-state", &["test-state", "hello.asl.json", "--state", "Hello"]),
@@ -62,6 +68,13 @@ fn screens_of_80_and_120_columns_are_as_kept() {
             wrong.extend(is_as_kept(name, columns, &shown).err());
             let cut = shown.lines().any(|line| line.chars().count() > usize::from(columns));
             assert!(!cut, "{name} at {columns} columns");
+            // Examples can be copied: none is broken into two lines.
+            let examples = shown.lines().skip_while(|line| *line != "Examples:").skip(1);
+            for example in examples.take_while(|line| !line.is_empty()) {
+                let first = example.split_whitespace().next().unwrap_or_default();
+                let is_whole = ["expressway", "eval", "sudo", "--inspection"].contains(&first);
+                assert!(is_whole, "{name} at {columns} columns: {example}");
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

@@ -69,35 +69,6 @@ fn definitions_are_loaded_and_followed() {
 }
 
 #[test]
-fn a_project_is_served_and_told_where_its_tasks_go() {
-    let folder = Folder::new("project");
-    folder.write(
-        "template.yaml",
-        "Resources:\n  Charge: {Type: AWS::Serverless::Function}\n  Orders:\n    Type: AWS::Serverless::StateMachine\n    \
-         Properties:\n      Type: EXPRESS\n      Definition:\n        StartAt: Hello\n        States:\n          \
-         Hello: {Type: Pass, Result: hello, Next: Charge}\n          \
-         Charge: {Type: Task, Resource: !GetAtt Charge.Arn, Next: Send}\n          \
-         Send: {Type: Task, Resource: 'arn:aws:states:::sqs:sendMessage', Parameters: {QueueUrl: q, MessageBody: m}, End: true}\n",
-    );
-    let serving = Serving::start(&[
-        "--project",
-        folder.0.to_str().expect("UTF-8"),
-        "--endpoint",
-        "Lambda=http://127.0.0.1:3001",
-    ]);
-    for line in [
-        "Orders: created from ",
-        "arn:aws:lambda:us-east-1:123456789012:function:Charge → http://127.0.0.1:3001 (Charge)",
-        "arn:aws:states:::sqs:sendMessage → AWS in us-east-1 (AWS_ENDPOINT_URL_SQS sets another place) (Send)",
-        "tasks of LAMBDA go to http://127.0.0.1:3001 (--endpoint)",
-    ] {
-        assert!(serving.start.contains(line), "{line} is missing in: {}", serving.start);
-    }
-    let (status, body) = serving.ask("ListStateMachines", "{}");
-    assert!(status == 200 && body.contains("stateMachine:Orders"), "{body}");
-}
-
-#[test]
 fn empty_variables_of_the_environment_are_none() {
     let names = ["AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "WAIT_TIME_SCALE", "SFN_MOCK_CONFIG"];
     let before: Vec<String> = names.iter().map(|name| format!("{name}=")).collect();
@@ -118,7 +89,19 @@ fn calls_that_fail_are_logged_and_others_on_request() {
     assert_eq!(serving.ask("DescribeStateMachine", wrong).0, 400);
     assert_eq!(serving.ask("ListStateMachines", "{}").0, 200);
     assert_eq!(serving.ask("StartExecution", input).0, 400);
+    // AWS's message, and what was meant beside it.
+    let misspelt = r#"{"StartAt": "A", "States": {"A": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invok", "End": true}}}"#;
+    let create = json!({"name": "m", "definition": misspelt, "roleArn": "arn:aws:iam::123456789012:role/r"});
+    let (status, body) = serving.ask("CreateStateMachine", &create.to_string());
+    let answer: Json = serde_json::from_str(&body).expect("JSON");
+    let meant = "/States/A/Resource: did you mean `invoke`?";
+    assert_eq!((status, &answer["suggestion"]), (400, &json!(meant)));
+    let said = answer["message"].as_str().expect("a message");
+    assert!(
+        said.starts_with("Invalid State Machine Definition: '") && said.ends_with("at /States/A/Resource'")
+    );
     let (_, rest) = serving.stop();
+    assert!(rest.contains(meant), "{rest}");
     let failed = "failed operation=\"DescribeStateMachine\" status=400 error=\"StateMachineDoesNotExist\" why=\"State Machine";
     assert!(rest.contains(" WARN ") && rest.contains(failed), "{rest}");
     assert!(!rest.contains("ListStateMachines") && !rest.contains("SECRET"), "{rest}");

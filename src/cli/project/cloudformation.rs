@@ -56,7 +56,10 @@ impl Template<'_> {
             (place.clone(), format!("{:#}", self.resolve(value, &place, 0)))
         } else if let Some(Json::String(name)) = properties.get("DefinitionUri") {
             let path = self.path.parent().unwrap_or(Path::new(".")).join(name);
-            let definition = (path.display().to_string(), text(&path)?);
+            let read = text(&path).map_err(|stop| {
+                Stop::failed(format!("{}: {}: {stop}", self.path.display(), at("DefinitionUri")))
+            });
+            let definition = (path.display().to_string(), read?);
             file = Some(path);
             definition
         } else {

@@ -20,7 +20,7 @@ use expressway::json::yaml;
 use serde_json::Value as Json;
 
 use super::Stop;
-use super::definition::is_yaml;
+use super::definition::{is_yaml, unreadable};
 #[cfg(feature = "cli-serve")]
 pub(super) use destinations::Destinations;
 pub(super) use substitutions::{ProjectArguments, Substitutions};
@@ -79,7 +79,17 @@ const NAMES: [&str; 6] = [
     "serverless.json",
 ];
 
-fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+/// Whether a folder or a file is a project, rather than definitions.
+#[cfg(feature = "cli-serve")]
+pub(super) fn is_there(path: &Path) -> Result<bool, Stop> {
+    if path.is_dir() {
+        return Ok(!files(path)?.is_empty() || has_terraform(path));
+    }
+    read(path, &Substitutions::default()).map(|machines| machines.is_some())
+}
+
+/// The files of a folder that are projects.
+fn files(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     let synthesized = [folder.to_owned(), folder.join("cdk.out")];
     let mut files: Vec<PathBuf> = Vec::new();
     for folder in synthesized.iter().filter(|folder| folder.join("manifest.json").is_file()) {
@@ -93,12 +103,21 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Sto
     }
     files.sort();
     files.extend(NAMES.iter().map(|name| folder.join(name)).filter(|file| file.is_file()));
+    Ok(files)
+}
+
+fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+    let files = files(folder)?;
     if files.is_empty() && has_terraform(folder) {
         return of_terraform(folder, given);
     }
     if files.is_empty() {
+        let name = match first_definition(folder) {
+            Some(file) => format!("name one of its definitions, such as {}", file.display()),
+            None => "name the file of a definition".to_owned(),
+        };
         return Err(Stop::failed(format!(
-            "{} is a folder without template.yaml, template.json, cdk.out, serverless.yml or *.tf: name the file of a definition",
+            "{} is a folder without template.yaml, template.json, cdk.out, serverless.yml or *.tf: {name}",
             folder.display()
         )));
     }
@@ -111,6 +130,16 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Sto
     } else {
         Ok(machines)
     }
+}
+
+/// The first definition of a folder by name, for a suggestion.
+fn first_definition(folder: &Path) -> Option<PathBuf> {
+    let entries = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_definition = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.is_some_and(|name| [".asl.json", ".asl.yaml", ".asl.yml"].iter().any(|end| name.ends_with(end)))
+    };
+    entries.filter(is_definition).min()
 }
 
 #[cfg(feature = "cli-terraform")]
@@ -182,10 +211,6 @@ fn text(path: &Path) -> Result<String, Stop> {
         return Err(Stop::failed(format!("{} has more than {FILE_BYTES_MAX} bytes", path.display())));
     }
     fs::read_to_string(path).map_err(|error| unreadable(path, &error))
-}
-
-fn unreadable(path: &Path, error: &std::io::Error) -> Stop {
-    Stop::failed(format!("cannot read {}: {error}", path.display()))
 }
 
 /// `STANDARD` or `EXPRESS`.

@@ -34,7 +34,10 @@ impl ProjectArguments {
         if let Some(file) = &self.substitutes {
             let data = data(file)?;
             let members = data.as_object().ok_or_else(|| {
-                Stop::failed(format!("{}: substitutes are an object of values by name", file.display()))
+                Stop::failed(format!(
+                    "{}: substitutes are an object of values by name, such as {{\"stage\": \"prod\"}}",
+                    file.display()
+                ))
             })?;
             for (name, value) in members {
                 values.insert(name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned));

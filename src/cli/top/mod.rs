@@ -43,7 +43,7 @@ Examples:
   expressway top
   expressway top 127.0.0.1:9090
   expressway top --once http://orders.internal:8083/metrics
-  expressway top 127.0.0.1:9100                               # `metrics` of a pipeline's settings";
+  expressway top 127.0.0.1:9100          # `metrics` of a pipeline's settings";
 
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

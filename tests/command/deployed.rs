@@ -1,0 +1,73 @@
+//! `serve --definitions` with files and projects.
+
+use std::fs;
+
+use crate::serving::{Folder, Serving};
+
+fn pass(result: &str) -> String {
+    format!(r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Pass", "Result": "{result}", "End": true}}}}}}"#)
+}
+
+#[test]
+fn a_project_is_served_and_told_where_its_tasks_go() {
+    let folder = Folder::new("project");
+    folder.write(
+        "template.yaml",
+        "Resources:\n  Charge: {Type: AWS::Serverless::Function}\n  Orders:\n    Type: AWS::Serverless::StateMachine\n    \
+         Properties:\n      Type: EXPRESS\n      Definition:\n        StartAt: Hello\n        States:\n          \
+         Hello: {Type: Pass, Result: hello, Next: Charge}\n          \
+         Charge: {Type: Task, Resource: !GetAtt Charge.Arn, Next: Send}\n          \
+         Send: {Type: Task, Resource: 'arn:aws:states:::sqs:sendMessage', Parameters: {QueueUrl: q, MessageBody: m}, End: true}\n",
+    );
+    let serving = Serving::start(&[
+        "--definitions",
+        folder.0.to_str().expect("UTF-8"),
+        "--endpoint",
+        "Lambda=http://127.0.0.1:3001",
+    ]);
+    for line in [
+        "Orders: created from ",
+        "arn:aws:lambda:us-east-1:123456789012:function:Charge → http://127.0.0.1:3001 (Charge)",
+        "arn:aws:states:::sqs:sendMessage → AWS in us-east-1 (AWS_ENDPOINT_URL_SQS sets another place) (Send)",
+        "tasks of LAMBDA go to http://127.0.0.1:3001 (--endpoint)",
+    ] {
+        assert!(serving.start.contains(line), "{line} is missing in: {}", serving.start);
+    }
+    let (status, body) = serving.ask("ListStateMachines", "{}");
+    assert!(status == 200 && body.contains("stateMachine:Orders"), "{body}");
+}
+
+#[test]
+fn files_and_projects_are_served_together_and_what_is_refused_is_shown() {
+    let folder = Folder::new("several");
+    let one = folder.write("one.asl.json", &pass("${word} there"));
+    let sam = folder.0.join("sam");
+    fs::create_dir_all(&sam).expect("a folder");
+    let template = "Resources:
+  Good:
+    Type: AWS::Serverless::StateMachine
+    Properties: {Definition: {StartAt: P, States: {P: {Type: Pass, End: true}}}}
+  Bad:
+    Type: AWS::Serverless::StateMachine
+    Properties:
+      Definition: {StartAt: T, States: {T: {Type: Task, Parameters: {}, End: true, Resource: 'arn:aws:states:::aws-sdk:ec2:describeInstances'}}}
+";
+    fs::write(sam.join("template.yaml"), template).expect("a file");
+    let (one, sam) = (one.to_str().expect("UTF-8"), sam.to_str().expect("UTF-8"));
+    let mut serving =
+        Serving::start(&["--definitions", one, "--definitions", sam, "--substitute", "word=hello"]);
+    let start = &serving.start;
+    for line in
+        ["one: created from ", "Good: created from ", "Bad is refused:", "error[NOT_RUN_HERE]", "^^^^^^"]
+    {
+        assert!(start.contains(line), "{line} is missing in: {start}");
+    }
+    let arn = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:one"}"#;
+    let (status, body) = serving.ask("StartSyncExecution", arn);
+    assert!(status == 200 && body.contains("hello there"), "{body}");
+    folder.write("one.asl.json", &pass("${word} again"));
+    let line = serving.line();
+    assert!(line.contains("one: updated from "), "{line}");
+    let (_, body) = serving.ask("StartSyncExecution", arn);
+    assert!(body.contains("hello again"), "{body}");
+}
