@@ -296,3 +296,16 @@ fn files_that_pages_name_are_there() {
         }
     }
 }
+
+/// Code of the README that is not compiled there is part of a file that is.
+#[test]
+fn code_that_is_not_compiled_in_the_readme_is_in_a_test() {
+    let readme = fs::read_to_string(root().join("README.md")).expect("a page");
+    let session = fs::read_to_string(root().join("tests/sdk/tests/session.rs")).expect("a test");
+    let blocks: Vec<&str> = readme.split("```rust,ignore\n").skip(1).collect();
+    assert_eq!(blocks.len(), 1, "the one block that takes the AWS SDK");
+    for block in blocks {
+        let (code, _) = block.split_once("```").expect("it ends");
+        assert!(session.contains(code), "tests/sdk/tests/session.rs lacks:\n{code}");
+    }
+}
