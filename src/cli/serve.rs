@@ -375,6 +375,7 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         None => builder,
     };
     let service = service(builder, arguments, &config, address, functions)?;
+    let gone_on = service.open_executions();
     let signalled = listen_for_signals()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -397,6 +398,11 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
         }
     }
     server.ready(true);
+    if gone_on > 0 {
+        let (are, go) = if gone_on == 1 { ("is", "goes") } else { ("are", "go") };
+        let executions = counted(gone_on, "execution");
+        say(&format!("expressway: {executions} from before this start {are} not over, and {go} on"));
+    }
     announce(arguments, &server, &config, functions, began);
     runtime.block_on(async {
         tokio::select! {

@@ -235,9 +235,9 @@ struct Place {
     offset: i64,
 }
 
-/// How far each partition is settled; and the connection.
+/// How far each partition is settled.
 #[derive(Clone, Default)]
-struct Progress(Arc<Mutex<Partitions>>, Connection);
+struct Progress(Arc<Mutex<Partitions>>);
 
 type Partitions = HashMap<(Arc<str>, i32), Partition>;
 
@@ -276,8 +276,9 @@ impl Progress {
 }
 
 impl ClientContext for Progress {
+    /// Receiving returns it, too.
     fn error(&self, error: KafkaError, reason: &str) {
-        hear(&self.1, &error, reason);
+        tracing::debug!(error = %error, reason, "librdkafka");
     }
 }
 
@@ -315,6 +316,12 @@ impl KafkaSource {
                     // Of one server: the client connects it again, or uses the others.
                     Err(error) if error.rdkafka_error_code().is_some_and(is_of_one_server) => {
                         tracing::debug!(error = %error, "librdkafka");
+                    }
+                    // It may be over already: what the client reports waits in a queue.
+                    Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) => {
+                        if have_topics(&consumer, &self.topics, CHECK_MAX).await.is_err() {
+                            return Err(away(error));
+                        }
                     }
                     received => break received.map_err(|error| trouble(&error))?,
                 }
@@ -395,10 +402,6 @@ impl Source for KafkaSource {
 
     fn address(&self) -> String {
         format!("{} {}", self.address, self.topics.join(","))
-    }
-
-    fn connection(&self) -> Option<Connection> {
-        Some(self.progress.1.clone())
     }
 
     fn backlog(&self) -> Option<Arc<dyn Backlog>> {

@@ -304,7 +304,9 @@ pub struct LineSink {
 /// Appends lines to a file. A partial write is undone, so that it can be retried.
 fn append(file: &mut File, lines: &[u8]) -> io::Result<()> {
     let before = file.metadata()?;
-    let written = file.write_all(lines).and_then(|()| file.sync_data());
+    // Devices and pipes cannot be synced.
+    let sync = |file: &mut File| if before.is_file() { file.sync_data() } else { Ok(()) };
+    let written = file.write_all(lines).and_then(|()| sync(file));
     if written.is_err() && before.is_file() {
         file.set_len(before.len())?;
     }

@@ -218,8 +218,11 @@ impl Processor {
             // silently.
             _ if self.redelivers => Ok(()),
             why => Err(PipeError::Closed(format!(
-                "the outputs of {} events are not published, and their source does not redeliver them: {why}",
-                events.len()
+                "{} not published, and the source redelivers nothing: {why}",
+                match events.len() {
+                    1 => "the output of an event is".to_owned(),
+                    n => format!("the outputs of {n} events are"),
+                }
             ))),
         }
     }

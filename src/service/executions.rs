@@ -476,6 +476,11 @@ impl Executions {
         self.cold.as_ref().is_some_and(has_open)
     }
 
+    /// How many are open, in memory or out of it.
+    pub(super) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     /// One more is open.
     pub(super) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);

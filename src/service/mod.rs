@@ -245,6 +245,11 @@ impl Service {
         self.inner.engine.finish_journal();
     }
 
+    /// How many Standard executions are open; right after the start, those of earlier processes, which go on.
+    pub fn open_executions(&self) -> usize {
+        self.inner.executions.open()
+    }
+
     /// What a crash may lose of Standard executions.
     pub fn durability(&self) -> DurabilityMode {
         self.inner.engine.durability()

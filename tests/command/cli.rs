@@ -473,7 +473,8 @@ fn a_log_for_machines_is_json() {
     folder.file("judge.asl.json", JUDGE);
     let config = folder.file(
         "pipe.toml",
-        "definition = \"judge.asl.json\"\nsource = { type = \"stdin\" }\npipe = { attempts = 1 }\n",
+        "definition = \"judge.asl.json\"\nsource = { type = \"stdin\" }\n\
+         # A device cannot be synced.\nsink = { type = \"file\", path = \"/dev/null\" }\npipe = { attempts = 1 }\n",
     );
     // Every line, from the start to the summary, and also where it cannot begin.
     let rows = |err: &str| -> Vec<serde_json::Value> {

@@ -303,6 +303,8 @@ fn what_a_crash_may_lose_is_told() {
         }
     }
     let serving = serve(&folder);
+    let line = "expressway: 3 executions from before this start are not over, and go on\n";
+    assert!(serving.start.contains(line), "{}", serving.start);
     let listed = ask(&serving, "ListExecutions", json!({"stateMachineArn": machine("waits")}));
     let listed = listed["executions"].as_array().expect("a list").iter();
     let names: Vec<&str> = listed.filter_map(|it| it["name"].as_str()).collect();

@@ -181,6 +181,9 @@ async fn a_connection_that_is_lost_while_nothing_flows_is_told() {
     let ends: Vec<String> = ends.map(|(end, of)| format!("{end}{at} {of}")).collect();
     let (kill, start) = (|server: &mut Server| server.kill(), |server: &mut Server| server.start());
     pipelines::lost_while_idle(&mut bench.server, &mut pipe, &ends, [&kill, &start]);
+    // By the client's own event, not only by the next check.
+    let lost = pipe.1.all.matches("failed and is retried: NATS: the connection is lost").count();
+    assert_eq!(lost, 3, "{}", pipe.1.all);
     bench.publish(0..10).await;
     bench.wait_until_done().await;
     let (mut child, said) = pipe;

@@ -150,16 +150,16 @@ async fn a_server_that_is_lost_while_nothing_flows_is_told() {
     bench.file("twice.asl.json", TWICE);
     let config = bench.config("twice.asl.json", bench.server.port, "metrics = \"127.0.0.1:0\"");
     let mut pipe = pipelines::speaking(&config);
-    // The name may be a mistake.
-    pipe.1.until(&["the stream events did not exist: it was created, with the group worker"]);
     let at = bench.url();
     let ends = ["source ", "sink ", "dead-letter sink "].iter().zip(["events/worker", "out", "dead"]);
     let ends: Vec<String> = ends.map(|(end, of)| format!("{end}{at} {of}")).collect();
     let (kill, start) = (|server: &mut Server| server.kill(), |server: &mut Server| server.start());
     pipelines::lost_while_idle(&mut bench.server, &mut pipe, &ends, [&kill, &start]);
+    // The name may be a mistake.
+    let made = "the stream events did not exist: it was created, with the group worker".to_owned();
+    assert!(pipe.1.all.contains(&made), "{}", pipe.1.all);
     // A stream that is removed, too.
     let () = bench.connection().await.del("events").await.expect("it is removed");
-    let made = "the stream events did not exist: it was created, with the group worker".to_owned();
     let [failed, recovered] = ["failed and is retried: Redis: ", "recovered after 1 failed attempt in "]
         .map(|what| format!("The {} {what}", ends[0]));
     pipe.1.until(&[failed, made, recovered]);

@@ -67,8 +67,9 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     if arguments.quiet { arguments.log.begin_quietly() } else { arguments.log.begin() }?;
     let config = config::read(&arguments.config)?;
-    let report = runtime()?.block_on(run(config, arguments))?;
+    let ended = runtime()?.block_on(run(config, arguments));
     status::clear();
+    let report = ended?;
     if !arguments.quiet {
         say(&summary(&report));
     }
