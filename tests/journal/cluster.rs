@@ -147,8 +147,8 @@ fn connections_that_are_cut_lose_and_double_nothing() {
                     if is_over.load(Ordering::Relaxed) {
                         break;
                     }
-                    // At a different moment each time.
-                    std::thread::sleep(Duration::from_micros(n * 7_919 % 20_000));
+                    // At a different moment each time, and not so often that hardly a connection is of use.
+                    std::thread::sleep(Duration::from_micros(n * 7_919 % 80_000));
                     proxy.cut();
                 }
             });
