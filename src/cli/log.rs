@@ -74,6 +74,13 @@ pub(super) fn say(level: Level, text: &str) -> bool {
     true
 }
 
+/// Whether it is one word that is neither a level nor a target of this program: as a filter, it would be a target that
+/// does not exist.
+fn is_no_level(text: &str) -> bool {
+    let is_word = !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric());
+    is_word && text != "expressway" && text.parse::<LevelFilter>().is_err()
+}
+
 /// Writes one line, in one piece.
 struct Line;
 
@@ -153,6 +160,12 @@ impl LogSettings {
     fn begin_by(&self, usual: &str) -> Result<(), Stop> {
         let asked = self.log_level.clone().or_else(|| std::env::var("RUST_LOG").ok());
         let asked = asked.filter(|asked| !asked.is_empty());
+        if let Some(word) = self.log_level.as_deref().filter(|asked| is_no_level(asked)) {
+            return Err(Stop::failed(format!(
+                "--log-level {word}: levels are off, error, warn, info, debug and trace; a filter of targets is such as \
+                 expressway::pipe=debug"
+            )));
+        }
         let filter = EnvFilter::try_new(asked.as_deref().unwrap_or(usual));
         let (filter, wrong) = match filter {
             Ok(filter) => (filter, Ok(())),

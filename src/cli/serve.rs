@@ -16,6 +16,7 @@ use expressway::server::{Auth, Config, Console, PORT, Server, Tls, raise_file_li
 use expressway::service::{Builder, Service};
 use expressway::task::aws::{EndpointInUse, Integrations};
 use expressway::task::functions::Functions;
+use expressway::task::mock::MockConfig;
 
 use super::definition::Refuses;
 use super::project;
@@ -172,7 +173,7 @@ struct Security {
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     tls_key: Option<PathBuf>,
     /// Let pages of this origin use the API from a browser; `*` is any
-    #[arg(long, value_name = "ORIGIN")]
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
     /// Serve no console for browsers
     #[arg(long)]
@@ -218,7 +219,28 @@ Examples:
 A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
 [\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
 
+/// An origin as browsers send it, or `*`.
+fn origin(text: &str) -> Result<String, String> {
+    let authority = text.split_once("://").map(|(_, authority)| authority);
+    if text == "*" || authority.is_some_and(|it| !it.is_empty() && !it.contains(['/', '?', '#', '@'])) {
+        return Ok(text.to_owned());
+    }
+    Err("an origin is SCHEME://HOST[:PORT] without a path, such as http://localhost:5173, or *".to_owned())
+}
+
 impl Arguments {
+    /// The file of mocks. An empty name is none, as of a variable that is not set.
+    fn mock_config(&self) -> Option<&Path> {
+        self.memory.mock_config.as_deref().filter(|path| !path.as_os_str().is_empty())
+    }
+
+    /// What is in the file of mocks.
+    fn mocks(&self) -> Result<Option<MockConfig>, Stop> {
+        let Some(file) = self.mock_config() else { return Ok(None) };
+        let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
+        MockConfig::parse(&definition::text(file)?).map(Some).map_err(wrong)
+    }
+
     /// Whether what is created outlives the process.
     fn is_kept(&self) -> bool {
         #[cfg(feature = "cli-cluster")]
@@ -274,7 +296,7 @@ impl Arguments {
             return Ok(None);
         }
         let integrations = self.integrations(config, address, functions)?;
-        let are_mocks = self.memory.mock_config.is_some() || self.memory.testing;
+        let are_mocks = self.mock_config().is_some() || self.memory.testing;
         Ok(Some(if are_mocks { integrations.beside_mocks() } else { integrations }))
     }
 }
@@ -537,7 +559,9 @@ fn service(
     for resource in &arguments.memory.fail_in_doubt {
         builder = builder.fail_in_doubt(resource);
     }
-    if let Some(path) = arguments.memory.mock_config.as_ref().filter(|path| !path.as_os_str().is_empty()) {
+    // Now, because it is read again when an execution begins.
+    arguments.mocks()?;
+    if let Some(path) = arguments.mock_config() {
         builder = builder.mock_config(path);
     }
     if let Some(scale) = arguments.time_scale {

@@ -7,7 +7,6 @@ use std::time::Duration;
 use expressway::server::{Definitions, Done, Place, put};
 use expressway::service::Service;
 use expressway::task::aws::Integrations;
-use expressway::task::mock::MockConfig;
 
 use super::Arguments;
 use crate::cli::definition::{self, Found, Refuses, Written};
@@ -32,14 +31,7 @@ pub(super) struct Source<'s> {
 impl Source<'_> {
     /// Creates the state machines of a project, and prints where their tasks will go.
     pub(super) async fn deploy(&self, path: &Path, integrations: Option<Integrations>) -> Result<(), Stop> {
-        let mocks = match &self.arguments.memory.mock_config {
-            Some(file) if file.as_os_str().is_empty() => None,
-            Some(file) => {
-                let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
-                Some(MockConfig::parse(&definition::text(file)?).map_err(wrong)?)
-            }
-            None => None,
-        };
+        let mocks = self.arguments.mocks()?;
         let destinations = Destinations { integrations, mocks };
         for written in definition::all(path, &self.arguments.project, self.reading())? {
             written.tell();
