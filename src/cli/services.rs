@@ -45,6 +45,7 @@ impl Settings {
                     "--endpoint Lambda={url} does not go with --lambda and --lambda-dir, which say where functions are"
                 )));
             }
+            let wrong = |error| Stop::failed(format!("--endpoint {service}={url}: {error}"));
             integrations = integrations.endpoint(service, url).map_err(wrong)?;
         }
         if let Some(file) = &self.connections {

@@ -279,6 +279,11 @@ pub(crate) fn called() -> impl Iterator<Item = &'static str> {
     SECTIONS.iter().filter(called).map(|section| section.package.as_str())
 }
 
+/// AWS's identifiers of the modelled services, with underscores for blanks.
+pub(crate) fn identifiers() -> impl Iterator<Item = &'static str> {
+    SECTIONS.iter().filter_map(|section| section.text.split(' ').next())
+}
+
 /// AWS's identifier of a modelled service.
 pub(crate) fn identifier(package: &str) -> Option<&'static str> {
     service(package).map(|service| service.id.as_str())

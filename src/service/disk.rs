@@ -38,7 +38,7 @@ impl Disk {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder).map_err(failed)?;
-        let file = file(folder).map_err(failed)?;
+        let file = file(&folder.join(NAME), on_file)?;
         let mut disk = Disk { folder: folder.to_owned(), database: None, file };
         disk.begin()?;
         Ok(disk)
@@ -56,8 +56,7 @@ impl Disk {
         match self.is_in_place() {
             Ok(()) => {}
             Err(_) if self.folder.is_dir() && !self.path().exists() => {
-                let failed = |error| StateError::Folder { path: self.folder.clone(), error };
-                self.file = file(&self.folder).map_err(failed)?;
+                self.file = file(&self.path(), on_file)?;
             }
             Err(error) => return Err(error),
         }
@@ -114,7 +113,7 @@ impl Disk {
     fn begin(&mut self) -> Result<(), StateError> {
         let failed = |error| StateError::Folder { path: self.folder.clone(), error };
         let backend = FileBackend::new(self.file.try_clone().map_err(failed)?).map_err(database)?;
-        let opened = Builder::new().create_with_backend(backend).map_err(database)?;
+        let opened = on_file(backend)?;
         let read = opened.begin_read().map_err(database)?;
         let is_new = read.open_table(MACHINES).is_err()
             || read.open_table(REVISIONS).is_err()
@@ -178,13 +177,45 @@ impl Tables for &WriteTransaction {
     }
 }
 
-/// The file of the database, for its owner only.
-fn file(folder: &Path) -> io::Result<File> {
+/// The database in a file; in an empty file, an empty one.
+fn on_file(backend: FileBackend) -> Result<Database, StateError> {
+    Builder::new().create_with_backend(backend).map_err(database)
+}
+
+/// Opens a database's file, for its owner only. A new one is made under another name and has its own when it is
+/// complete: redb does not open a file of which a process that was killed wrote only the beginning.
+pub(super) fn file<D>(
+    path: &Path,
+    complete: impl FnOnce(FileBackend) -> Result<D, StateError>,
+) -> Result<File, StateError> {
+    let folder = path.parent().expect("a database's file is in a folder");
+    let failed = |error| StateError::Folder { path: folder.to_owned(), error };
+    if !fs::exists(path).map_err(failed)? {
+        let begun = path.with_extension("begun");
+        let file = own_file(&begun).map_err(failed)?;
+        let backend = FileBackend::new(file.try_clone().map_err(failed)?).map_err(database)?;
+        // It is locked now, and another process that was faster has renamed its own.
+        if fs::exists(path).map_err(failed)? {
+            fs::remove_file(&begun).map_err(failed)?;
+        } else {
+            file.set_len(0).map_err(failed)?;
+            let _made = complete(backend)?;
+            fs::rename(&begun, path).map_err(failed)?;
+        }
+    }
+    let file = own_file(path).map_err(failed)?;
+    // The directory entry must be on the disk as well.
+    #[cfg(unix)]
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    Ok(file)
+}
+
+fn own_file(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let file = options.open(folder.join(NAME))?;
+    let file = options.open(path)?;
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -192,8 +223,6 @@ fn file(folder: &Path) -> io::Result<File> {
         if file.metadata()?.permissions().mode() & 0o077 != 0 {
             file.set_permissions(fs::Permissions::from_mode(0o600))?;
         }
-        // The directory entry must be on the disk as well.
-        File::open(folder)?.sync_all()?;
     }
     Ok(file)
 }

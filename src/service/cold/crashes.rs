@@ -340,3 +340,22 @@ fn rows_are_those_of_the_last_transaction_whatever_fails() {
     }
     println!("{crashes} crashes, up to seed {}", seed - 1);
 }
+
+/// A process that is killed while it makes the file leaves one that is no database.
+#[test]
+fn a_file_that_was_only_begun_is_begun_anew() {
+    let folder = std::env::temp_dir().join(format!("expressway-begun-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let (path, begun) = (folder.join("rows.redb"), folder.join("rows.begun"));
+    std::fs::write(&begun, vec![0; 1 << 20]).expect("a file");
+    let rows = Rows::open(&path, true).expect("rows");
+    assert!(path.exists() && !begun.exists());
+    assert!(Rows::open(&path, true).is_err(), "it is in use");
+    drop(rows);
+    // Nothing has its name before it is complete.
+    std::fs::remove_file(&path).expect("it is there");
+    std::fs::create_dir(&begun).expect("a folder");
+    assert!(Rows::open(&path, true).is_err());
+    assert!(!path.exists());
+    std::fs::remove_dir_all(&folder).expect("it is there");
+}

@@ -1,6 +1,5 @@
 //! The rows, in an embedded database: each execution's bytes by its number in the journal, and its indexes.
 
-use std::fs::OpenOptions;
 use std::path::Path;
 
 use redb::backends::FileBackend;
@@ -11,6 +10,7 @@ use redb::{
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::super::disk;
 use super::super::store::{StateError, database};
 use crate::limits;
 use crate::random;
@@ -117,11 +117,7 @@ impl Rows {
             let shown = builder().open_read_only(path).map_err(unopened)?;
             return Ok(Rows::Shown(Box::new(shown)));
         }
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let file = options.open(path).map_err(|error| StateError::Database(error.to_string()))?;
+        let file = disk::file(path, |backend| Rows::on(backend))?;
         Rows::on(FileBackend::new(file).map_err(unopened)?)
     }
 

@@ -117,8 +117,11 @@ impl Integrations {
     /// `EventBridge`, `SFN`, `Secrets Manager`; case is ignored, and blanks may be written as underscores.
     ///
     /// # Errors
-    /// When it is not an `http` or `https` URL.
+    /// When it is not an `http` or `https` URL, or the identifier is unknown and like a known one.
     pub fn endpoint(mut self, service: &str, url: &str) -> Result<Integrations, SettingsError> {
+        if let Some(advice) = settings::meant(service) {
+            return Err(SettingsError::Misspelt(service.to_owned(), advice));
+        }
         self.settings.endpoints.insert(settings::variable(service), Endpoint::parse(url)?);
         self.settings.named_by.remove(&settings::variable(service));
         Ok(self)

@@ -10,6 +10,7 @@ use super::credentials::{Credentials, Source};
 use super::jobs::Pauses;
 use super::net::Origin;
 use super::ssrf_policy::HttpPolicy;
+use crate::{asl, models};
 
 /// Why settings are invalid.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +19,9 @@ pub enum SettingsError {
     /// An endpoint is not a URL of a server.
     #[error("the endpoint '{0}' is not an http or https URL, such as http://localhost:9001")]
     NotAnEndpoint(String),
+    /// A service's identifier is misspelt: what was written, and what was probably meant.
+    #[error("there is no service '{0}': {1}")]
+    Misspelt(String, String),
     /// The file of connections is invalid.
     #[error("the connections cannot be used: {0}")]
     Connections(String),
@@ -141,6 +145,17 @@ impl Settings {
     pub(super) fn endpoint(&self, service_id: &str) -> Option<Endpoint> {
         self.endpoints.get(&variable(service_id)).or(self.endpoint.as_ref()).cloned()
     }
+}
+
+/// What was probably meant by a service's identifier that AWS does not have.
+pub(super) fn meant(service: &str) -> Option<String> {
+    let plain = |id: &str| variable(id).to_ascii_lowercase();
+    let (asked, known): (_, Vec<String>) = (plain(service), models::identifiers().map(plain).collect());
+    let package = asked.replace('_', "");
+    if known.contains(&asked) || models::services().any(|name| name == package) {
+        return None;
+    }
+    asl::did_you_mean(&asked, known.iter().map(String::as_str))
 }
 
 /// A service's identifier in names of environment variables: `Secrets Manager` is `SECRETS_MANAGER`.
