@@ -188,7 +188,7 @@ pub(super) fn file<D>(
     path: &Path,
     complete: impl FnOnce(FileBackend) -> Result<D, StateError>,
 ) -> Result<File, StateError> {
-    let folder = path.parent().expect("a database's file is in a folder");
+    let folder = path.parent().unwrap_or(path);
     let failed = |error| StateError::Folder { path: folder.to_owned(), error };
     if !fs::exists(path).map_err(failed)? {
         let begun = path.with_extension("begun");

@@ -343,19 +343,19 @@ fn rows_are_those_of_the_last_transaction_whatever_fails() {
 
 /// A process that is killed while it makes the file leaves one that is no database.
 #[test]
-fn a_file_that_was_only_begun_is_begun_anew() {
+fn a_file_that_was_only_begun_is_begun_anew() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("expressway-begun-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::create_dir_all(&folder)?;
     let (path, begun) = (folder.join("rows.redb"), folder.join("rows.begun"));
-    std::fs::write(&begun, vec![0; 1 << 20]).expect("a file");
-    let rows = Rows::open(&path, true).expect("rows");
+    std::fs::write(&begun, vec![0; 1 << 20])?;
+    let rows = Rows::open(&path, true)?;
     assert!(path.exists() && !begun.exists());
     assert!(Rows::open(&path, true).is_err(), "it is in use");
     drop(rows);
     // Nothing has its name before it is complete.
-    std::fs::remove_file(&path).expect("it is there");
-    std::fs::create_dir(&begun).expect("a folder");
+    std::fs::remove_file(&path)?;
+    std::fs::create_dir(&begun)?;
     assert!(Rows::open(&path, true).is_err());
     assert!(!path.exists());
-    std::fs::remove_dir_all(&folder).expect("it is there");
+    Ok(std::fs::remove_dir_all(&folder)?)
 }
