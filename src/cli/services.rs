@@ -68,8 +68,11 @@ impl Settings {
 /// Why a service's task is not done, if it is not.
 pub(super) fn refuses(integrations: &Integrations, task: &Task) -> Option<String> {
     let is_asked = match &task.resource.kind {
-        // Brokers of this program's user, not services.
-        ResourceKind::Service { service, .. } => !matches!(&**service, "kafka" | "nats"),
+        // Brokers of this program's user, and what the server does itself.
+        ResourceKind::Service { service, action, .. } => !matches!(
+            (&**service, action.split('.').next()),
+            ("kafka" | "nats", _) | ("states", Some("startExecution"))
+        ),
         kind => *kind == ResourceKind::Function,
     };
     is_asked.then(|| integrations.resolve(task).err()).flatten()

@@ -102,6 +102,9 @@ counts! {
     duplicates,
     /// Events that the source refused to settle; they are redelivered.
     unsettled,
+    /// Events that were not finished when the pipeline was stopped and its time to finish was over; they stay with their
+    /// source, which delivers them again.
+    left,
     /// Failures of the source and the sinks: lost connections, and failed attempts to use them.
     away,
 }
@@ -321,6 +324,8 @@ impl Flow {
                     finished = finish => finished,
                     // When it ends because there are no more events, there is no time limit.
                     () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
+                        let stats = &self.processor.stats;
+                        stats.left.store(stats.in_flight(), Ordering::Relaxed);
                         if self.processor.redelivers {
         Ok(())
         } else {

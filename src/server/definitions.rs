@@ -85,7 +85,7 @@ impl std::fmt::Display for Report {
             Done::Created => write!(f, "{machine}: created from {file}"),
             Done::Updated => write!(f, "{machine}: updated from {file}"),
             Done::Refused(reason) => {
-                write!(f, "{machine}: {file} is refused; the machine is unchanged: {reason}")
+                write!(f, "{machine}: {file} is refused, and nothing is changed: {reason}")
             }
             Done::Gone => write!(f, "{machine}: {file} was removed; the machine stays until the server ends"),
         }

@@ -34,6 +34,11 @@ impl Mocks {
         *self.set.lock().unwrap_or_else(PoisonError::into_inner) = Some(config);
     }
 
+    /// Forgets the mocks that were set: those of the file are used again.
+    pub(super) fn unset(&self) {
+        *self.set.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
     fn config(&self) -> Result<Arc<MockConfig>, String> {
         if let Some(set) = &*self.set.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(set));

@@ -8,7 +8,8 @@ use crate::task::mock::MockConfig;
 
 impl Service {
     /// Forgets everything that was created: state machines with their versions, aliases and tags, activities, and
-    /// executions; those that run are aborted first. Mocks and counts stay. How many resources were forgotten.
+    /// executions, of which those that run are aborted first; and the mocks that were set while it runs. Counts stay. How
+    /// many resources were forgotten.
     ///
     /// # Panics
     /// When the service keeps its [state](super::Builder::state): a call must not delete stored state.
@@ -21,6 +22,7 @@ impl Service {
         machines.iter().for_each(|machine| drop(inner.machines.remove(&machine.arn)));
         let activities = inner.activities.after(None, usize::MAX);
         activities.iter().for_each(|activity| drop(inner.activities.remove(&activity.arn)));
+        inner.mocks.unset();
         let executions = inner.executions.forget_all(Fault { error: None, cause: None });
         machines.len() + activities.len() + executions
     }

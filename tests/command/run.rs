@@ -216,6 +216,21 @@ fn what_is_valid_on_aws_and_not_run_here_is_a_notice_unless_asked_otherwise() {
     }
 }
 
+#[test]
+fn executions_of_other_machines_are_run_here() {
+    for pattern in ["", ".sync", ".sync:2", ".waitForTaskToken"] {
+        let state = serde_json::json!({"Type": "Task", "End": true,
+            "Resource": format!("arn:aws:states:::states:startExecution{pattern}"),
+            "Parameters": {"StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:x",
+                "Input": {"token.$": "$$.Task.Token"}}});
+        let definition = serde_json::json!({"StartAt": "A", "States": {"A": state}}).to_string();
+        let definition = file("nested.asl.json", &definition);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        let output = command.args(["validate", "--here"]).arg(&definition).output().expect("an answer");
+        assert!(output.status.success(), "{pattern}: {output:?}");
+    }
+}
+
 /// Definitions that AWS takes and that do not run here: in a file of this name, and where.
 const NOT_RUN_HERE: [(&str, &str, &str); 3] = [
     (

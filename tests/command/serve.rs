@@ -52,7 +52,7 @@ fn definitions_are_loaded_and_followed() {
     // A broken file changes nothing.
     folder.write("orders.asl.json", r#"{"StartAt": "Nowhere", "States": {}}"#);
     let line = serving.line();
-    assert!(line.contains("orders.asl.json is refused; the machine is unchanged"), "{line}");
+    assert!(line.contains("orders.asl.json is refused, and nothing is changed"), "{line}");
     // As `validate` shows it, place and suggestion included.
     let mut shown = String::new();
     while !shown.contains("orders.asl.json: ") {
@@ -120,7 +120,7 @@ fn calls_that_fail_are_logged_and_others_on_request() {
     let object = |line: &str| serde_json::from_str::<Json>(line).expect(line);
     let rows: Vec<Json> = start.lines().chain(rest.lines()).map(object).collect();
     for (level, text) in [
-        ("WARN", "bad.asl.json is refused; the machine is unchanged:\n"),
+        ("WARN", "bad.asl.json is refused, and nothing is changed:\n"),
         ("INFO", "good: created from "),
         ("INFO", "ready on http://127.0.0.1:"),
         ("WARN", "anyone who can reach this address has full access (--insecure)"),
@@ -577,6 +577,10 @@ fn a_test_suite_forgets_everything_and_sets_the_mocks() {
         assert!(body.contains(&format!(r#""output":"{answer}""#)), "{body}");
         let (status, body) = serving.send("POST", "/_expressway/reset", "", "");
         assert_eq!((status, body.as_str()), (200, r#"{"forgotten":3}"#));
+        create(&serving, "orders", "EXPRESS", &charge);
+        let (_, body) = serving.ask("StartSyncExecution", &start);
+        assert!(body.contains("there is no mock configuration"), "{body}");
+        assert_eq!(serving.send("POST", "/_expressway/reset", "", "").0, 200);
         assert_eq!(serving.ask("ListStateMachines", "{}").1, r#"{"stateMachines":[]}"#);
         let described =
             json!({"executionArn": "arn:aws:states:us-east-1:123456789012:execution:nap:n"}).to_string();

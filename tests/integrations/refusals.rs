@@ -226,7 +226,22 @@ fn settings_come_from_the_environment() {
         }
     }
     std::fs::remove_dir_all(&folder).expect("the folder");
-    assert!(variables(&[("AWS_ENDPOINT_URL", "localhost:4566")]).is_err());
+    for name in ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SQS", "LAMBDA_ENDPOINT", "STEP_FUNCTIONS_ENDPOINT"] {
+        let wrong = variables(&[(name, "localhost:4566")]).expect_err("it is no URL").to_string();
+        assert!(wrong.contains(&format!("'{name}=localhost:4566'")), "{wrong}");
+    }
+    assert!(variables(&[("SHOP_ENDPOINT", "orders")]).is_ok(), "another program's");
+    for (service, meant) in [("Lamda", "lambda"), ("events", "eventbridge"), ("logs", "cloudwatch_logs")] {
+        let wrong = variables(&[]).expect("settings").endpoint(service, "http://127.0.0.1:1");
+        let wrong = wrong.expect_err("there is no such service").to_string();
+        assert!(wrong.ends_with(&format!("did you mean `{meant}`?")), "{wrong}");
+    }
+    for service in ["EC2", "STS", "Secrets Manager", "bedrock runtime"] {
+        assert!(
+            variables(&[]).expect("settings").endpoint(service, "http://127.0.0.1:1").is_ok(),
+            "{service}"
+        );
+    }
 }
 
 #[test]

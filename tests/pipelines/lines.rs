@@ -547,6 +547,24 @@ fn a_pipeline_that_is_stopped_finishes_what_is_under_way_and_leaves_the_rest() {
 }
 
 #[test]
+fn what_is_not_finished_in_time_is_counted_and_stays_with_its_source() {
+    let report = paused(async {
+        let (engine, machine) = engine(
+            r#"{"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": true}}}"#,
+        );
+        let source = Broker::with((0..3).map(|n| format!(r#"{{"n":{n}}}"#)));
+        let pipe = Pipe::new(engine, machine, source).grace(Duration::from_secs(1));
+        let stop = pipe.stopper();
+        tokio::spawn(async move {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            stop.stop();
+        });
+        pipe.run().await.expect("it ends well")
+    });
+    assert_eq!((report.received, report.succeeded, report.left), (3, 0, 3));
+}
+
+#[test]
 fn dead_letters_are_sent_again_as_they_came() {
     let (_, _, _, dead) = run(JUDGE, &[r#"{"bad":  1}"#, "nonsense"], |pipe| pipe);
     let mut written = dead.published();

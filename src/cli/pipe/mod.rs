@@ -215,7 +215,7 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
     match definition {
         Definition::File(file) => {
             let text = definition::text(file)?;
-            create(engine, &machine_name(file), &text)
+            create(engine, &machine_name(file), (&file.display().to_string(), &text))
         }
         Definition::Nats { url, bucket, key, credentials } => {
             let options =
@@ -226,7 +226,7 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
             let mut value = nats.watch(bucket, key).await.map_err(failed)?;
             let text = value.next().await.map_err(failed)?;
             status::keep_watching(what, nats.connection());
-            let machine = create(engine, &machine_name(std::path::Path::new(key)), &text)?;
+            let machine = create(engine, &machine_name(std::path::Path::new(key)), (key, &text))?;
             tokio::spawn(follow(engine.clone(), machine.clone(), value, key.clone()));
             Ok(machine)
         }
@@ -254,12 +254,13 @@ async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::N
     }
 }
 
-fn create(engine: &Engine, name: &str, text: &[u8]) -> Result<Machine, Stop> {
-    let text = std::str::from_utf8(text).map_err(|error| Stop::failed(format!("the definition: {error}")))?;
+/// Creates the machine of a definition, which has its text from the place of this name.
+fn create(engine: &Engine, name: &str, (place, text): (&str, &[u8])) -> Result<Machine, Stop> {
+    let text = std::str::from_utf8(text).map_err(|error| Stop::failed(format!("{place}: {error}")))?;
     engine.create_state_machine(name, text).map_err(|error| {
         Stop::failed(match &error {
             DefinitionError::Invalid(_) => {
-                format!("the definition is refused:\n{}", error.excerpts("the definition", text))
+                format!("the definition is refused:\n{}", error.excerpts(place, text))
             }
             DefinitionError::Unhandled(tasks) => {
                 let tasks: Vec<String> = tasks.iter().map(ToString::to_string).collect();
@@ -289,6 +290,7 @@ fn summary(report: &Report) -> String {
         (report.again, "tried again"),
         (report.duplicates, "had come before"),
         (report.unsettled, "not settled"),
+        (report.left, "not finished, which stay with the source"),
         (report.away, "failures of the source or a sink"),
     ];
     for (count, what) in more {

@@ -107,7 +107,7 @@ impl Source<'_> {
             match excerpts {
                 Some(excerpts) => {
                     let (machine, file) = (&report.machine, report.file.display());
-                    let text = format!("{machine}: {file} is refused; the machine is unchanged:\n{excerpts}");
+                    let text = format!("{machine}: {file} is refused, and nothing is changed:\n{excerpts}");
                     say_at(Level::Warn, &format!("expressway: {text}"));
                 }
                 None => say(&format!("expressway: {report}")),

@@ -10,6 +10,7 @@ use sha1::{Digest, Sha1};
 use super::credentials::{Credentials, Source};
 use super::providers::{self, Provided, Role, Way};
 use super::settings::{Endpoint, Settings, SettingsError, variable};
+use crate::models;
 
 /// Variables of the environment, by name.
 pub(super) type Variables = HashMap<String, String>;
@@ -30,12 +31,16 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
         }));
     }
     named.extend(variables.iter().filter_map(|(name, url)| {
-        let service = name.strip_suffix("_ENDPOINT").filter(|it| !it.is_empty() && url.contains("://"))?;
+        let service = name.strip_suffix("_ENDPOINT").filter(|it| !it.is_empty())?;
         let service = if service == "STEP_FUNCTIONS" { "SFN" } else { service };
+        // Other programs have variables with such names.
+        if !url.contains("://") && !models::identifiers().any(|id| variable(id) == service) {
+            return None;
+        }
         Some((service.to_owned(), url.as_str(), name.as_str()))
     }));
     for (service, url, name) in named.into_iter().filter(|(_, url, _)| !url.is_empty()) {
-        endpoints.insert(variable(&service), Endpoint::parse(url)?);
+        endpoints.insert(variable(&service), named_endpoint(name, url)?);
         named_by.insert(variable(&service), name.to_owned());
     }
     let every = get("AWS_ENDPOINT_URL").or_else(|| profile.get("endpoint_url"));
@@ -46,10 +51,16 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
         };
         named_by.insert(String::new(), by);
     }
-    let endpoint = every.map(|url| Endpoint::parse(&url)).transpose()?;
+    let by = named_by.get("").map_or("", String::as_str);
+    let endpoint = every.map(|url| named_endpoint(by, &url)).transpose()?;
     let settings = Settings { region, endpoints, endpoint, named_by, ..Settings::default() };
     let credentials = Chain { get: &get, files: &files, settings: &settings }.source(&profile);
     Ok(Settings { credentials, ..settings })
+}
+
+/// The endpoint that a variable, or a profile, has.
+fn named_endpoint(by: &str, url: &str) -> Result<Endpoint, SettingsError> {
+    Endpoint::parse(url).map_err(|_| SettingsError::NotAnEndpoint(format!("{by}={url}")))
 }
 
 /// The source of credentials.

@@ -155,7 +155,12 @@ pub(super) fn meant(service: &str) -> Option<String> {
     if known.contains(&asked) || models::services().any(|name| name == package) {
         return None;
     }
-    asl::did_you_mean(&asked, known.iter().map(String::as_str))
+    let other = models::other_name(&package);
+    let meant = other.and_then(|name| known.iter().find(|known| known.replace('_', "") == name));
+    match meant {
+        Some(meant) => Some(format!("did you mean `{meant}`?")),
+        None => asl::did_you_mean(&asked, known.iter().map(String::as_str)),
+    }
 }
 
 /// A service's identifier in names of environment variables: `Secrets Manager` is `SECRETS_MANAGER`.
