@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
 /// Fails events with `bad`, and keeps the others.
-const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
+pub(super) const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
     "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "Bad"}], "Default": "Good"},
     "Bad": {"Type": "Fail", "Error": "Order.Bad", "Cause": "it is bad"},
     "Good": {"Type": "Pass", "End": true}}}"#;
@@ -52,10 +52,10 @@ struct State {
 
 /// A source and a sink that remember everything.
 #[derive(Clone, Default)]
-struct Broker(Arc<Mutex<State>>);
+pub(super) struct Broker(Arc<Mutex<State>>);
 
 impl Broker {
-    fn with(bodies: impl IntoIterator<Item = String>) -> Broker {
+    pub(super) fn with(bodies: impl IntoIterator<Item = String>) -> Broker {
         let broker = Broker::default();
         {
             let mut state = broker.0.lock().unwrap();
@@ -68,6 +68,11 @@ impl Broker {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.0.lock().unwrap()
+    }
+
+    /// How many events wait to be delivered.
+    pub(super) fn waiting(&self) -> usize {
+        self.state().waiting.len()
     }
 
     fn settled(&self) -> Vec<(usize, Disposition)> {
@@ -190,7 +195,7 @@ impl Sink for Broker {
 
 // ---- running ----
 
-fn engine(definition: &str) -> (Engine, Machine) {
+pub(super) fn engine(definition: &str) -> (Engine, Machine) {
     // Events whose tasks have no handler become dead letters.
     let engine = Engine::builder().shards(1).accept_unhandled(true).build().expect("an engine");
     let machine = engine.create_state_machine("machine", definition).expect("a machine");
@@ -221,7 +226,7 @@ fn run_with(
     })
 }
 
-fn paused<T>(future: impl Future<Output = T>) -> T {
+pub(super) fn paused<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build();
     runtime.expect("a runtime").block_on(future)
 }
@@ -524,44 +529,6 @@ fn the_envelope_shows_where_an_event_came_from() {
     let output: serde_json::Value = serde_json::from_str(&sink.published()[0]).expect("JSON");
     let expected = serde_json::json!({"messageId": "0", "eventSource": "broker", "key": null, "deliveries": 1, "body": {"n": 0}});
     assert_eq!(output, expected);
-}
-
-#[test]
-fn a_pipeline_that_is_stopped_finishes_what_is_under_way_and_leaves_the_rest() {
-    let (report, source) = paused(async {
-        let (engine, machine) = engine(JUDGE);
-        // Without attempts to wait for, the source would be asked for ever.
-        let source = Broker::with([r#"{"n":0}"#.to_owned(), r#"{"bad":1}"#.to_owned()]);
-        let delay = Duration::from_secs(3_600);
-        let attempts = Attempts { max: 9, delay, delay_max: delay };
-        let pipe = Pipe::new(engine, machine, source.clone()).attempts(attempts);
-        let stop = pipe.stopper();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(60)).await;
-            stop.stop();
-        });
-        (pipe.run().await.expect("it ends well"), source)
-    });
-    assert_eq!((report.received, report.succeeded, report.again, report.dead), (2, 1, 1, 0));
-    assert_eq!(source.state().waiting.len(), 1, "the event that failed waits at its source");
-}
-
-#[test]
-fn what_is_not_finished_in_time_is_counted_and_stays_with_its_source() {
-    let report = paused(async {
-        let (engine, machine) = engine(
-            r#"{"StartAt": "Wait", "States": {"Wait": {"Type": "Wait", "Seconds": 60, "End": true}}}"#,
-        );
-        let source = Broker::with((0..3).map(|n| format!(r#"{{"n":{n}}}"#)));
-        let pipe = Pipe::new(engine, machine, source).grace(Duration::from_secs(1));
-        let stop = pipe.stopper();
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            stop.stop();
-        });
-        pipe.run().await.expect("it ends well")
-    });
-    assert_eq!((report.received, report.succeeded, report.left), (3, 0, 3));
 }
 
 #[test]

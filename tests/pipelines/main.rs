@@ -14,6 +14,7 @@ mod redis;
 mod servers;
 #[cfg(feature = "cli-pipe")]
 mod sqs;
+mod stopped;
 #[cfg(feature = "cli-pipe")]
 mod webhook;
 
