@@ -117,7 +117,7 @@ impl Rows {
             let shown = builder().open_read_only(path).map_err(unopened)?;
             return Ok(Rows::Shown(Box::new(shown)));
         }
-        let file = disk::file(path, |backend| Rows::on(backend))?;
+        let file = disk::file(path, Rows::on)?;
         Rows::on(FileBackend::new(file).map_err(unopened)?)
     }
 
