@@ -7,7 +7,7 @@ use expressway::asl::{self, Severity};
 use terminal_size::{Height, Width, terminal_size_of};
 
 use super::counted;
-use super::definition::Found;
+use super::definition::{Found, NotRun};
 
 /// Problems of one definition that are shown with their source; the rest is counted.
 const SHOWN_MAX: usize = 200;
@@ -82,14 +82,7 @@ pub(super) fn text(found: &Found, text: &[u8], look: Look, not_run: NotRunHere) 
         out.push_str("\n\n");
     }
     for refused in found.refused.iter().take(SHOWN_MAX) {
-        let excerpt = asl::Excerpt {
-            severity: (not_run == NotRunHere::Error).then_some(Severity::Error),
-            code: NOT_RUN_HERE,
-            message: &refused.message,
-            location: Some(&refused.location),
-            span: refused.span,
-            suggestion: None,
-        };
+        let excerpt = not_run_here(refused, not_run);
         out.push_str(&excerpt.text(&found.file, &source, look.colours, look.columns));
         out.push_str("\n\n");
     }
@@ -120,37 +113,47 @@ pub(super) fn text(found: &Found, text: &[u8], look: Look, not_run: NotRunHere) 
     out
 }
 
+fn not_run_here(refused: &NotRun, not_run: NotRunHere) -> asl::Excerpt<'_> {
+    asl::Excerpt {
+        severity: (not_run == NotRunHere::Error).then_some(Severity::Error),
+        code: NOT_RUN_HERE,
+        message: &refused.message,
+        location: Some(&refused.location),
+        span: refused.span,
+        suggestion: None,
+    }
+}
+
+/// A problem for machines.
+fn row(it: &asl::Excerpt<'_>, source: &str) -> serde_json::Value {
+    let (line, column) = asl::diagnostic::line_column(source, it.span.start as usize);
+    serde_json::json!({
+        "severity": it.severity.map_or("NOTICE", Severity::name),
+        "code": it.code,
+        "message": it.message,
+        "location": it.location,
+        "line": line,
+        "column": column,
+        "start": it.span.start,
+        "end": it.span.end,
+        "suggestion": it.suggestion,
+    })
+}
+
 /// For machines: one object on one line.
 pub(super) fn json(found: &Found, text: &[u8], not_run: NotRunHere) -> String {
     let source = String::from_utf8_lossy(text);
+    let refused = found.refused.iter().map(|it| row(&not_run_here(it, not_run), &source));
     let diagnostics = found.diagnostics.iter().map(|it| {
-        let (line, column) = it.line_column(&source);
-        serde_json::json!({
-            "severity": it.severity.name(),
-            "code": it.code.name(),
-            "message": it.message,
-            "location": it.location,
-            "line": line,
-            "column": column,
-            "start": it.span.start,
-            "end": it.span.end,
-            "suggestion": it.suggestion,
-        })
-    });
-    let severity = if not_run == NotRunHere::Error { Severity::Error.name() } else { "NOTICE" };
-    let refused = found.refused.iter().map(|it| {
-        let (line, column) = asl::diagnostic::line_column(&source, it.span.start as usize);
-        serde_json::json!({
-            "severity": severity,
-            "code": NOT_RUN_HERE,
-            "message": it.message,
-            "location": it.location,
-            "line": line,
-            "column": column,
-            "start": it.span.start,
-            "end": it.span.end,
-            "suggestion": null,
-        })
+        let problem = asl::Excerpt {
+            severity: Some(it.severity),
+            code: it.code.name(),
+            message: &it.message,
+            location: it.location.as_deref(),
+            span: it.span,
+            suggestion: it.suggestion.as_deref(),
+        };
+        row(&problem, &source)
     });
     let all: Vec<serde_json::Value> = diagnostics.chain(refused).collect();
     let result = if found.passes(not_run) { "OK" } else { "FAIL" };

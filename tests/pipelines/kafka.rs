@@ -264,11 +264,7 @@ async fn a_cluster_that_is_lost_while_nothing_flows_is_told() {
     let gone = |bench: &mut Bench| bench.cluster.broker_down(1).expect("it goes");
     let back = |bench: &mut Bench| bench.cluster.broker_up(1).expect("it is back");
     pipelines::lost_while_idle(&mut bench, &mut pipe, &ends, [&gone, &back]);
-    bench.publish(0..10).await;
-    bench.wait_until_done().await;
-    let (mut child, said) = pipe;
-    assert_eq!(crate::servers::terminate(&mut child), Some(0));
-    assert!(said.rest().contains("10 events: 10 succeeded, "));
+    pipelines::goes_on(&bench, pipe).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

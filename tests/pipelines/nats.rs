@@ -184,11 +184,7 @@ async fn a_connection_that_is_lost_while_nothing_flows_is_told() {
     // By the client's own event, not only by the next check.
     let lost = pipe.1.all.matches("failed and is retried: NATS: the connection is lost").count();
     assert_eq!(lost, 3, "{}", pipe.1.all);
-    bench.publish(0..10).await;
-    bench.wait_until_done().await;
-    let (mut child, said) = pipe;
-    assert_eq!(terminate(&mut child), Some(0));
-    assert!(said.rest().contains("10 events: 10 succeeded, "));
+    pipelines::goes_on(&bench, pipe).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -163,11 +163,7 @@ async fn a_server_that_is_lost_while_nothing_flows_is_told() {
     let [failed, recovered] = ["failed and is retried: Redis: ", "recovered after 1 failed attempt in "]
         .map(|what| format!("The {} {what}", ends[0]));
     pipe.1.until(&[failed, made, recovered]);
-    bench.publish(0..10).await;
-    bench.wait_until_done().await;
-    let (mut child, said) = pipe;
-    assert_eq!(terminate(&mut child), Some(0));
-    assert!(said.rest().contains("10 events: 10 succeeded, "));
+    pipelines::goes_on(&bench, pipe).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -151,6 +151,14 @@ pub(crate) fn lost_while_idle<B>(
     assert_eq!(child.try_wait().expect("its state"), None);
 }
 
+/// A pipeline that was [lost](lost_while_idle) processes what comes now, and ends well when asked to.
+pub(crate) async fn goes_on(bench: &impl Bench, (mut child, said): (Child, Said)) {
+    bench.publish(0..10).await;
+    bench.wait_until_done().await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert!(said.rest().contains("10 events: 10 succeeded, "));
+}
+
 /// A pipeline that says what it does, whatever RUST_LOG asks for.
 pub(crate) fn speaking(config: &Path) -> (Child, Said) {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
