@@ -201,7 +201,7 @@ pub(super) fn journal(arguments: &Arguments) -> Result<Went, Stop> {
     Ok(Went::Well)
 }
 
-/// That there is none, and where it may be.
+/// The error for a place without a journal: it suggests where the journal may be.
 fn no_journal(place: &str) -> Stop {
     let inside = Path::new(place).join("journal");
     let advice = if place.contains("://") && !is_url(place) {

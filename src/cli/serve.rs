@@ -229,7 +229,7 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl Arguments {
-    /// The file of mocks. An empty name is none, as of a variable that is not set.
+    /// The file of mocks. An empty name, as of an environment variable that is set to nothing, counts as no file.
     fn mock_config(&self) -> Option<&Path> {
         self.memory.mock_config.as_deref().filter(|path| !path.as_os_str().is_empty())
     }

@@ -58,10 +58,10 @@ impl Reader<'_> {
                     self.at += 1;
                     return Some(members);
                 }
-                // Its own bracket is missing.
+                // Its closing bracket is missing.
                 None | Some(b']') => return Some(members),
                 Some(_) => {
-                    // No name: what is nested here has none.
+                    // A value without a name is skipped.
                     let _ = self.value(depth)?;
                     continue;
                 }
@@ -91,7 +91,7 @@ impl Reader<'_> {
                     self.at += 1;
                     return Some(items);
                 }
-                // Its own bracket is missing.
+                // Its closing bracket is missing.
                 None | Some(b'}') => return Some(items),
                 Some(_) => items.push(self.value(depth)?),
             }

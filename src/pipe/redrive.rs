@@ -9,8 +9,8 @@ use super::dead_letter::DeadLetter;
 use super::event::{Batch, Disposition, Outputs, PipeError, Room, Sink, Source};
 use super::flow::{AWAY_MAX, AWAY_MIN, CLOSE_MAX};
 
-/// How long the first letter may take where the source does not know that there is none: a member that joins a group of
-/// Kafka gets no messages for some seconds.
+/// How long to wait for the first letter if the source cannot say that it is empty: a consumer that joins a group of Kafka
+/// gets no messages for some seconds.
 const FIRST_MAX: Duration = Duration::from_secs(15);
 
 /// Takes dead letters from a source and publishes the original bytes of their events to a sink. A letter is settled

@@ -232,7 +232,7 @@ fn words_length(text: &str) -> usize {
     }
 }
 
-/// An offset: with a separator where the picture has one, and without otherwise. `Z` is none.
+/// Reads an offset from UTC. It has a separator if the picture has one. `Z` is not accepted.
 fn zone<'t>(text: &'t str, marker: &Marker, fields: &mut Fields) -> Option<&'t str> {
     let mut rest = text;
     if marker.component == 'z' {
