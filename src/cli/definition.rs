@@ -13,7 +13,7 @@ use expressway::picture::Graph;
 use expressway::program::{DataResource, Program, StateKind, Task};
 use expressway::task::data::Files;
 
-use super::project::{self, FoundMachine};
+use super::project::{self, FoundMachine, Project, Unread};
 use super::report::{self, NotRunHere};
 use super::{OneDefinition, Reading, Stop, Type, say};
 
@@ -94,9 +94,7 @@ pub(super) fn text(file: &Path) -> Result<Vec<u8>, Stop> {
 pub(super) fn open(file: &Path) -> Result<File, Stop> {
     let opened = File::open(file).map_err(|error| unreadable(file, &error))?;
     match opened.metadata() {
-        Ok(about) if about.is_dir() => {
-            Err(Stop::failed(format!("cannot read {}: it is a directory, not a file", file.display())))
-        }
+        Ok(about) if about.is_dir() => Err(unreadable(file, &io::ErrorKind::IsADirectory.into())),
         _ => Ok(opened),
     }
 }
@@ -104,6 +102,8 @@ pub(super) fn open(file: &Path) -> Result<File, Stop> {
 pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
     let why = match error.kind() {
         io::ErrorKind::NotFound => no_such_file(file),
+        io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
+        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
         io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
         _ => error.to_string(),
     };
@@ -157,8 +157,8 @@ pub(super) struct Written {
     pub(super) text: Vec<u8>,
     is_yaml: bool,
     reading: Reading,
-    /// What could not be resolved, each with its place.
-    unresolved: Vec<String>,
+    /// What could not be resolved or read, each with its place.
+    notes: Vec<String>,
 }
 
 impl Written {
@@ -170,13 +170,13 @@ impl Written {
             MachineType::Standard => Type::Standard,
         }));
         let (text, reading) = (definition.into_bytes(), Reading { machine_type });
-        Written { place, machine: Some(name), text, is_yaml: false, reading, unresolved }
+        Written { place, machine: Some(name), text, is_yaml: false, reading, notes: unresolved }
     }
 
-    /// Reports what could not be resolved.
+    /// Reports what could not be resolved, and what beside it could not be read.
     pub(super) fn tell(&self) {
-        for unresolved in &self.unresolved {
-            say(&format!("note: {unresolved}"));
+        for note in &self.notes {
+            say(&format!("note: {note}"));
         }
     }
 
@@ -244,56 +244,80 @@ fn closing(text: &str) -> String {
     open.into_iter().rev().collect()
 }
 
-/// All definitions of a file or a project.
+/// All definitions of a file or a project, and what cannot be read of it.
 pub(super) fn all(
     file: &Path,
-    project: &project::ProjectArguments,
+    arguments: &project::ProjectArguments,
     reading: Reading,
-) -> Result<Vec<Written>, Stop> {
-    let given = project.read()?;
-    if let Some(machines) = project::read(file, &given)? {
-        let machines = match &project.machine {
-            Some(name) => vec![project::choose(machines, Some(name))?],
-            None => machines,
-        };
-        return Ok(machines.into_iter().map(|machine| Written::of(machine, reading)).collect());
+) -> Result<(Vec<Written>, Vec<Unread>), Stop> {
+    match file_or_project(file, arguments, reading)? {
+        FileOrProject::File(written) => Ok((vec![written], Vec::new())),
+        FileOrProject::Project(project) if arguments.machine.is_some() => {
+            Ok((vec![chosen(project, arguments, reading)?], Vec::new()))
+        }
+        FileOrProject::Project(Project { machines, unread }) => {
+            Ok((machines.into_iter().map(|machine| Written::of(machine, reading)).collect(), unread))
+        }
     }
-    if let Some(name) = &project.machine {
+}
+
+/// The one selected definition.
+pub(super) fn one(
+    file: &Path,
+    arguments: &project::ProjectArguments,
+    reading: Reading,
+) -> Result<Written, Stop> {
+    match file_or_project(file, arguments, reading)? {
+        FileOrProject::File(written) => Ok(written),
+        FileOrProject::Project(project) => chosen(project, arguments, reading),
+    }
+}
+
+/// The selected machine of a project. What cannot be read beside it is among its notes.
+fn chosen(
+    project: Project,
+    arguments: &project::ProjectArguments,
+    reading: Reading,
+) -> Result<Written, Stop> {
+    let (machine, unread) = project.choose(arguments.machine.as_deref())?;
+    let mut written = Written::of(machine, reading);
+    written.notes.splice(0..0, unread.iter().map(Unread::to_string));
+    Ok(written)
+}
+
+enum FileOrProject {
+    File(Written),
+    Project(Project),
+}
+
+fn file_or_project(
+    file: &Path,
+    arguments: &project::ProjectArguments,
+    reading: Reading,
+) -> Result<FileOrProject, Stop> {
+    let given = arguments.read()?;
+    if let Some(project) = project::read(file, &given)? {
+        return Ok(FileOrProject::Project(project));
+    }
+    if let Some(name) = &arguments.machine {
         let file = file.display();
         return Err(Stop::failed(format!(
             "--machine {name}: {file} is no project, and holds one definition"
         )));
     }
     let mut text = text(file)?;
-    let mut unresolved = Vec::new();
+    let mut notes = Vec::new();
     if !given.is_empty() {
         let (replaced, left) = given.apply(&String::from_utf8_lossy(&text), &Default::default());
         text = replaced.into_bytes();
-        unresolved.extend(left.into_iter().map(|(name, line)| {
+        notes.extend(left.into_iter().map(|(name, line)| {
             let file = file.display();
             format!("{file}:{line}: nothing is known of `${{{name}}}`; say --substitute {name}=VALUE")
         }));
     }
     let place =
         if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
-    Ok(vec![Written { place, machine: None, text, is_yaml: is_yaml(file), reading, unresolved }])
-}
-
-/// The one selected definition.
-pub(super) fn one(
-    file: &Path,
-    project: &project::ProjectArguments,
-    reading: Reading,
-) -> Result<Written, Stop> {
-    let mut all = all(file, project, reading)?;
-    match (all.pop(), all.is_empty()) {
-        (Some(one), true) => Ok(one),
-        _ => {
-            // The error lists the machines.
-            let machines = project::read(file, &project.read()?)?.unwrap_or_default();
-            project::choose(machines, None).map(|machine| Written::of(machine, reading))
-        }
-    }
+    Ok(FileOrProject::File(Written { place, machine: None, text, is_yaml: is_yaml(file), reading, notes }))
 }
 
 /// Reads, checks and compiles a text. Without a given type, it is inferred from the definition: one that uses what only STANDARD machines may use is

@@ -389,8 +389,8 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
     #[cfg(not(feature = "cli-services"))]
     let refuses = definition::ANY_TASK;
     for file in &arguments.files {
-        let definitions = match definition::all(file, &arguments.project, arguments.reading) {
-            Ok(definitions) => definitions,
+        let (definitions, unread) = match definition::all(file, &arguments.project, arguments.reading) {
+            Ok(read) => read,
             Err(stop) => {
                 say(&format!("expressway: {stop}"));
                 unreadable = true;
@@ -411,6 +411,10 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
                 Format::Json => print(report::json(&found, text, not_run).as_bytes())?,
             }
         }
+        for part in &unread {
+            say(&format!("expressway: {part}"));
+        }
+        unreadable |= !unread.is_empty();
     }
     if unreadable { Err(Stop::AlreadySaid) } else { Ok(went) }
 }

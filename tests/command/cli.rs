@@ -129,7 +129,7 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     let cases: [(&[&str], &str); 10] = [
         (&["run", "nowhere.asl.json"], "expressway: cannot read nowhere.asl.json: there is no such file"),
         (&["run", here], "is a folder without template.yaml"),
-        (&["run", &echo, "--input", here], "it is a directory, not a file"),
+        (&["run", &echo, "--input", here], "it is a folder, not a file"),
         (&["run", &echo, "--input", "{\"a\":"], "the input is not JSON: unexpected end of text at byte 5"),
         (
             &["run", &echo, "--input", "nowhere.json"],

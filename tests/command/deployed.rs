@@ -51,15 +51,24 @@ fn files_and_projects_are_served_together_and_what_is_refused_is_shown() {
     Type: AWS::Serverless::StateMachine
     Properties:
       Definition: {StartAt: T, States: {T: {Type: Task, Parameters: {}, End: true, Resource: 'arn:aws:states:::aws-sdk:ec2:describeInstances'}}}
+  Away:
+    Type: AWS::Serverless::StateMachine
+    Properties: {DefinitionUri: 's3://artifacts/0a1b'}
 ";
     fs::write(sam.join("template.yaml"), template).expect("a file");
     let (one, sam) = (one.to_str().expect("UTF-8"), sam.to_str().expect("UTF-8"));
     let mut serving =
         Serving::start(&["--definitions", one, "--definitions", sam, "--substitute", "word=hello"]);
     let start = &serving.start;
-    for line in
-        ["one: created from ", "Good: created from ", "Bad is refused:", "error[NOT_RUN_HERE]", "^^^^^^"]
-    {
+    for line in [
+        "one: created from ",
+        "Good: created from ",
+        "Bad is refused:",
+        "error[NOT_RUN_HERE]",
+        "^^^^^^",
+        "expressway: the state machine Away cannot be read: ",
+        "template.yaml:11: Resources/Away/Properties/DefinitionUri: the definition is in S3 (s3://artifacts/0a1b)",
+    ] {
         assert!(start.contains(line), "{line} is missing in: {start}");
     }
     let arn = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:one"}"#;

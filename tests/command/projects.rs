@@ -2,7 +2,7 @@
 //!
 //! A line of expectations is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
 //! `fails` and `refused` print it as an error (exit code 1 and 2), `notes` prints it while validating, `valid` and
-//! `invalid` print it.
+//! `invalid` print it, and `unread` is told of by validating (exit code 2).
 
 use std::fs;
 use std::path::Path;
@@ -38,6 +38,10 @@ fn check(folder: &Path, at: &str, line: &str) -> Result<(), String> {
         ("notes", [text]) => {
             let (_, _, err) = asked("validate", &[]);
             (true, err.contains(text), err)
+        }
+        ("unread", [text]) => {
+            let (code, _, err) = asked("validate", &[]);
+            (Some(2) == code, err.contains(text), err)
         }
         ("valid" | "invalid", [text]) => {
             let (code, out, err) = asked("validate", &[]);
@@ -104,4 +108,34 @@ fn graphs_and_tests_of_states_take_projects_too() {
     );
     let (code, _, err) = expressway(&folder.0, &["test-state", ".", "--state", "Hallo"]);
     assert!(code == Some(2) && err.contains("did you mean `Hello`?"), "{err}");
+}
+
+#[test]
+fn all_commands_tell_of_a_machine_that_cannot_be_read_and_take_the_others() {
+    let folder = Folder::new("projects-unread");
+    folder.write(
+        "template.yaml",
+        "Resources:\n  Flow:\n    Type: AWS::Serverless::StateMachine\n    Properties: {Definition: {StartAt: P, \
+         States: {P: {Type: Pass, End: true}}}}\n  Away:\n    Type: AWS::Serverless::StateMachine\n    Properties:\n      \
+         DefinitionUri: s3://artifacts/0a1b\n",
+    );
+    let told =
+        "the state machine Away cannot be read: ./template.yaml:8: Resources/Away/Properties/DefinitionUri: ";
+    let commands: [&[&str]; 5] = [
+        &["run", ".", "--input", "{}"],
+        &["validate", "."],
+        &["graph", "."],
+        &["dump", "."],
+        &["test-state", ".", "--state", "P"],
+    ];
+    for command in commands {
+        let (code, _, err) = expressway(&folder.0, &[command, &["--machine", "Flow"]].concat());
+        let is_told = err.contains(&format!("note: {told}"));
+        assert!(code == Some(0) && is_told, "{command:?}: {code:?} {err}");
+        let (code, out, err) = expressway(&folder.0, &[command, &["--machine", "Away"]].concat());
+        assert!(code == Some(2) && out.is_empty() && err.contains(told), "{command:?}: {code:?} {out}{err}");
+    }
+    let (code, _, err) =
+        expressway(&folder.0, &["serve", "--port", "0", "--project", ".", "--machine", "Away"]);
+    assert!(code == Some(2) && err.contains(told), "{code:?} {err}");
 }

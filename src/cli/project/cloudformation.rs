@@ -1,75 +1,174 @@
 //! Templates of CloudFormation and SAM, and output of the CDK.
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::fs;
+use std::path::{Path, PathBuf};
 
+use expressway::asl::diagnostic::line_column;
+use expressway::asl::did_you_mean;
 use expressway::json::yaml;
 use serde_json::{Map, Value as Json};
 
 use super::resources::{self, Kind};
-use super::{FoundMachine, Stop, Substitutions, is_yaml, machine_type, text};
+use super::{FoundMachine, Part, Places, Project, Stop, Substitutions, data, is_yaml, machine_type, text};
 
 /// Nesting of functions, and of names that refer to names.
 const DEPTH_MAX: usize = 100;
+/// Nesting of stacks.
+const STACKS_DEPTH_MAX: usize = 8;
 
-/// The state machines of a template.
-pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
-    let template = Template { path, root: &root, given, unresolved: RefCell::default() };
-    let Some(resources) = root["Resources"].as_object() else { return Ok(Vec::new()) };
-    let mut machines = Vec::new();
-    for (name, resource) in resources {
-        let kind = resource["Type"].as_str().unwrap_or_default();
-        if matches!(kind, "AWS::StepFunctions::StateMachine" | "AWS::Serverless::StateMachine") {
-            machines.push(template.machine(name, resource)?);
-        }
-    }
-    Ok(machines)
+/// The state machines of a template, and of the templates beside it that it nests.
+pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Project {
+    let mut project = Project::default();
+    stack(path, &root, given, Inputs::default(), 0, &mut project);
+    project
 }
 
-struct Template<'t> {
+/// What a nested stack has from the one around it.
+#[derive(Default)]
+struct Inputs {
+    /// Values of its parameters.
+    values: Map<String, Json>,
+    /// What the logical ids of its state machines begin with.
+    prefix: String,
+}
+
+fn stack(
+    path: &Path,
+    root: &Json,
+    given: &Substitutions,
+    inputs: Inputs,
+    depth: usize,
+    project: &mut Project,
+) {
+    let template = Template { inputs: inputs.values, ..Template::new(path, root, given) };
+    for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
+        let id = format!("{}{name}", inputs.prefix);
+        let at = format!("Resources/{name}/Properties");
+        match resource["Type"].as_str().unwrap_or_default() {
+            kind if is_machine(kind) => {
+                let found = template.machine(&id, &resource["Properties"], &at);
+                project.add(Part::Machine(id), found);
+            }
+            "AWS::CloudFormation::Stack" => {
+                template.nested(&id, &resource["Properties"], "TemplateURL", &at, depth, project);
+            }
+            "AWS::Serverless::Application" => {
+                template.nested(&id, &resource["Properties"], "Location", &at, depth, project);
+            }
+            // A loop of the transform AWS::LanguageExtensions.
+            _ if name.starts_with("Fn::ForEach::") && resource.to_string().contains("::StateMachine\"") => {
+                let stop = Stop::failed(format!(
+                    "{}: state machines of Fn::ForEach are not read; write them out, or take the template that a \
+                     deployment has: aws cloudformation get-template --stack-name NAME --template-stage Processed",
+                    template.place(&format!("Resources/{name}")),
+                ));
+                project.failed(Part::File, &stop);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a type of resource is a state machine.
+pub(super) fn is_machine(kind: &str) -> bool {
+    matches!(kind, "AWS::StepFunctions::StateMachine" | "AWS::Serverless::StateMachine")
+}
+
+/// A template, and what is known of its values.
+pub(super) struct Template<'t> {
     path: &'t Path,
     root: &'t Json,
     given: &'t Substitutions,
+    /// Of a nested stack, the values of parameters that the outer one gives.
+    inputs: Map<String, Json>,
+    places: OnceCell<Places<'t>>,
+    /// What could not be resolved since this was last cleared.
     unresolved: RefCell<Vec<String>>,
+    /// What keeps the definition from being read at all.
+    broken: RefCell<Option<Stop>>,
 }
 
-impl Template<'_> {
-    fn machine(&self, name: &str, resource: &Json) -> Result<FoundMachine, Stop> {
+/// The properties that have, or name, a definition. `definition` is that of the Serverless Framework.
+const DEFINED_BY: [&str; 5] =
+    ["DefinitionString", "Definition", "definition", "DefinitionUri", "DefinitionS3Location"];
+
+/// Where a definition is.
+enum Definition {
+    /// In the template.
+    Here(String),
+    File(PathBuf),
+}
+
+impl<'t> Template<'t> {
+    pub(super) fn new(path: &'t Path, root: &'t Json, given: &'t Substitutions) -> Template<'t> {
+        Template {
+            path,
+            root,
+            given,
+            inputs: Map::new(),
+            places: OnceCell::new(),
+            unresolved: RefCell::default(),
+            broken: RefCell::default(),
+        }
+    }
+
+    /// A place of the template, for people.
+    fn place(&self, names: &str) -> String {
+        self.places().place(names)
+    }
+
+    fn places(&self) -> &Places<'t> {
+        self.places.get_or_init(|| Places::of(self.path))
+    }
+
+    fn failed(&self, at: &str, why: impl std::fmt::Display) -> Stop {
+        Stop::failed(format!("{}: {why}", self.place(at)))
+    }
+
+    /// A file beside the template.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(name)
+    }
+
+    /// The state machine with these properties, which stand at this place.
+    pub(super) fn machine(&self, name: &str, properties: &Json, at: &str) -> Result<FoundMachine, Stop> {
         self.unresolved.borrow_mut().clear();
-        let properties = &resource["Properties"];
-        let at = |property: &str| format!("Resources/{name}/Properties/{property}");
+        self.broken.borrow_mut().take();
+        let (property, given) = DEFINED_BY
+            .iter()
+            .find_map(|property| properties.get(property).map(|given| (*property, given)))
+            .ok_or_else(|| self.undefined(properties, at))?;
+        let place = format!("{at}/{property}");
+        let definition = match property {
+            "DefinitionUri" | "DefinitionS3Location" => self.elsewhere(given, &place)?,
+            "DefinitionString" => Definition::Here(plain(&self.resolve(given, &place, 0))),
+            // Pretty-printed, so that problems are shown at a line.
+            _ => Definition::Here(format!("{:#}", self.resolve(given, &place, 0))),
+        };
         let mut known = BTreeMap::new();
         if let Some(substitutions) = properties["DefinitionSubstitutions"].as_object() {
             for (name, value) in substitutions {
-                let place = at(&format!("DefinitionSubstitutions/{name}"));
+                let place = format!("{at}/DefinitionSubstitutions/{name}");
                 known.insert(name.clone(), plain(&self.resolve(value, &place, 0)));
             }
         }
-        let mut file = None;
-        let (place, definition) = if let Some(value) = properties.get("DefinitionString") {
-            let place = at("DefinitionString");
-            (place.clone(), plain(&self.resolve(value, &place, 0)))
-        } else if let Some(value) = properties.get("Definition") {
-            let place = at("Definition");
-            // Pretty-printed, so that problems are shown at a line.
-            (place.clone(), format!("{:#}", self.resolve(value, &place, 0)))
-        } else if let Some(Json::String(name)) = properties.get("DefinitionUri") {
-            let path = self.path.parent().unwrap_or(Path::new(".")).join(name);
-            let read = text(&path).map_err(|stop| {
-                Stop::failed(format!("{}: {}: {stop}", self.path.display(), at("DefinitionUri")))
-            });
-            let definition = (path.display().to_string(), read?);
-            file = Some(path);
-            definition
-        } else {
-            return Err(Stop::failed(format!(
-                "{}: {}: there is no definition: neither DefinitionString, Definition nor a DefinitionUri that is a file",
-                self.path.display(),
-                at("")
-            )));
+        if let Some(stop) = self.broken.borrow_mut().take() {
+            return Err(stop);
+        }
+        let (written, file, shown) = match definition {
+            Definition::Here(text) => (text, None, format!("{}#{name}", self.path.display())),
+            Definition::File(file) => {
+                let written = text(&file).map_err(|stop| {
+                    let advice = if file.exists() { "" } else { "; it is looked for beside the template" };
+                    self.failed(&place, format!("{stop}{advice}"))
+                })?;
+                let shown = file.display().to_string();
+                (written, Some(file), shown)
+            }
         };
-        let (definition, left) = self.given.apply(&definition, &known);
+        let (definition, left) = self.given.apply(&written, &known);
         for (name, line) in left {
             // The names in the text were reported already.
             let is_told = format!("--substitute {name}=VALUE");
@@ -77,35 +176,152 @@ impl Template<'_> {
                 continue;
             }
             let advice = format!("nothing is known of `${{{name}}}`; say --substitute {name}=VALUE");
-            self.unresolved.borrow_mut().push(format!("{place}, line {line}: {advice}"));
+            let place = match &file {
+                Some(file) => format!("{}:{line}", file.display()),
+                None => self.places().place_of(&place, &format!("${{{name}}}")),
+            };
+            self.unresolved.borrow_mut().push(format!("{place}: {advice}"));
         }
         let definition = if file.as_deref().is_some_and(is_yaml) {
             match yaml::read(&definition) {
                 Ok(source) => yaml::to_json(&source.root),
-                Err(error) => return Err(Stop::failed(format!("{place}: {error}"))),
+                Err(error) => {
+                    let (line, _) = line_column(&definition, error.span.start as usize);
+                    return Err(self.failed(&place, format!("{shown}:{line}: {error}")));
+                }
             }
         } else {
             definition
         };
-        let place = match file {
-            Some(file) => file.display().to_string(),
-            None => format!("{}#{name}", self.path.display()),
-        };
-        let kind = properties.get("StateMachineType").or_else(|| properties.get("Type"));
-        let kind = kind.map(|kind| plain(&self.resolve(kind, &at("Type"), 0)));
+        let kinds = ["StateMachineType", "Type", "type"];
+        let kind = kinds.iter().find_map(|kind| properties.get(kind).map(|value| (kind, value)));
+        let kind = kind.map(|(kind, value)| plain(&self.resolve(value, &format!("{at}/{kind}"), 0)));
         Ok(FoundMachine {
             name: name.to_owned(),
             // CloudFormation's default.
             machine_type: machine_type(kind.as_deref().or(Some("STANDARD"))),
-            place,
+            place: shown,
             definition,
             unresolved: self.unresolved.take(),
         })
     }
 
+    /// Where the definition is that `DefinitionUri` or `DefinitionS3Location` names.
+    fn elsewhere(&self, given: &Json, place: &str) -> Result<Definition, Stop> {
+        let told = self.unresolved.borrow().len();
+        let named = self.resolve(given, place, 0);
+        // The bucket does not matter to an asset that is here.
+        self.unresolved.borrow_mut().truncate(told);
+        let (bucket, key) = match &named {
+            Json::String(name) => match name.strip_prefix("s3://") {
+                Some(rest) => rest.split_once('/').unwrap_or((rest, "")),
+                None if name.contains("${") => {
+                    let why =
+                        format!("nothing is known of the file `{name}`; say --substitute NAME=VALUE for it");
+                    return Err(self.failed(place, why));
+                }
+                None => return Ok(Definition::File(self.beside(name))),
+            },
+            named => match (named["Bucket"].as_str(), named["Key"].as_str()) {
+                (Some(bucket), Some(key)) => (bucket, key),
+                _ => {
+                    let why = "this names no definition: it is the name of a file, or an object with Bucket and Key";
+                    return Err(self.failed(place, why));
+                }
+            },
+        };
+        match self.asset(key) {
+            Some(file) => Ok(Definition::File(file)),
+            None => Err(self.failed(place, in_s3(bucket, key))),
+        }
+    }
+
+    /// The file of the CDK's output that a deployment puts into S3 under this key.
+    fn asset(&self, key: &str) -> Option<PathBuf> {
+        let folder = self.path.parent().filter(|folder| !folder.as_os_str().is_empty());
+        let entries = fs::read_dir(folder.unwrap_or(Path::new("."))).ok()?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| name.ends_with(".assets.json")).find_map(|name| {
+            let assets = data(&self.beside(&name)).ok()?;
+            let asset = assets["files"].as_object()?.values().find(|asset| {
+                let destinations = asset["destinations"].as_object();
+                destinations.into_iter().flatten().any(|(_, destination)| destination["objectKey"] == key)
+            })?;
+            Some(self.beside(asset["source"]["path"].as_str()?))
+        })
+    }
+
+    /// Why there is no definition.
+    fn undefined(&self, properties: &Json, at: &str) -> Stop {
+        let misspelt = properties
+            .as_object()
+            .into_iter()
+            .flatten()
+            .find_map(|(name, _)| did_you_mean(name, DEFINED_BY).map(|advice| (name, advice)));
+        match misspelt {
+            Some((name, advice)) => {
+                self.failed(&format!("{at}/{name}"), format!("there is no definition: {advice}"))
+            }
+            None => {
+                let names = "DefinitionString, Definition, DefinitionUri and DefinitionS3Location";
+                self.failed(at, format!("there is no definition: it has none of {names}"))
+            }
+        }
+    }
+
+    /// Adds the state machines of a nested template, if that is a file here.
+    fn nested(
+        &self,
+        id: &str,
+        properties: &Json,
+        property: &str,
+        at: &str,
+        depth: usize,
+        project: &mut Project,
+    ) {
+        let place = format!("{at}/{property}");
+        let location = self.resolve(&properties[property], &place, 0);
+        let Some(name) = location.as_str().filter(|name| !name.contains("://") && !name.contains("${"))
+        else {
+            return;
+        };
+        let path = self.beside(name);
+        let root = if depth < STACKS_DEPTH_MAX {
+            data(&path)
+        } else {
+            Err(Stop::failed("stacks are nested too deeply"))
+        };
+        match root {
+            Ok(root) => {
+                let values = self.resolve(&properties["Parameters"], &format!("{at}/Parameters"), 0);
+                let values = values.as_object().cloned().unwrap_or_default();
+                let inputs = Inputs { values, prefix: format!("{id}.") };
+                stack(&path, &root, self.given, inputs, depth + 1, project);
+            }
+            Err(stop) => project.failed(Part::Module(id.to_owned()), &self.failed(&place, stop)),
+        }
+    }
+
+    /// The content of the file that the transform `AWS::Include` names.
+    fn included(&self, location: &Json, place: &str, depth: usize) -> Json {
+        let location = plain(&self.resolve(location, place, depth));
+        let read = match location.strip_prefix("s3://").map(|rest| rest.split_once('/').unwrap_or((rest, "")))
+        {
+            Some((bucket, key)) => Err(self.failed(place, in_s3(bucket, key))),
+            None => data(&self.beside(&location)).map_err(|stop| self.failed(place, stop)),
+        };
+        match read {
+            Ok(content) => self.resolve(&content, place, depth),
+            Err(stop) => {
+                self.broken.borrow_mut().get_or_insert(stop);
+                Json::Null
+            }
+        }
+    }
+
     /// Leaves a value unresolved, as it is written.
     fn open(&self, place: &str, name: &str, why: &str) -> Json {
-        let place = format!("{}: {place}: {why}; say --substitute {name}=VALUE", self.path.display());
+        let place = format!("{}: {why}; say --substitute {name}=VALUE", self.place(place));
         let mut unresolved = self.unresolved.borrow_mut();
         if !unresolved.contains(&place) {
             unresolved.push(place);
@@ -119,7 +335,7 @@ impl Template<'_> {
         }
         match value {
             Json::Array(items) => {
-                let item = |(n, item)| self.resolve(item, &format!("{place}/{n}"), depth + 1);
+                let item = |(n, item)| self.resolve(item, &format!("{place}[{n}]"), depth + 1);
                 items.iter().enumerate().map(item).filter(|item| !is_no_value(item)).collect()
             }
             Json::Object(members) if members.len() == 1 => {
@@ -196,6 +412,9 @@ impl Template<'_> {
                 let open = || self.open(place, &name, &format!("`{name}` is exported by another stack"));
                 self.given.get(&name).map_or_else(open, Json::from)
             }
+            "Fn::Transform" if argument["Name"] == "AWS::Include" => {
+                self.included(&argument["Parameters"]["Location"], place, depth)
+            }
             "Fn::ToJsonString" => Json::String(resolved(argument).to_string()),
             name if name.starts_with("Fn::") => {
                 let function = name.trim_start_matches("Fn::");
@@ -233,6 +452,9 @@ impl Template<'_> {
         }
         if let Some(value) = resources::pseudo(name) {
             return Json::from(value);
+        }
+        if let Some(value) = self.inputs.get(name) {
+            return value.clone();
         }
         if let Some(parameter) = self.root["Parameters"].get(name) {
             let open = || self.open(place, name, &format!("the parameter {name} has no default"));
@@ -327,6 +549,14 @@ impl Template<'_> {
             _ => false,
         }
     }
+}
+
+/// That a definition is in S3.
+fn in_s3(bucket: &str, key: &str) -> String {
+    format!(
+        "the definition is in S3 (s3://{bucket}/{key}), which is not read; give the template before it is packaged, or \
+         fetch the definition and give its file instead of the project"
+    )
 }
 
 /// The value of `AWS::NoValue`: a property with it is removed.

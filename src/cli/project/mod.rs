@@ -1,7 +1,8 @@
 //! Projects: the state machines in templates of CloudFormation and SAM, in output of the CDK, in configurations of the
 //! Serverless Framework, and in directories of Terraform, each with the resources it names as ARNs of a local account.
 //!
-//! What cannot be resolved stays as it is written, and is reported with its place.
+//! What cannot be resolved stays as it is written, and is reported with its place. What cannot be read at all, such as a
+//! definition in S3, concerns its state machine only: the others of the project are there.
 
 mod cloudformation;
 #[cfg(feature = "cli-serve")]
@@ -12,11 +13,12 @@ mod substitutions;
 #[cfg(feature = "cli-terraform")]
 mod terraform;
 
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use expressway::asl::MachineType;
-use expressway::json::yaml;
+use expressway::asl::{self, MachineType};
+use expressway::json::{source, yaml};
 use serde_json::Value as Json;
 
 use super::Stop;
@@ -24,6 +26,131 @@ use super::definition::{is_yaml, unreadable};
 #[cfg(feature = "cli-serve")]
 pub(super) use destinations::Destinations;
 pub(super) use substitutions::{ProjectArguments, Substitutions};
+
+/// What there is in a project.
+#[derive(Debug, Default)]
+pub(super) struct Project {
+    pub(super) machines: Vec<FoundMachine>,
+    /// What cannot be read of it.
+    pub(super) unread: Vec<Unread>,
+}
+
+/// A part of a project that cannot be read.
+#[derive(Debug)]
+pub(super) struct Unread {
+    part: Part,
+    /// Its place, what is wrong there, and what to try.
+    why: String,
+}
+
+/// What a part of a project is.
+#[derive(Debug)]
+enum Part {
+    /// A state machine, by its logical id.
+    Machine(String),
+    /// A module or a nested stack: the logical ids of its state machines begin with its name.
+    Module(String),
+    /// A file that may have state machines, or what they refer to.
+    File,
+}
+
+/// Says what cannot be read, and why.
+impl fmt::Display for Unread {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.part {
+            Part::Machine(name) => write!(out, "the state machine {name} cannot be read: {}", self.why),
+            Part::Module(name) => write!(out, "the module {name} cannot be read: {}", self.why),
+            Part::File => self.why.fmt(out),
+        }
+    }
+}
+
+impl Unread {
+    /// Whether a state machine of this name is, or may be, in this part.
+    fn has(&self, machine: &str) -> bool {
+        match &self.part {
+            Part::Machine(name) => name == machine,
+            Part::Module(name) => {
+                machine.strip_prefix(&**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+            }
+            Part::File => false,
+        }
+    }
+
+    fn machine(&self) -> Option<&str> {
+        match &self.part {
+            Part::Machine(name) => Some(name),
+            Part::Module(_) | Part::File => None,
+        }
+    }
+}
+
+impl Project {
+    fn add(&mut self, part: Part, found: Result<FoundMachine, Stop>) {
+        match found {
+            Ok(machine) => self.machines.push(machine),
+            Err(stop) => self.failed(part, &stop),
+        }
+    }
+
+    fn failed(&mut self, part: Part, stop: &Stop) {
+        self.unread.push(Unread { part, why: stop.to_string() });
+    }
+
+    fn extend(&mut self, other: Project) {
+        self.machines.extend(other.machines);
+        self.unread.extend(other.unread);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.machines.is_empty() && self.unread.is_empty()
+    }
+
+    /// The selected one, or the only one; and what cannot be read beside it.
+    pub(super) fn choose(mut self, name: Option<&str>) -> Result<(FoundMachine, Vec<Unread>), Stop> {
+        let machines = self.machines.iter().map(|machine| &*machine.name);
+        let names: Vec<&str> = machines.chain(self.unread.iter().filter_map(Unread::machine)).collect();
+        let list = names.join(", ");
+        let at = match name {
+            Some(name) => {
+                if let Some(unread) = self.unread.iter().find(|unread| unread.has(name)) {
+                    return Err(Stop::failed(unread.to_string()));
+                }
+                let advice = asl::did_you_mean(name, names.iter().copied());
+                let advice = advice.unwrap_or_else(|| match names[..] {
+                    [] => "it has none that can be read".to_owned(),
+                    _ => format!("there are {list}"),
+                });
+                self.machines.iter().position(|machine| machine.name == name).ok_or_else(|| {
+                    let text = format!("there is no state machine {name} in the project: {advice}");
+                    Stop::failed(self.with_unread(text))
+                })?
+            }
+            None => match (names.len(), self.machines.len()) {
+                (1, 1) => 0,
+                (0, _) if self.unread.is_empty() => {
+                    return Err(Stop::failed("there is no state machine in the template"));
+                }
+                (0 | 1, _) => return Err(Stop::failed(listed(&self.unread))),
+                (count, _) => {
+                    let text = format!("there are {count} state machines: say which with --machine ({list})");
+                    return Err(Stop::failed(self.with_unread(text)));
+                }
+            },
+        };
+        Ok((self.machines.swap_remove(at), self.unread))
+    }
+
+    /// A text about the machines of the project, and what cannot be read of it.
+    fn with_unread(&self, text: String) -> String {
+        if self.unread.is_empty() { text } else { format!("{text}\n{}", listed(&self.unread)) }
+    }
+}
+
+/// One a line.
+fn listed(unread: &[Unread]) -> String {
+    unread.iter().map(Unread::to_string).collect::<Vec<_>>().join("\n")
+}
 
 /// A state machine of a project.
 #[derive(Debug)]
@@ -42,8 +169,8 @@ pub(super) struct FoundMachine {
 /// Bytes that a file of a project may have.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 
-/// The state machines of a project: a folder, or a template. `None` if the file is something else.
-pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Vec<FoundMachine>>, Stop> {
+/// What there is in a project: a folder, or a template. `None` if the file is something else.
+pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Project>, Stop> {
     if path.as_os_str() == "-" {
         return Ok(None);
     }
@@ -56,17 +183,17 @@ pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Vec<Foun
     }
     // Errors in the data are reported when it is read as a definition.
     let Ok(root) = data(path) else { return Ok(None) };
-    template(path, root, given)
+    Ok(template(path, root, given))
 }
 
-fn template(path: &Path, root: Json, given: &Substitutions) -> Result<Option<Vec<FoundMachine>>, Stop> {
+fn template(path: &Path, root: Json, given: &Substitutions) -> Option<Project> {
     if root.get("stepFunctions").is_some() {
-        return serverless::machines(path, root, given).map(Some);
+        return Some(serverless::machines(path, root, given));
     }
     if root.get("Resources").is_some_and(Json::is_object) && root.get("States").is_none() {
-        return cloudformation::machines(path, root, given).map(Some);
+        return Some(cloudformation::machines(path, root, given));
     }
-    Ok(None)
+    None
 }
 
 /// The files that identify projects, in the order in which they are looked for.
@@ -106,7 +233,7 @@ fn files(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
     Ok(files)
 }
 
-fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
     let files = files(folder)?;
     if files.is_empty() && has_terraform(folder) {
         return of_terraform(folder, given);
@@ -121,14 +248,17 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Sto
             folder.display()
         )));
     }
-    let mut machines: Vec<FoundMachine> = Vec::new();
+    let mut project = Project::default();
     for file in files {
-        machines.extend(template(&file, data(&file)?, given)?.unwrap_or_default());
+        match data(&file) {
+            Ok(root) => project.extend(template(&file, root, given).unwrap_or_default()),
+            Err(stop) => project.failed(Part::File, &stop),
+        }
     }
-    if machines.is_empty() {
+    if project.is_empty() {
         Err(Stop::failed(format!("the project in {} has no state machine", folder.display())))
     } else {
-        Ok(machines)
+        Ok(project)
     }
 }
 
@@ -148,15 +278,15 @@ fn has_terraform(folder: &Path) -> bool {
 }
 
 #[cfg(feature = "cli-terraform")]
-fn of_terraform(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
-    let machines = terraform::machines(folder, given)?;
-    if machines.is_empty() {
+fn of_terraform(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
+    let project = terraform::machines(folder, given)?;
+    if project.is_empty() {
         return Err(Stop::failed(format!(
             "the project in {} has no aws_sfn_state_machine",
             folder.display()
         )));
     }
-    Ok(machines)
+    Ok(project)
 }
 
 #[cfg(not(feature = "cli-terraform"))]
@@ -165,30 +295,8 @@ fn has_terraform(folder: &Path) -> bool {
 }
 
 #[cfg(not(feature = "cli-terraform"))]
-fn of_terraform(_: &Path, _: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+fn of_terraform(_: &Path, _: &Substitutions) -> Result<Project, Stop> {
     Err(Stop::failed(super::missing::left_out("reading Terraform", "cli-terraform")))
-}
-
-/// The selected one, or the only one.
-pub(super) fn choose(machines: Vec<FoundMachine>, name: Option<&str>) -> Result<FoundMachine, Stop> {
-    let names: Vec<String> = machines.iter().map(|machine| machine.name.clone()).collect();
-    let mut chosen = machines.into_iter();
-    match name {
-        Some(name) => chosen.find(|machine| machine.name == name).ok_or_else(|| {
-            let advice = expressway::asl::did_you_mean(name, names.iter().map(String::as_str));
-            let advice = advice.unwrap_or_else(|| format!("there are {}", names.join(", ")));
-            Stop::failed(format!("there is no state machine {name} in the project: {advice}"))
-        }),
-        None => match (chosen.next(), names.len()) {
-            (Some(machine), 1) => Ok(machine),
-            (None, _) => Err(Stop::failed("there is no state machine in the template")),
-            _ => Err(Stop::failed(format!(
-                "there are {} state machines: say which with --machine ({})",
-                names.len(),
-                names.join(", ")
-            ))),
-        },
-    }
 }
 
 /// The content of a JSON or YAML file; short forms of template functions become long ones.
@@ -203,6 +311,52 @@ fn data(path: &Path) -> Result<Json, Stop> {
         Stop::failed(format!("{}:{line}: {error}", path.display()))
     })?;
     serde_json::from_str(&yaml::to_json(&source.root)).map_err(|error| wrong(&error))
+}
+
+/// The place of a member of a JSON or YAML file, for people: the file, the line where it can be found, and the names that
+/// lead to it, such as `Resources/Orders/Properties`.
+struct Places<'p> {
+    path: &'p Path,
+    tree: Option<source::Source>,
+    text: String,
+}
+
+impl<'p> Places<'p> {
+    fn of(path: &'p Path) -> Places<'p> {
+        // Whoever asks for places has read the file before; if it is gone, its places have no lines.
+        let text = text(path).unwrap_or_default();
+        let tree = if text.trim_start().starts_with('{') {
+            source::read(text.as_bytes(), text.len()).ok()
+        } else {
+            yaml::read_template(&text).ok()
+        };
+        Places { path, tree, text }
+    }
+
+    fn place(&self, names: &str) -> String {
+        self.shown(names, self.begins(names))
+    }
+
+    /// The place of a text that stands somewhere below these names.
+    fn place_of(&self, names: &str, wanted: &str) -> String {
+        let from = self.begins(names);
+        let at = from.and_then(|from| Some(from + self.text.get(from..)?.find(wanted)?));
+        self.shown(names, at.or(from))
+    }
+
+    /// The byte at which the value of these names, or the nearest around it, begins.
+    fn begins(&self, names: &str) -> Option<usize> {
+        let tree = self.tree.as_ref()?;
+        Some(asl::span_at(&tree.root, &format!("/{names}")).start as usize)
+    }
+
+    fn shown(&self, names: &str, at: Option<usize>) -> String {
+        let file = self.path.display();
+        match at {
+            Some(at) => format!("{file}:{}: {names}", asl::diagnostic::line_column(&self.text, at).0),
+            None => format!("{file}: {names}"),
+        }
+    }
 }
 
 fn text(path: &Path) -> Result<String, Stop> {

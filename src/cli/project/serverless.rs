@@ -5,54 +5,104 @@ use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
-use super::{FoundMachine, Stop, Substitutions, cloudformation, data, text};
+use super::cloudformation::{Template, is_machine};
+use super::resources::{ACCOUNT, REGION};
+use super::{Part, Places, Project, Stop, Substitutions, data, text};
 
 /// Nesting of variables.
 const DEPTH_MAX: usize = 20;
 
 /// The state machines of a configuration.
-pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
+pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Project {
+    let mut project = Project::default();
     let variables = Variables { folder: path.parent().unwrap_or(Path::new(".")), root: &root, given };
-    let service = match &root["service"] {
-        Json::String(name) => name.clone(),
+    let placed =
+        |names: &str, stop: &Stop| Stop::failed(format!("{}: {stop}", Places::of(path).place(names)));
+    // A part that cannot be read is reported: what refers to it is not resolved then.
+    let mut part = |names: &str, value: &Json| {
+        let expanded = variables.expand(value, 0);
+        expanded.unwrap_or_else(|stop| {
+            project.failed(Part::File, &placed(names, &stop));
+            Json::Null
+        })
+    };
+    let service = match part("service", &root["service"]) {
+        Json::String(name) => name,
         service => service["name"].as_str().unwrap_or("service").to_owned(),
     };
-    let stage = variables.expand(&Json::from("${opt:stage, self:provider.stage, 'dev'}"), 0)?;
+    let stage = part("provider/stage", &Json::from("${opt:stage, self:provider.stage, 'dev'}"));
     let stage = stage.as_str().unwrap_or("dev").to_owned();
     let mut resources = Map::new();
     // Functions are referred to by their short names, and by their generated logical ids.
-    for (name, function) in root["functions"].as_object().into_iter().flatten() {
-        let called = function["name"].as_str().map_or(format!("{service}-{stage}-{name}"), str::to_owned);
-        let function = json!({"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": called}});
-        resources.insert(logical_id(name), function.clone());
-        resources.insert(name.clone(), function);
+    for functions in parts(&part("functions", &root["functions"])) {
+        for (name, function) in functions.as_object().into_iter().flatten() {
+            let called = function["name"].as_str().map_or(format!("{service}-{stage}-{name}"), str::to_owned);
+            let function = json!({"Type": "AWS::Lambda::Function", "Properties": {"FunctionName": called}});
+            resources.insert(logical_id(name), function.clone());
+            resources.insert(name.clone(), function);
+        }
     }
-    let parts = match &root["resources"] {
-        Json::Array(parts) => parts.clone(),
-        part => vec![part.clone()],
-    };
-    for part in &parts {
-        let part = variables.expand(part, 0)?;
+    for (n, resource) in parts(&root["resources"]).into_iter().enumerate() {
+        let names =
+            if root["resources"].is_array() { format!("resources[{n}]") } else { "resources".to_owned() };
+        let part = part(&names, resource);
         resources.extend(part["Resources"].as_object().cloned().unwrap_or_default());
     }
-    let machines = variables.expand(&root["stepFunctions"]["stateMachines"], 0)?;
-    let machines = machines.as_object().ok_or_else(|| {
-        Stop::failed(format!("{}: stepFunctions/stateMachines is no mapping", path.display()))
-    })?;
-    for (name, machine) in machines {
-        let mut properties = json!({
-            "Definition": machine["definition"],
-            "StateMachineType": machine.get("type").cloned().unwrap_or("STANDARD".into()),
-        });
-        if let Some(called) = machine.get("name") {
-            properties["StateMachineName"] = called.clone();
+    let at = "stepFunctions/stateMachines";
+    // Each state machine is resolved by itself, so that one that cannot be does not concern the others.
+    let block = variables.shallow(&root["stepFunctions"]);
+    let block = block.and_then(|block| variables.shallow(&block["stateMachines"]));
+    let mut written = Map::new();
+    for part in block.iter().flat_map(parts).map(|part| variables.shallow(part)) {
+        match part {
+            Ok(Json::Object(machines)) => written.extend(machines),
+            Ok(_) => {
+                let stop = Stop::failed("this is no mapping of state machines by name");
+                project.failed(Part::File, &placed(at, &stop));
+            }
+            Err(stop) => project.failed(Part::File, &placed(at, &stop)),
         }
-        resources.insert(
-            name.clone(),
-            json!({"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}),
-        );
     }
-    cloudformation::machines(path, json!({ "Resources": resources }), given)
+    if let Err(stop) = &block {
+        project.failed(Part::File, &placed(at, stop));
+    }
+    let mut machines = Vec::new();
+    for (name, machine) in &written {
+        let at = format!("{at}/{name}");
+        let machine = variables.expand(machine, 0).and_then(|machine| match machine.get("definition") {
+            None | Some(Json::Null) => Err(Stop::failed("there is no `definition`")),
+            Some(_) => Ok(machine),
+        });
+        match machine {
+            Ok(machine) => {
+                let called =
+                    machine.get("name").map_or(json!({}), |name| json!({ "StateMachineName": name }));
+                let resource = json!({"Type": "AWS::StepFunctions::StateMachine", "Properties": called});
+                resources.insert(name.clone(), resource);
+                machines.push((name, at, machine));
+            }
+            Err(stop) => project.failed(Part::Machine(name.clone()), &placed(&at, &stop)),
+        }
+    }
+    let root = json!({ "Resources": resources });
+    let template = Template::new(path, &root, given);
+    for (name, at, machine) in machines {
+        project.add(Part::Machine(name.clone()), template.machine(name, &machine, &at));
+    }
+    // Those among the resources.
+    for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
+        if resource["Type"].as_str().is_some_and(is_machine) && !written.contains_key(name) {
+            let at = format!("resources/Resources/{name}/Properties");
+            let found = template.machine(name, &resource["Properties"], &at);
+            project.add(Part::Machine(name.clone()), found);
+        }
+    }
+    project
+}
+
+/// A part, or each of a list of parts.
+fn parts(value: &Json) -> Vec<&Json> {
+    value.as_array().map_or_else(|| vec![value], |parts| parts.iter().collect())
 }
 
 /// `hello-world` is `HelloDashworldLambdaFunction`.
@@ -70,9 +120,23 @@ struct Variables<'v> {
 }
 
 impl Variables<'_> {
+    /// What a variable stands for; nothing inside it is resolved.
+    fn shallow(&self, value: &Json) -> Result<Json, Stop> {
+        let mut value = value.clone();
+        for depth in 0..DEPTH_MAX {
+            let text = value.as_str().map(str::trim);
+            let inside = text.and_then(|text| text.strip_prefix("${")?.strip_suffix('}'));
+            match inside.map(|inside| self.found(inside, depth)).transpose()? {
+                Some(Some(found)) => value = found,
+                Some(None) | None => return Ok(value),
+            }
+        }
+        Err(endless())
+    }
+
     fn expand(&self, value: &Json, depth: usize) -> Result<Json, Stop> {
         if depth > DEPTH_MAX {
-            return Err(Stop::failed("variables of the configuration stand for each other without an end"));
+            return Err(endless());
         }
         Ok(match value {
             Json::String(text) => self.string(text, depth)?,
@@ -99,7 +163,7 @@ impl Variables<'_> {
                 Some(value) if at == 0 && behind.is_empty() && out.is_empty() => return Ok(value),
                 Some(value) => {
                     out.push_str(&rest[..at]);
-                    out.push_str(&value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                    out.push_str(&plain(&value));
                 }
                 // CloudFormation's, or unresolved.
                 None => out.push_str(&rest[..at + 3 + length]),
@@ -111,47 +175,123 @@ impl Variables<'_> {
         Ok(if out.contains("#{") { json!({ "Fn::Sub": out.replace("#{", "${") }) } else { Json::String(out) })
     }
 
-    /// `self:a.b`, `opt:stage`, `env:X`, `file(x.yml):key`, `sls:stage`, with alternatives behind commas.
     fn variable(&self, inside: &str, depth: usize) -> Result<Option<Json>, Stop> {
+        match self.found(inside, depth)? {
+            Some(found) => self.expand(&found, depth).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// `self:a.b`, `opt:stage`, `env:X`, `file(x.yml):key`, `sls:stage`, `param:x`, `aws:region`, with alternatives behind
+    /// commas. The value is as it is written.
+    fn found(&self, inside: &str, depth: usize) -> Result<Option<Json>, Stop> {
+        if depth > DEPTH_MAX {
+            return Err(endless());
+        }
+        // Variables inside come first: they may stand for a part of a name.
+        let inside =
+            if inside.contains("${") { plain(&self.string(inside, depth + 1)?) } else { inside.to_owned() };
         if let Some(value) = self.given.get(inside.trim()) {
             return Ok(Some(Json::from(value)));
         }
-        for alternative in inside.split(',').map(str::trim) {
+        let alternatives: Vec<&str> = inside.split(',').map(str::trim).collect();
+        for (n, alternative) in alternatives.iter().enumerate() {
+            let is_last = n + 1 == alternatives.len();
+            let stage = || self.given.get("stage").map_or(Json::from("dev"), Json::from);
             let found = if let Some(path) = alternative.strip_prefix("self:") {
-                path.split('.').try_fold(self.root, |at, key| at.get(key)).cloned()
+                self.own(path, depth)?
             } else if let Some(name) = alternative.strip_prefix("env:") {
                 std::env::var(name).ok().filter(|value| !value.is_empty()).map(Json::from)
             } else if let Some(name) = alternative.strip_prefix("opt:") {
                 self.given.get(name).map(Json::from)
-            } else if alternative == "sls:stage" {
-                Some(self.given.get("stage").map_or(Json::from("dev"), Json::from))
+            } else if let Some(name) = alternative.strip_prefix("param:") {
+                let stage = plain(&stage());
+                let parameters = &self.root["params"];
+                let of = |stage: &str| parameters[stage].get(name).cloned();
+                self.given.get(name).map(Json::from).or_else(|| of(&stage)).or_else(|| of("default"))
             } else if let Some(rest) = alternative.strip_prefix("file(") {
-                self.file(rest)?
+                match self.file(rest, depth) {
+                    // Another alternative may be there.
+                    Err(_) if !is_last => None,
+                    found => found?,
+                }
             } else {
                 let quoted =
                     alternative.strip_prefix(['\'', '"']).and_then(|text| text.strip_suffix(['\'', '"']));
-                quoted.map(Json::from)
+                match *alternative {
+                    "sls:stage" => Some(stage()),
+                    "aws:region" => Some(Json::from(REGION)),
+                    "aws:accountId" => Some(Json::from(ACCOUNT)),
+                    "null" => Some(Json::Null),
+                    "true" | "false" => Some(Json::Bool(*alternative == "true")),
+                    other => quoted.map(Json::from).or_else(|| other.parse::<i64>().ok().map(Json::from)),
+                }
             };
-            if let Some(found) = found {
-                return self.expand(&found, depth).map(Some);
+            if found.is_some() {
+                return Ok(found);
             }
         }
         Ok(None)
     }
 
+    /// A value of the configuration itself. Those on the way to it may be variables.
+    fn own(&self, path: &str, depth: usize) -> Result<Option<Json>, Stop> {
+        let mut at = self.root.clone();
+        for key in path.split('.').filter(|key| !key.is_empty()) {
+            if let Json::String(text) = &at {
+                at = self.string(text, depth + 1)?;
+            }
+            match member(&at, key) {
+                Some(inner) => at = inner.clone(),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
+    }
+
     /// `x.yml)` or `x.yml):a.b`.
-    fn file(&self, rest: &str) -> Result<Option<Json>, Stop> {
+    fn file(&self, rest: &str, depth: usize) -> Result<Option<Json>, Stop> {
         let Some((name, behind)) = rest.split_once(')') else { return Ok(None) };
         let path = self.folder.join(name.trim());
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let whole = match extension {
+        let mut at = match extension {
             "json" | "yaml" | "yml" => data(&path)?,
+            "js" | "cjs" | "mjs" | "ts" => {
+                return Err(Stop::failed(format!(
+                    "{}: programs are not run to resolve variables; say --substitute 'file({rest}=VALUE'",
+                    path.display()
+                )));
+            }
             _ => Json::String(text(&path)?),
         };
-        let key = behind.trim_start_matches(':');
-        let mut parts = key.split('.').filter(|part| !part.is_empty());
-        Ok(parts.try_fold(&whole, |at, part| at.get(part)).cloned())
+        for key in behind.trim_start_matches(':').split('.').filter(|key| !key.is_empty()) {
+            if let Json::String(text) = &at {
+                at = self.string(text, depth + 1)?;
+            }
+            match member(&at, key) {
+                Some(inner) => at = inner.clone(),
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(at))
     }
+}
+
+/// A member of an object by its name, or of a list by its number.
+fn member<'v>(value: &'v Json, key: &str) -> Option<&'v Json> {
+    match value {
+        Json::Array(items) => items.get(key.parse::<usize>().ok()?),
+        other => other.get(key),
+    }
+}
+
+/// As it stands in a text.
+fn plain(value: &Json) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn endless() -> Stop {
+    Stop::failed("variables stand for each other without an end")
 }
 
 /// The end of a variable, which may have others inside.

@@ -15,7 +15,7 @@ use hcl::{Block, Body, Expression};
 use serde_json::{Map, Value as Json};
 
 use super::resources::{ACCOUNT, Kind, REGION, other_arn};
-use super::{FoundMachine, Stop, Substitutions, machine_type, text, unreadable};
+use super::{FoundMachine, Part, Project, Stop, Substitutions, machine_type, text, unreadable};
 
 /// Nesting of modules.
 const MODULES_DEPTH_MAX: usize = 8;
@@ -26,10 +26,11 @@ pub(super) fn is_there(folder: &Path) -> bool {
 }
 
 /// The state machines of a folder and of its modules that are folders.
-pub(super) fn machines(folder: &Path, given: &Substitutions) -> Result<Vec<FoundMachine>, Stop> {
-    let mut machines = Vec::new();
-    module(folder, given, &assigned(folder)?, "", 0, &mut machines)?;
-    Ok(machines)
+pub(super) fn machines(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
+    let mut project = Project::default();
+    let inputs = assigned(folder, &mut project)?;
+    module(folder, given, &inputs, "", 0, &mut project)?;
+    Ok(project)
 }
 
 fn module(
@@ -38,28 +39,48 @@ fn module(
     inputs: &Map<String, Json>,
     prefix: &str,
     depth: usize,
-    machines: &mut Vec<FoundMachine>,
+    project: &mut Project,
 ) -> Result<(), Stop> {
     if depth > MODULES_DEPTH_MAX {
         return Err(Stop::failed(format!("{}: modules are nested too deeply", folder.display())));
     }
-    let module = Module::read(folder, given, inputs)?;
+    let module = Module::read(folder, given, inputs, project)?;
     for (file, block) in
         module.blocks("resource").filter(|(_, block)| label(block, 0) == "aws_sfn_state_machine")
     {
-        machines.push(module.machine(file, block, prefix)?);
+        let name = label(block, 1);
+        let place = file.place(&format!("\"aws_sfn_state_machine\" \"{name}\""));
+        let id = format!("{prefix}{name}");
+        project.add(Part::Machine(id.clone()), module.machine(file, block, id, place));
     }
-    for (_, block) in module.blocks("module") {
+    for (file, block) in module.blocks("module") {
         let source = attribute(block, "source").map(|source| module.value(source));
-        let Some(source) = source.as_ref().and_then(Json::as_str).filter(|it| it.starts_with('.')) else {
-            continue;
-        };
-        let own = block.body().attributes().map(|it| (it.key().to_owned(), module.value(it.expr())));
-        let name = format!("{prefix}{}.", label(block, 0));
-        self::module(&folder.join(source), given, &own.collect(), &name, depth + 1, machines)?;
+        let name = label(block, 0);
+        let id = format!("{prefix}{name}");
+        let place = file.place(&format!("module \"{name}\""));
+        match source.as_ref().and_then(Json::as_str) {
+            Some(source) if source.starts_with('.') => {
+                let own = block.body().attributes().map(|it| (it.key().to_owned(), module.value(it.expr())));
+                let folder = folder.join(source);
+                let prefix = format!("{id}.");
+                if let Err(stop) = self::module(&folder, given, &own.collect(), &prefix, depth + 1, project) {
+                    let (file, line) = &place;
+                    let stop = Stop::failed(format!("{file}:{line}: source = {source:?}: {stop}"));
+                    project.failed(Part::Module(id), &stop);
+                }
+            }
+            // The registry's module of a state machine has its arguments.
+            Some(source) if source.contains(REGISTRY_MODULE) && attribute(block, "definition").is_some() => {
+                project.add(Part::Machine(id.clone()), module.machine(file, block, id, place));
+            }
+            _ => {}
+        }
     }
     Ok(())
 }
+
+/// The module of the registry that makes a state machine of its argument `definition`.
+const REGISTRY_MODULE: &str = "terraform-aws-modules/step-functions/aws";
 
 /// Files of a folder with this suffix, ordered by name.
 fn files(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, Stop> {
@@ -75,11 +96,18 @@ fn files(folder: &Path, suffix: &str) -> Result<Vec<PathBuf>, Stop> {
 }
 
 /// Values from files of variables; later files take precedence.
-fn assigned(folder: &Path) -> Result<Map<String, Json>, Stop> {
+fn assigned(folder: &Path, project: &mut Project) -> Result<Map<String, Json>, Stop> {
     let (mut values, nothing, none) = (Map::new(), Substitutions::default(), Map::new());
     let named = [folder.join("terraform.tfvars")].into_iter().filter(|file| file.is_file());
     for file in named.chain(files(folder, ".auto.tfvars")?) {
-        let module = Module::of(folder, vec![File::read(&file)?], &nothing, &none);
+        let read = match File::read(&file) {
+            Ok(read) => read,
+            Err(stop) => {
+                project.failed(Part::File, &stop);
+                continue;
+            }
+        };
+        let module = Module::of(folder, vec![read], &nothing, &none);
         for attribute in module.files[0].body.attributes() {
             values.insert(attribute.key().to_owned(), module.value(attribute.expr()));
         }
@@ -99,6 +127,11 @@ impl File {
         let body = hcl::parse(&text).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))?;
         Ok(File { path: path.to_owned(), text, body })
     }
+
+    /// The file's name, and the line of a text in it, or of its beginning.
+    fn place(&self, wanted: &str) -> (String, usize) {
+        (self.path.display().to_string(), line_of(&self.text, 0, wanted).unwrap_or(1))
+    }
 }
 
 /// A folder of Terraform, and its variables.
@@ -109,6 +142,8 @@ struct Module<'m> {
     inputs: &'m Map<String, Json>,
     /// What could not be resolved since this was last cleared, as it is written.
     unresolved: RefCell<Vec<String>>,
+    /// Why a file could not be read since then.
+    broken: RefCell<Option<String>>,
 }
 
 fn label(block: &Block, n: usize) -> &str {
@@ -124,9 +159,16 @@ impl<'m> Module<'m> {
         folder: &Path,
         given: &'m Substitutions,
         inputs: &'m Map<String, Json>,
+        project: &mut Project,
     ) -> Result<Module<'m>, Stop> {
-        let files = files(folder, ".tf")?.iter().map(|path| File::read(path)).collect::<Result<_, _>>()?;
-        Ok(Module::of(folder, files, given, inputs))
+        let mut read = Vec::new();
+        for path in files(folder, ".tf")? {
+            match File::read(&path) {
+                Ok(file) => read.push(file),
+                Err(stop) => project.failed(Part::File, &stop),
+            }
+        }
+        Ok(Module::of(folder, read, given, inputs))
     }
 
     fn of(
@@ -135,7 +177,8 @@ impl<'m> Module<'m> {
         given: &'m Substitutions,
         inputs: &'m Map<String, Json>,
     ) -> Module<'m> {
-        Module { folder: folder.to_owned(), files, given, inputs, unresolved: RefCell::default() }
+        let (unresolved, broken) = Default::default();
+        Module { folder: folder.to_owned(), files, given, inputs, unresolved, broken }
     }
 
     fn blocks<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = (&'s File, &'s Block)> {
@@ -148,31 +191,45 @@ impl<'m> Module<'m> {
         self.evaluate(expression, &BTreeMap::new(), 0)
     }
 
-    fn machine(&self, file: &File, block: &Block, prefix: &str) -> Result<FoundMachine, Stop> {
-        let name = label(block, 1);
-        let line = line_of(&file.text, 0, &format!("\"aws_sfn_state_machine\" \"{name}\""));
-        let place = format!("{}:{}", file.path.display(), line.unwrap_or(1));
+    /// The state machine of a block that stands in this file and line.
+    fn machine(
+        &self,
+        file: &File,
+        block: &Block,
+        name: String,
+        (path, line): (String, usize),
+    ) -> Result<FoundMachine, Stop> {
+        let place = format!("{path}:{line}");
         let definition = attribute(block, "definition")
-            .ok_or_else(|| Stop::failed(format!("{place}: the state machine {name} has no definition")))?;
+            .ok_or_else(|| Stop::failed(format!("{place}: the block has no `definition`")))?;
         self.unresolved.borrow_mut().clear();
+        self.broken.borrow_mut().take();
         let definition = match self.value(definition) {
             Json::String(text) => text,
             // `jsonencode` was forgotten.
             other => other.to_string(),
         };
+        let from = file.text.lines().take(line.saturating_sub(1)).map(|it| it.len() + 1).sum();
+        let line_of = |what: &str| line_of(&file.text, from, what).unwrap_or(line);
         let unresolved: Vec<String> = self.unresolved.take();
+        if let Some(broken) = self.broken.take() {
+            return Err(Stop::failed(format!("{place}: {broken}")));
+        }
+        if let [whole] = &unresolved[..]
+            && definition == format!("${{{whole}}}")
+        {
+            return Err(Stop::failed(format!(
+                "{path}:{}: nothing is known of its definition, `{whole}`: take its value from `terraform show -json`, and \
+                 give that as a file instead of the project",
+                line_of(whole)
+            )));
+        }
         let unresolved = unresolved.into_iter().map(|what| {
-            let from =
-                file.text.lines().take(line.unwrap_or(1).saturating_sub(1)).map(|it| it.len() + 1).sum();
-            let at = line_of(&file.text, from, &what).or(line).unwrap_or(1);
-            format!(
-                "{}:{at}: nothing is known of `{what}`; say --substitute {what}=VALUE",
-                file.path.display()
-            )
+            format!("{path}:{}: nothing is known of `{what}`; say --substitute {what}=VALUE", line_of(&what))
         });
         let kind = attribute(block, "type").map(|kind| self.value(kind));
         Ok(FoundMachine {
-            name: format!("{prefix}{name}"),
+            name,
             machine_type: machine_type(kind.as_ref().and_then(Json::as_str).or(Some("STANDARD"))),
             place,
             definition,

@@ -33,7 +33,11 @@ impl Source<'_> {
     pub(super) async fn deploy(&self, path: &Path, integrations: Option<Integrations>) -> Result<(), Stop> {
         let mocks = self.arguments.mocks()?;
         let destinations = Destinations { integrations, mocks };
-        for written in definition::all(path, &self.arguments.project, self.reading())? {
+        let (definitions, unread) = definition::all(path, &self.arguments.project, self.reading())?;
+        for part in unread {
+            say_at(Level::Warn, &format!("expressway: {part}"));
+        }
+        for written in definitions {
             written.tell();
             let found = written.check(self.refuses);
             let name = written.machine.as_deref().unwrap_or("workflow");

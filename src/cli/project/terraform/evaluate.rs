@@ -77,7 +77,7 @@ impl Module<'_> {
 
     /// Records an unknown value. The command line may supply it.
     fn unknown(&self, expression: &Expression) -> Json {
-        let written = hcl::format::to_string(expression).unwrap_or_default();
+        let written = written(expression);
         if let Some(value) = self.given.get(&written) {
             return Json::from(value);
         }
@@ -200,6 +200,11 @@ impl Module<'_> {
         }
         Some(if each.key_expr.is_some() { Json::Object(object) } else { Json::Array(list) })
     }
+}
+
+/// An expression as Terraform's formatter writes it.
+pub(super) fn written(expression: &Expression) -> String {
+    hcl::format::to_string(expression).unwrap_or_default()
 }
 
 /// The elements of a collection: by index or by key.

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use hcl::Expression;
 use hcl::expr::FuncCall;
 use hcl::template::Template;
 use serde_json::{Map, Value as Json};
 
 use super::super::text as read_text;
 use super::Module;
-use super::evaluate::Variables;
+use super::evaluate::{Variables, written};
 
 /// A value as templates write it.
 pub(super) fn text(value: &Json) -> String {
@@ -27,8 +28,19 @@ impl Module<'_> {
         Some(match call.name.name.as_str() {
             "jsonencode" => Json::from(value(0)?.to_string()),
             "jsondecode" => serde_json::from_str(&string(0)?).ok()?,
-            "templatefile" => self.file_template(&string(0)?, value(1)?, depth)?,
-            "file" => Json::from(read_text(&self.beside(&string(0)?)).ok()?),
+            "templatefile" => {
+                let path = self.beside(&string(0)?);
+                let template: Template = self
+                    .content(call, &path)?
+                    .parse()
+                    .map_err(|error| {
+                        self.broken(format!("{}: {error}", path.display()));
+                    })
+                    .ok()?;
+                self.filled(&template, &value(1)?, depth)?
+            }
+            "file" => Json::from(self.content(call, &self.beside(&string(0)?))?),
+            "fileexists" => Json::from(self.beside(&string(0)?).is_file()),
             "format" => format(&all())?,
             "join" => {
                 let items = value(1)?;
@@ -46,7 +58,7 @@ impl Module<'_> {
             "tolist" | "toset" | "tomap" | "nonsensitive" | "sensitive" => value(0)?,
             "abspath" => Json::from(string(0)?),
             "coalesce" => all().into_iter().find(|it| !it.is_null() && it.as_str() != Some(""))?,
-            "try" => value(0)?,
+            "try" => (0..call.args.len()).find_map(|n| self.tried(&call.args[n], known, depth))?,
             "length" => match value(0)? {
                 Json::Array(items) => Json::from(items.len()),
                 Json::Object(members) => Json::from(members.len()),
@@ -81,11 +93,38 @@ impl Module<'_> {
         if path.starts_with(&self.folder) { path.to_owned() } else { self.folder.join(path) }
     }
 
-    fn file_template(&self, path: &str, variables: Json, depth: usize) -> Option<Json> {
-        let source = read_text(&self.beside(path)).ok()?;
-        let template: Template = source.parse().ok()?;
+    /// The text of a file that a function reads. Unless the command line has a value for the call, a machine whose
+    /// definition needs it is broken without.
+    fn content(&self, call: &FuncCall, path: &Path) -> Option<String> {
+        if self.given.get(&written(&Expression::from(call.clone()))).is_some() {
+            return None;
+        }
+        read_text(path).map_err(|stop| self.broken(stop.to_string())).ok()
+    }
+
+    /// Records why the definition cannot be read. The first reason counts.
+    fn broken(&self, why: String) {
+        self.broken.borrow_mut().get_or_insert(why);
+    }
+
+    /// The text of a template with these variables.
+    pub(super) fn filled(&self, template: &Template, variables: &Json, depth: usize) -> Option<Json> {
         let known: Variables = variables.as_object()?.clone().into_iter().collect();
-        Some(self.template(&template, &known, depth + 1))
+        Some(self.template(template, &known, depth + 1))
+    }
+
+    /// The value of an expression if it is known, without a word about it otherwise.
+    fn tried(&self, expression: &Expression, known: &Variables, depth: usize) -> Option<Json> {
+        let (told, was_broken) = (self.unresolved.borrow().len(), self.broken.borrow().is_some());
+        let value = self.evaluate(expression, known, depth + 1);
+        let failed = self.unresolved.borrow().len() > told || (!was_broken && self.broken.borrow().is_some());
+        if failed {
+            self.unresolved.borrow_mut().truncate(told);
+            if !was_broken {
+                self.broken.borrow_mut().take();
+            }
+        }
+        (!failed).then_some(value)
     }
 }
 
