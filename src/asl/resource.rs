@@ -1,8 +1,8 @@
 //! Parsing of a Task's `Resource` (developer guide, "Integrating services").
 
-use super::diagnostic::did_you_mean;
+use super::diagnostic::{did_you_mean, nearest};
 use super::model::{Pattern, ResourceKind};
-use crate::models;
+use crate::models::{self, Refused};
 
 /// Parses a resource ARN; `None` when neither AWS nor we recognize it.
 pub(super) fn recognize(arn: &str) -> Option<(ResourceKind, Pattern)> {
@@ -65,33 +65,68 @@ pub(super) fn suggestion(arn: &str) -> Option<String> {
     }
 }
 
-fn sdk_suggestion(service: &str, action: &str) -> Option<String> {
-    if !models::services().any(|name| name == service) {
-        return match models::other_name(service) {
-            Some(name) => Some(format!("did you mean `{name}`?")),
-            None => did_you_mean(service, models::services()),
-        };
+fn sdk_suggestion(service: &str, call: &str) -> Option<String> {
+    let (action, pattern) = call.split_once('.').map_or((call, None), |(action, it)| (action, Some(it)));
+    match models::refusal(service, action) {
+        Some(Refused::Service) => Some(match models::other_name(service) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => did_you_mean(service, models::services()).unwrap_or_else(|| {
+                format!("AWS's models have no service `{service}` ({})", models::source())
+            }),
+        }),
+        Some(Refused::Action) => Some(match near_action(service, action) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("AWS's models have no action `{action}` of `{service}` ({})", models::source()),
+        }),
+        Some(Refused::Unsupported) => Some(format!("Step Functions does not support `{service}:{action}`")),
+        None => match pattern? {
+            "waitForTaskToken" => None,
+            pattern => {
+                let row = INTEGRATIONS.iter().find(|row| package(row.service) == service);
+                let waits = row.filter(|row| row.sync.split(' ').any(|it| it == action));
+                Some(match waits {
+                    Some(row) => format!("did you mean `{}:{action}.{pattern}`?", row.service),
+                    None => {
+                        "of the patterns of waiting, SDK integrations have `.waitForTaskToken`".to_owned()
+                    }
+                })
+            }
+        },
     }
-    let actions = models::actions(service);
-    // An action that exists was refused for another reason.
-    let is_there = actions.iter().any(|there| there == action);
-    if is_there { None } else { did_you_mean(action, actions.iter().map(String::as_str)) }
+}
+
+/// The action that was probably meant by one that the service does not have.
+fn near_action(service: &str, action: &str) -> Option<String> {
+    let small = action.get(..1)?.to_ascii_lowercase() + &action[1..];
+    if models::refusal(service, &small).is_none() {
+        return Some(small);
+    }
+    nearest(action, models::actions(service).iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// The name in SDK integrations of a service with an optimised integration.
+fn package(service: &str) -> &str {
+    models::other_name(service).unwrap_or(service)
 }
 
 fn optimised_suggestion(service: &str, call: &str) -> Option<String> {
     let (action, pattern) = call.split_once('.').map_or((call, None), |(action, it)| (action, Some(it)));
+    // Most services and actions have no integration of their own, but can be called by the SDK's.
+    let sdk = || {
+        let package = package(service);
+        let meant = |action: &str| format!("did you mean `aws-sdk:{package}:{action}`?");
+        match models::refusal(package, action) {
+            None => Some(meant(action)),
+            Some(Refused::Action) => near_action(package, action).as_deref().map(meant),
+            Some(Refused::Service | Refused::Unsupported) => None,
+        }
+    };
     let Some(row) = INTEGRATIONS.iter().find(|row| row.service == service) else {
-        // Other services have no integration of their own, but most can be called by the SDK's.
-        let is_sdk = models::services().any(|name| name == service);
-        let sdk = is_sdk.then(|| format!("did you mean `aws-sdk:{service}:{action}`?"));
-        return sdk.or_else(|| did_you_mean(service, INTEGRATIONS.iter().map(|row| row.service)));
+        return sdk().or_else(|| did_you_mean(service, INTEGRATIONS.iter().map(|row| row.service)));
     };
     let listed = |actions: &str| actions.split(' ').any(|it| it == action);
     if !listed(row.actions) {
-        return did_you_mean(action, row.actions.split(' ')).or_else(|| {
-            let is_action = models::actions(service).iter().any(|it| it == action);
-            is_action.then(|| format!("did you mean `aws-sdk:{service}:{action}`?"))
-        });
+        return did_you_mean(action, row.actions.split(' ')).or_else(sdk);
     }
     let patterns = [("sync", listed(row.sync)), ("waitForTaskToken", listed(row.callback))];
     let has: Vec<&str> = patterns.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
@@ -115,7 +150,7 @@ fn integration(rest: &str) -> Option<(ResourceKind, Pattern)> {
         let (service, action) = call.split_once(':')?;
         let named = |name: &str| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let allowed = matches!(pattern, Pattern::RequestResponse | Pattern::WaitForTaskToken);
-        return (allowed && named(service) && named(action) && !models::is_refused(service, action))
+        return (allowed && named(service) && named(action) && models::refusal(service, action).is_none())
             .then(|| (ResourceKind::Sdk { service: service.into(), action: action.into() }, pattern));
     }
     let row = INTEGRATIONS.iter().chain(OURS).find(|row| row.service == service)?;

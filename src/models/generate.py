@@ -4,7 +4,11 @@
     python3 src/models/generate.py > src/models/services.txt
     python3 src/models/generate.py names > src/models/names.txt
 
-The second has the names of all services, as workflows write them, one a line.
+The second has the names of all services, as workflows write them, and of the actions of those that are not there as a
+whole: after a line with botocore's version and one with 26 verbs, a service a line. Its actions are words: letters that
+stand for verbs (`a` is the first), and what follows any of them; without such a letter, the action itself.
+
+    account bhContactInformation ...    GetContactInformation, PutContactInformation, if `b` and `h` are those verbs
 
 A service is a line that begins with `@`, its errors, its operations, its shapes, which are counted from 0, and the bounds
 of its values, which are counted from 0 as well:
@@ -20,8 +24,8 @@ of its values, which are counted from 0 as well:
     #MIN..MAX [PATTERN]                             bounds of a number or a length, and how a text must look
     #|NAME|NAME...                                  what a text may be
 
-A protocol is `json`, `query`, `rest-json`, `rest-xml`, each with `part-` before it where not all operations are there, or
-`own`.
+A protocol is `json`, `query`, `ec2`, `rest-json`, `rest-xml`, each with `part-` before it where not all operations are
+there, or `own`. The shapes of requests to EC2 are apart from those of its answers: it writes other names in them.
 
 A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent; with `/` before it, it is
 part of the path, with `?` of the query, with `^` a header, or all headers that begin so if it is a map, with `%` it is the
@@ -31,16 +35,19 @@ time, `u` time written as a text (ISO 8601), `x` bytes, `d` any JSON, and `@` wi
 it has any.
 """
 
+import re
+import string
 import sys
+from collections import Counter
 
 import botocore
 from botocore.loaders import Loader
 from botocore.session import Session
 
-# What speaks AWS JSON or the query protocol and is called by workflows; the giants among the rest are left out.
+# What speaks AWS JSON or a query protocol and is called by workflows; the giants among the rest are left out.
 CALLED = """
 application-autoscaling athena autoscaling cloudformation cloudwatch codebuild codepipeline cognito-idp comprehend
-dynamodb dynamodbstreams ecr ecs elbv2 emr events firehose glue iam kinesis kms logs rds redshift-data rekognition
+dynamodb dynamodbstreams ec2 ecr ecs elbv2 emr events firehose glue iam kinesis kms logs rds redshift-data rekognition
 resourcegroupstaggingapi secretsmanager servicediscovery ses sns sqs ssm stepfunctions sts textract transcribe translate
 """.split()
 
@@ -65,6 +72,7 @@ RENAMED = {
     "cognito-idp": {"AccountTakeoverActionType": {"Notify": "SendNotification"}},
     "dynamodb": {"AttributeValue": {"NULL": "NUL"}},
     "dynamodbstreams": {"AttributeValue": {"NULL": "NUL"}},
+    "ec2": {"FpgaImage": {"Public": "isPublic"}, "Image": {"Public": "PublicLaunchPermissions"}},
     "s3": {
         "CopyObjectRequest": {"Bucket": "DestinationBucket", "Key": "DestinationKey"},
         "UploadPartCopyRequest": {"Bucket": "DestinationBucket", "Key": "DestinationKey"},
@@ -86,6 +94,8 @@ INJECTED = {
         "UploadPartRequest": ["SdkPartType"],
     },
 }
+# What they take away (`exclude`), whatever the shape.
+EXCLUDED = {"ec2": {"DryRun"}}
 # What may be left out although the model requires it: there is another way to say it.
 OPTIONAL = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
 # What AWS's check of mocks has otherwise (recorded): a function's memory, without that of managed instances.
@@ -125,7 +135,9 @@ class Service:
         self.shapes, self.numbers, self.bounds = [], {}, []
         metadata = model["metadata"]
         protocols = metadata.get("protocols", [metadata["protocol"]])
-        self.protocol = next(it for it in ("json", "query", "rest-json", "rest-xml") if it in protocols)
+        self.protocol = next(it for it in ("json", "query", "ec2", "rest-json", "rest-xml") if it in protocols)
+        # Which of an operation's shapes is being written.
+        self.side = "input"
 
     def type(self, reference):
         name = reference["shape"]
@@ -170,22 +182,25 @@ class Service:
         if kind in SCALARS:
             return SCALARS[kind]
         # A member may flatten a list that is not flat elsewhere.
-        key = (name, self.protocol == "rest-xml" and reference.get("flattened", False))
+        flattened = self.protocol == "rest-xml" and reference.get("flattened", False)
+        key = (name, flattened, self.side if self.protocol == "ec2" else "")
         if key in self.numbers:
             return str(self.numbers[key])
         number = self.numbers[key] = len(self.shapes)
         self.shapes.append("")
-        self.shapes[number] = self.line(name, {**shape, "flattened": shape.get("flattened") or key[1]}, kind)
+        self.shapes[number] = self.line(name, {**shape, "flattened": shape.get("flattened") or flattened}, kind)
         return str(number)
 
     def member(self, shape_name, shape, name, member):
         wire = member.get("locationName", name)
+        if self.protocol == "ec2" and self.side == "input":
+            wire = member.get("queryName", wire[0].upper() + wire[1:])
         places = {"uri": "/", "querystring": "?", "header": "^", "headers": "^"}
         if self.protocol.startswith("rest") and member.get("location") in places:
             wire = places[member["location"]] + (wire.lower() if "header" in member["location"] else wire)
         elif self.protocol == "rest-xml" and shape.get("payload") == name:
             wire = "%" + wire
-        assert not member.get("flattened") or self.protocol != "query", name
+        assert not member.get("flattened") or self.protocol not in ("query", "ec2"), name
         java = RENAMED.get(self.name, {}).get(shape_name, {}).get(name)
         required = name in shape.get("required", ()) and (self.name, shape_name) not in OPTIONAL
         token = member.get("idempotencyToken") or self.model["shapes"][member["shape"]].get("idempotencyToken")
@@ -199,11 +214,16 @@ class Service:
 
     def line(self, shape_name, shape, kind):
         flat = "~" if shape.get("flattened") and self.protocol in ("json", "query", "rest-xml") else ""
+        if self.protocol == "ec2":
+            # Its lists are flat in requests, never in answers; it has no maps.
+            assert kind != "map" and not shape.get("flattened"), shape_name
+            flat = "~" if self.side == "input" else ""
         xml = self.protocol in ("query", "rest-xml")
         if kind == "structure":
             members = [
                 text
                 for name, member in shape["members"].items()
+                if name not in EXCLUDED.get(self.name, ())
                 for text in self.member(shape_name, shape, name, member)
             ]
             added = INJECTED.get(self.name, {}).get(shape_name, [])
@@ -259,7 +279,9 @@ class Service:
         for name, operation in sorted(model["operations"].items()):
             if self.only and name not in self.only:
                 continue
-            sides = [self.type(operation[side]) if side in operation else "-" for side in ("input", "output")]
+            sides = []
+            for self.side in ("input", "output"):
+                sides.append(self.type(operation[self.side]) if self.side in operation else "-")
             wrapper = operation.get("output", {}).get("resultWrapper") if self.protocol == "query" else None
             if self.protocol.startswith("rest"):
                 wrapper = self.rest_target(operation)
@@ -269,15 +291,32 @@ class Service:
 
 
 def names():
+    """The lines of names.txt."""
     session = Session()
+    services = {}
     for name in session.get_available_services():
-        service_id = session.get_service_model(name).service_id
-        yield "".join(c for c in service_id if c.isalnum()).lower().removesuffix("service")
+        model = session.get_service_model(name)
+        package = "".join(c for c in model.service_id if c.isalnum()).lower().removesuffix("service")
+        actions = services.setdefault(package, set())
+        if name not in [*CALLED, *REST]:
+            actions.update(model.operation_names)
+    words = re.compile("([A-Z][a-z0-9]*)([A-Za-z0-9]*)")
+    split = {package: [words.fullmatch(it).groups() for it in actions] for package, actions in services.items()}
+    count = Counter(verb for actions in split.values() for verb, _ in actions)
+    verbs = dict(zip(sorted(count, key=lambda verb: (-count[verb], verb)), string.ascii_lowercase))
+    yield f"botocore {botocore.__version__}"
+    yield " ".join(verbs)
+    for package, actions in sorted(split.items()):
+        nouns = {}
+        for verb, noun in sorted(actions):
+            key, letter = (noun, verbs[verb]) if verb in verbs else (verb + noun, "")
+            nouns.setdefault((key, not letter), []).append(letter)
+        yield " ".join([package, *sorted("".join(letters) + noun for (noun, _), letters in nouns.items())])
 
 
 def main():
     if sys.argv[1:] == ["names"]:
-        print("\n".join(sorted(set(names()))))
+        print("\n".join(names()))
         return
     loader = Session().get_component("data_loader")
     print(f"# Made by generate.py from botocore {botocore.__version__}; not to be edited.")

@@ -3,22 +3,19 @@
 //! against it. A service is parsed when it is first needed, and kept.
 
 pub(crate) mod check;
+mod known;
 pub(crate) mod names;
 
 use std::fmt;
 use std::sync::{LazyLock, OnceLock};
+
+pub(crate) use known::{Refused, actions, is_service, other_name, refusal, services, source};
 
 /// See `generate.py` for its form. Without the feature there are no services, and nothing is checked.
 #[cfg(feature = "models")]
 const SERVICES: &str = include_str!("services.txt");
 #[cfg(not(feature = "models"))]
 const SERVICES: &str = "";
-
-/// The names of all of AWS's services; made by `generate.py`.
-#[cfg(feature = "models")]
-const NAMES: &str = include_str!("names.txt");
-#[cfg(not(feature = "models"))]
-const NAMES: &str = "";
 
 /// The protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +24,8 @@ pub(crate) enum Protocol {
     Json,
     /// Requests as forms, responses as XML.
     Query,
+    /// The same, with names and lists of its own, which the table has.
+    Ec2,
     /// A path and a method for each operation, JSON in bodies.
     Rest,
     /// A path and a method for each operation, XML in bodies, or texts and bytes.
@@ -274,7 +273,7 @@ fn service(package: &str) -> Option<&'static Service> {
 pub(crate) fn called() -> impl Iterator<Item = &'static str> {
     let called = |section: &&Section| {
         let protocol = section.text.split(' ').nth(1).map(|word| word.trim_start_matches("part-"));
-        matches!(protocol, Some("json" | "query" | "rest-json" | "rest-xml"))
+        matches!(protocol, Some("json" | "query" | "ec2" | "rest-json" | "rest-xml"))
     };
     SECTIONS.iter().filter(called).map(|section| section.package.as_str())
 }
@@ -326,119 +325,6 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
     find(package, action, Naming::Service).ok()
 }
 
-/// Actions that AWS does not recognize although the SDK has them, by service (developer guide, "Supported AWS SDK service
-/// integrations").
-const UNSUPPORTED_ACTIONS: [(&str, &[&str]); 25] = [
-    ("applicationdiscovery", &["describeExportConfigurations", "exportConfigurations"]),
-    (
-        "bedrockagentruntime",
-        &["invokeAgent", "invokeFlow", "invokeInlineAgent", "optimizePrompt", "retrieveAndGenerateStream"],
-    ),
-    ("bedrockruntime", &["converseStream", "invokeModelWithResponseStream"]),
-    ("cloudwatchlogs", &["startLiveTail"]),
-    (
-        "codedeploy",
-        &[
-            "batchGetDeploymentInstances",
-            "getDeploymentInstance",
-            "listDeploymentInstances",
-            "skipWaitTimeForInstanceTermination",
-        ],
-    ),
-    ("comprehendmedical", &["detectEntities"]),
-    ("dataexchange", &["sendApiAsset"]),
-    (
-        "directconnect",
-        &[
-            "allocateConnectionOnInterconnect",
-            "describeConnectionLoa",
-            "describeConnectionsOnInterconnect",
-            "describeInterconnectLoa",
-        ],
-    ),
-    ("efs", &["createTags"]),
-    ("elastictranscoder", &["testRole"]),
-    ("emr", &["describeJobFlows"]),
-    (
-        "iot",
-        &["attachPrincipalPolicy", "detachPrincipalPolicy", "listPolicyPrincipals", "listPrincipalPolicies"],
-    ),
-    ("iotdeviceadvisor", &["listTestCases"]),
-    ("iotsitewise", &["invokeAssistant"]),
-    ("kinesis", &["subscribeToShard"]),
-    ("lambda", &["invokeAsync", "invokeWithResponseStream"]),
-    ("lexruntimev2", &["startConversation"]),
-    ("mediapackage", &["rotateChannelCredentials"]),
-    ("qbusiness", &["chat"]),
-    ("rdsdata", &["executeSql"]),
-    ("s3", &["selectObjectContent"]),
-    ("s3control", &["selectObjectContent"]),
-    ("sagemakerruntime", &["invokeEndpointWithResponseStream"]),
-    ("shield", &["deleteSubscription"]),
-    ("sts", &["assumeRole", "assumeRoleWithSAML", "assumeRoleWithWebIdentity"]),
-];
-/// Services of the SDK that AWS does not recognize.
-const UNSUPPORTED_SERVICES: [&str; 2] = ["cloudsearchdomain", "mediastoredata"];
-
-/// Services that have ended and whose names AWS still lists.
-const ENDED: &str = "apptest elasticinference elastictranscoder evidently honeycode iotanalytics iotfleethub \
-    lookoutmetrics lookoutvision opsworks opsworkscm privatenetworks qldb qldbsession robomaker sms";
-
-/// The names of AWS's services, as in `aws-sdk` resources, modelled or not.
-pub(crate) fn services() -> impl Iterator<Item = &'static str> {
-    let ended = ENDED.split(' ').filter(|_| !NAMES.is_empty());
-    NAMES.lines().chain(ended).filter(|name| !UNSUPPORTED_SERVICES.contains(name))
-}
-
-/// Whether AWS refuses a call of the SDK: it has no such service or action, or does not allow it.
-pub(crate) fn is_refused(service: &str, action: &str) -> bool {
-    let is_unknown = !NAMES.is_empty() && !services().any(|name| name == service);
-    let is_unsupported =
-        UNSUPPORTED_ACTIONS.iter().any(|(name, actions)| *name == service && actions.contains(&action));
-    is_unknown
-        || is_unsupported
-        || matches!(find(service, action, Naming::Java), Err(NotFound::Action(service)) if service.extent == Extent::Whole)
-}
-
-/// Other names of services: in ARNs, among the optimised integrations, in the AWS CLI and other SDKs, in common use.
-const OTHER_NAMES: [(&str, &str); 23] = [
-    ("ce", "costexplorer"),
-    ("cognitoidp", "cognitoidentityprovider"),
-    ("cur", "costandusagereport"),
-    ("ddb", "dynamodb"),
-    ("dms", "databasemigration"),
-    ("documentdb", "docdb"),
-    ("ds", "directory"),
-    ("elasticmapreduce", "emr"),
-    ("elb", "elasticloadbalancing"),
-    ("elbv2", "elasticloadbalancingv2"),
-    ("email", "ses"),
-    ("es", "elasticsearch"),
-    ("events", "eventbridge"),
-    ("iotdata", "iotdataplane"),
-    ("logs", "cloudwatchlogs"),
-    ("metrics", "cloudwatch"),
-    ("monitoring", "cloudwatch"),
-    ("msk", "kafka"),
-    ("sdb", "simpledb"),
-    ("secrets", "secretsmanager"),
-    ("states", "sfn"),
-    ("stepfunctions", "sfn"),
-    ("tagging", "resourcegroupstaggingapi"),
-];
-
-/// The name in resources of a service with another name, such as `elbv2`, or of one that is written with hyphens.
-pub(crate) fn other_name(service: &str) -> Option<&'static str> {
-    let plain = service.replace('-', "").to_ascii_lowercase();
-    let other = OTHER_NAMES.iter().find(|(other, _)| *other == plain).map(|(_, name)| *name);
-    other.or_else(|| services().find(|name| *name == plain && *name != service))
-}
-
-/// Actions of a service whose name is like one that it does not have.
-pub(crate) fn actions(service: &str) -> Vec<String> {
-    self::service(service).map(Service::actions).unwrap_or_default()
-}
-
 fn read_service(text: &'static str) -> Service {
     let mut lines = text.lines();
     let head: Vec<&'static str> = lines.next().map(|head| head.split(' ').collect()).unwrap_or_default();
@@ -454,6 +340,7 @@ fn read_service(text: &'static str) -> Service {
     let protocol = match protocol {
         "json" => Some(Protocol::Json),
         "query" => Some(Protocol::Query),
+        "ec2" => Some(Protocol::Ec2),
         "rest-json" => Some(Protocol::Rest),
         "rest-xml" => Some(Protocol::RestXml),
         _ => None,

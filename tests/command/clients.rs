@@ -134,6 +134,21 @@ fn the_javascript_sdk_does_a_session() {
     passes(command);
 }
 
+/// More than 1,500 requests and answers, with what botocore writes and reads of the same parameters.
+#[test]
+fn services_with_xml_are_spoken_to_as_botocore_does() {
+    const SERVICES: [&str; 9] =
+        ["autoscaling", "cloudformation", "ec2", "elbv2", "iam", "rds", "ses", "sns", "sts"];
+    let python = program("python3");
+    if !works(Command::new(&python).args(["-c", "import boto3"])) {
+        return absent("boto3");
+    }
+    let mut command = Command::new(&python);
+    command.arg(folder("tests/clients/models.py")).arg(env!("CARGO_BIN_EXE_expressway"));
+    command.arg(folder("src/models/services.txt")).args(SERVICES);
+    passes(command);
+}
+
 #[test]
 fn moto_s_own_tests_find_what_they_look_for() {
     let python = program("python3");

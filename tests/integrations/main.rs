@@ -6,6 +6,7 @@ mod corpus;
 mod credentials;
 #[cfg(feature = "map-data")]
 mod datasets;
+mod ec2;
 mod eks;
 mod http;
 #[cfg(feature = "durable")]

@@ -76,7 +76,7 @@ fn at(moto: &Moto) -> Integrations {
 }
 
 /// The task's result, without metadata.
-fn call(moto: &Moto, resource: &str, parameters: Value) -> Value {
+pub(crate) fn call(moto: &Moto, resource: &str, parameters: Value) -> Value {
     let outcome = run(at(moto), &format!("arn:aws:states:::{resource}"), &parameters);
     let mut output = output(&outcome);
     let has_metadata = !resource.starts_with("aws-sdk") && resource != "events:putEvents";
@@ -90,7 +90,7 @@ fn call(moto: &Moto, resource: &str, parameters: Value) -> Value {
     output
 }
 
-fn refused(moto: &Moto, resource: &str, parameters: Value) -> (String, String) {
+pub(crate) fn refused(moto: &Moto, resource: &str, parameters: Value) -> (String, String) {
     failure(&run(at(moto), &format!("arn:aws:states:::{resource}"), &parameters))
 }
 

@@ -37,8 +37,8 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     for (resource, why) in [
         ("arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Of the optimised integrations"),
         (
-            "arn:aws:states:::aws-sdk:ec2:describeInstances",
-            "AWS's service 'ec2' is not called here, or not for this: ",
+            "arn:aws:states:::aws-sdk:quicksight:listUsers",
+            "AWS's service 'quicksight' is not called here, or not for this: ",
         ),
     ] {
         let said = refusal(Profile::Open, json!({"Resource": resource}));

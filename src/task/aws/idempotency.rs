@@ -60,7 +60,7 @@ fn write(protocol: Protocol, wire: &str, key: &str, body: &mut Vec<u8>) {
             body.extend_from_slice(&rest);
         }
         Protocol::RestXml => unreachable!("no member of S3 is a key"),
-        Protocol::Query => {
+        Protocol::Query | Protocol::Ec2 => {
             let mut pair = String::new();
             query_protocol::pair(wire, key, &mut pair);
             if !pair.starts_with('&') {

@@ -389,7 +389,7 @@ fn is_on_aws(task: &Task) -> bool {
     let ResourceKind::Service { service, action } = &task.resource.kind else { return true };
     let action = action.strip_suffix(".waitForTaskToken").unwrap_or(action);
     match service.strip_prefix("aws-sdk:") {
-        Some(name) => model::is_on_aws(name, action),
+        Some(name) => crate::models::refusal(name, action).is_none(),
         // The names of optimised integrations were checked with the definition.
         None => !["kafka", "nats"].contains(&&**service),
     }

@@ -3,15 +3,6 @@
 use crate::asl::did_you_mean;
 use crate::models::{self, Extent, Naming, NotFound, Operation, Protocol};
 
-/// Whether AWS has this action of a service, as far as known: of services that are not modelled, only the names are.
-pub(super) fn is_on_aws(service: &str, action: &str) -> bool {
-    match models::find(service, action, Naming::Java) {
-        Ok(_) => true,
-        Err(NotFound::Action(_)) => false,
-        Err(NotFound::Service) => models::services().any(|name| name == service),
-    }
-}
-
 /// An operation by its service's name in resources, and its own, such as `putItem`.
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Operation, Protocol), String> {
     let not_found = match models::find(service, action, naming) {
@@ -41,7 +32,7 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
 
 fn unsupported(service: &str) -> String {
     // A service of AWS's that is not called is no misspelt other one.
-    if models::services().any(|name| name == service) {
+    if models::is_service(service) {
         return format!(
             "AWS's service '{service}' is not called here, or not for this: a mock can answer the task"
         );

@@ -276,7 +276,7 @@ impl Modelled {
         let error = match protocol {
             Protocol::RestXml => rest_xml::error(operation, &reply),
             Protocol::Json | Protocol::Rest => (!is_success).then(|| failure::json_error(&reply)),
-            Protocol::Query => (!is_success).then(|| failure::xml_error(&reply)),
+            Protocol::Query | Protocol::Ec2 => (!is_success).then(|| failure::xml_error(&reply)),
         };
         if let Some(error) = error {
             let is_slow = reply.status.as_u16() == 429 || reply.status.is_server_error();
@@ -333,7 +333,7 @@ impl Modelled {
                     None => body.extend_from_slice(b"{}"),
                 }
             }
-            Protocol::Query => {
+            Protocol::Query | Protocol::Ec2 => {
                 let form = "application/x-www-form-urlencoded; charset=utf-8";
                 headers.push(("content-type", form.into()));
                 let mut text = String::new();
@@ -370,9 +370,13 @@ fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(J
             rest::add_headers(operation, reply, &mut output);
             Ok((output, header))
         }
-        Protocol::Query => {
+        Protocol::Query | Protocol::Ec2 => {
             let root = Element::parse(&reply.body).ok_or_else(|| unreadable("it is not XML"))?;
-            let id = root.child("ResponseMetadata").map(|it| it.text_of("RequestId").to_owned());
+            let id = match protocol {
+                Protocol::Ec2 => root.child("requestId"),
+                _ => root.child("ResponseMetadata").and_then(|metadata| metadata.child("RequestId")),
+            };
+            let id = id.map(|id| id.text.clone());
             let inner = match operation.wrapper {
                 Some(wrapper) => root.child(wrapper).ok_or_else(|| unreadable("it has no result"))?,
                 None => &root,

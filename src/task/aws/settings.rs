@@ -152,7 +152,7 @@ pub(super) fn meant(service: &str) -> Option<String> {
     let plain = |id: &str| variable(id).to_ascii_lowercase();
     let (asked, known): (_, Vec<String>) = (plain(service), models::identifiers().map(plain).collect());
     let package = asked.replace('_', "");
-    if known.contains(&asked) || models::services().any(|name| name == package) {
+    if known.contains(&asked) || models::is_service(&package) {
         return None;
     }
     let other = models::other_name(&package);

@@ -132,8 +132,10 @@ pub(super) fn text(arena: &Arena, value: Value) -> String {
 pub(super) fn scalar_text(arena: &Arena, kind: Type, value: Value, name: &str) -> Result<String, String> {
     match kind {
         Type::Bytes => Ok(STANDARD.encode(text(arena, value))),
-        Type::Integer | Type::Float if !value.is_number() => Err(invalid(name)),
-        Type::Boolean if value.as_bool().is_none() => Err(invalid(name)),
+        Type::Integer | Type::Float if value.is_number() => Ok(text(arena, value)),
+        Type::Boolean if value.as_bool().is_some() => Ok(text(arena, value)),
+        // A text with such a value is accepted.
+        Type::Integer | Type::Float | Type::Boolean if !is_said(arena, kind, value) => Err(invalid(name)),
         _ => Ok(text(arena, value)),
     }
 }
