@@ -11,7 +11,7 @@ use ratatui::Frame;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{self, Event};
-use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::layout::{Constraint, Flex, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Cell, Paragraph, Row, Table, TableState};
@@ -203,6 +203,11 @@ fn rows(
 ) {
     look.sort(&mut rows);
     look.bound(rows.len(), usize::from(area.height.saturating_sub(FRAME_ROWS)));
+    let inner = Block::bordered().inner(area);
+    let columns: [Rect; 8] = Layout::horizontal(widths(header)).flex(Flex::Start).spacing(1).areas(inner);
+    for (n, column) in columns.iter().enumerate() {
+        fit(&mut rows, n, usize::from(column.width));
+    }
     let cells = rows.iter().map(|row| {
         Row::new(row.iter().zip(header).map(|(value, title)| match value {
             Value::Text(text) => Cell::from(text.clone()),
@@ -217,6 +222,20 @@ fn rows(
     let table = table(title, header, look.sorted_by, cells)
         .block(Block::bordered().title(title).border_style(border));
     frame.render_stateful_widget(table, area, &mut state);
+}
+
+/// Cuts the names of a column that are too long for it.
+fn fit(rows: &mut [view::Row], column: usize, width: usize) {
+    let names = |row: &view::Row| match &row[column] {
+        Value::Text(text) => Some(text.clone()),
+        Value::Rate(_) | Value::Time(_) => None,
+    };
+    if let Some(names) = rows.iter().map(names).collect::<Option<Vec<String>>>() {
+        let fitted = view::fit(&names.iter().map(String::as_str).collect::<Vec<_>>(), width);
+        for (row, name) in rows.iter_mut().zip(fitted) {
+            row[column] = Value::Text(name);
+        }
+    }
 }
 
 /// Failures are red, refusals and retries are yellow, and so are percentiles of seconds.
@@ -303,12 +322,7 @@ fn table<'t>(
     sorted_by: usize,
     rows: impl Iterator<Item = Row<'t>>,
 ) -> Table<'t> {
-    // Names get the rest, which at 80 columns is still most of them.
-    let width = |title: &str| Constraint::Length(u16::try_from(title.len()).unwrap_or(u16::MAX).clamp(7, 11));
-    let mut widths = [Constraint::Min(16); 8];
-    for (width_of, title) in widths.iter_mut().zip(header).skip(1) {
-        *width_of = if title == "machine" { Constraint::Min(12) } else { width(title) };
-    }
+    let widths = widths(header);
     let header = header.iter().enumerate().map(|(n, title)| {
         let sorted = if n == sorted_by { Modifier::UNDERLINED } else { Modifier::empty() };
         let title = if n == 0 || *title == "machine" { (*title).to_owned() } else { right(title) };
@@ -316,6 +330,16 @@ fn table<'t>(
     });
     let header = Row::new(header).style(Style::new().add_modifier(Modifier::BOLD));
     Table::new(rows, widths).header(header).block(Block::bordered().title(title))
+}
+
+/// The columns of a table. Names get the rest, which at 80 columns is still most of them.
+fn widths(header: [&str; 8]) -> [Constraint; 8] {
+    let width = |title: &str| Constraint::Length(u16::try_from(title.len()).unwrap_or(u16::MAX).clamp(7, 11));
+    let mut widths = [Constraint::Min(16); 8];
+    for (width_of, title) in widths.iter_mut().zip(header).skip(1) {
+        *width_of = if title == "machine" { Constraint::Min(12) } else { width(title) };
+    }
+    widths
 }
 
 fn number<'c>(value: f64) -> Cell<'c> {

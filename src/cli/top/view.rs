@@ -1,6 +1,9 @@
 //! The view of the overview: which table, from which row on, in which order. Keys change it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::text::Span;
 
 use super::snapshot::Overview;
 
@@ -166,9 +169,94 @@ pub(super) fn states(overview: &Overview) -> Vec<Row> {
     overview.states.iter().map(row).collect()
 }
 
+/// Names as they fit into a column. One that is too long is cut in its middle, because names often share a beginning; if
+/// it then looks like another name, it is cut from where it differs from that.
+pub(super) fn fit(names: &[&str], columns: usize) -> Vec<String> {
+    let cut: Vec<String> = names.iter().map(|name| cut(name, columns)).collect();
+    let mut alike: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (cut, name) in cut.iter().zip(names) {
+        alike.entry(cut).or_default().insert(name);
+    }
+    let fitted = cut.iter().zip(names).map(|(cut, name)| {
+        let group = &alike[&**cut];
+        if group.len() == 1 {
+            return cut.clone();
+        }
+        let shared = group.iter().map(|other| shared(name, other)).fold(name.len(), usize::min);
+        let (beginning, rest) = name.split_at(shared);
+        let room = columns.saturating_sub(1);
+        if width(rest) < room {
+            return format!("{}…{rest}", first(beginning, room - width(rest)));
+        }
+        let beginning = first(beginning, room / 3);
+        format!("{beginning}…{}…", first(rest, room.saturating_sub(1 + width(beginning))))
+    });
+    fitted.collect()
+}
+
+/// A text with its middle replaced if it is too long.
+fn cut(text: &str, columns: usize) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(1);
+    format!("{}…{}", first(text, room - room / 2), last(text, room / 2))
+}
+
+/// How many bytes two texts share at their beginnings, in whole characters.
+fn shared(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a == b).map(|(c, _)| c.len_utf8()).sum()
+}
+
+/// As much of the beginning as fits.
+fn first(text: &str, columns: usize) -> &str {
+    let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.take_while(|end| width(&text[..*end]) <= columns).last();
+    &text[..end.unwrap_or(0)]
+}
+
+/// As much of the end as fits.
+fn last(text: &str, columns: usize) -> &str {
+    let begins = text.char_indices().rev().map(|(at, _)| at);
+    let begin = begins.take_while(|at| width(&text[*at..]) <= columns).last();
+    &text[begin.unwrap_or(text.len())..]
+}
+
+/// The columns of a terminal that a text takes.
+fn width(text: &str) -> usize {
+    Span::raw(text).width()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_are_too_long_are_cut_where_they_stay_distinct() {
+        for (names, columns, fitted) in [
+            (&["orders"][..], 6, &["orders"][..]),
+            (&["orders-eu"], 6, &["ord…eu"]),
+            (&["shop-checkout-eu-west", "shop-checkout-us-east"], 12, &["shop-c…-west", "shop-c…-east"]),
+            // What differs is in the middle.
+            (
+                &["shop-checkout-eu-main-live", "shop-checkout-us-main-live"],
+                16,
+                &["s…eu-main-live", "s…us-main-live"],
+            ),
+            (
+                &["a-long-beginning-1-and-a-long-end", "a-long-beginning-2-and-a-long-end"],
+                12,
+                &["a-l…1-and-…", "a-l…2-and-…"],
+            ),
+            // The same name twice, as of states of two machines.
+            (&["charge-the-card", "charge-the-card"], 9, &["char…card", "char…card"]),
+            (&["注文を確認する"], 8, &["注文…る"]),
+            (&["orders"], 1, &["…"]),
+            (&["orders"], 0, &["…"]),
+        ] {
+            assert_eq!(fit(names, columns), fitted, "{columns} columns");
+        }
+    }
 
     fn row(name: &str, ended: f64) -> Row {
         let mut row = [const { Value::Rate(0.0) }; 8];
