@@ -128,10 +128,14 @@ pub mod json;
 pub mod limits;
 #[cfg(feature = "service")]
 pub mod memory;
+#[doc(hidden)]
+pub mod misspelt;
 // Without calls and mocks, parts of it are unused.
 #[cfg_attr(not(all(feature = "integrations", feature = "service")), allow(dead_code))]
 mod models;
 pub mod observe;
+#[doc(hidden)]
+pub mod os;
 #[doc(hidden)]
 pub mod picture;
 #[cfg(feature = "pipe")]

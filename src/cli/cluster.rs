@@ -8,7 +8,7 @@ use expressway::journal::cluster::{Cluster, Node, Standby as Looked, Status};
 use expressway::server::{Config, Standby};
 use serde_json::json;
 
-use super::{Stop, Went, print, say};
+use super::{Stop, Went, advice, print, say};
 
 /// Where a cluster is.
 #[derive(Debug, clap::Args)]
@@ -49,13 +49,10 @@ impl ClusterArguments {
     /// The configured cluster, if any.
     pub(super) fn cluster(&self) -> Result<Option<Cluster>, Stop> {
         let Some(url) = self.journal.as_ref().filter(|_| self.is_given()) else { return Ok(None) };
-        let cluster = Cluster::new(url, &self.cluster).map_err(|error| refused(&error))?;
+        let refused = |error: JournalError| Stop::failed(format!("--journal: {error}"));
+        let cluster = Cluster::new(url, &self.cluster).map_err(refused)?;
         Ok(Some(cluster.lease(Duration::from_secs(self.lease.into()))))
     }
-}
-
-fn refused(error: &JournalError) -> Stop {
-    Stop::failed(format!("--journal: {error}"))
 }
 
 /// A node of a cluster that it owns.
@@ -86,7 +83,8 @@ impl ClusterArguments {
             None => Some(Standby::start(listener, config).map_err(|error| Stop::failed(error.to_string()))?),
             Some(_) => None,
         };
-        let secret = stand_by(&cluster, &address, standby.as_ref())?;
+        let url = self.journal.as_deref().unwrap_or_default();
+        let secret = stand_by(&cluster, url, &address, standby.as_ref())?;
         config.hop_secret = Some(secret.clone());
         Ok(Some(Owning { cluster, address, secret, standby }))
     }
@@ -104,7 +102,8 @@ impl ClusterArguments {
 }
 
 /// Waits until this node owns the cluster; returns the cluster's secret.
-fn stand_by(cluster: &Cluster, address: &str, standby: Option<&Standby>) -> Result<String, Stop> {
+fn stand_by(cluster: &Cluster, url: &str, address: &str, standby: Option<&Standby>) -> Result<String, Stop> {
+    let refused = |error| Stop::failed(format!("--journal {}: {error}", advice::place(url)));
     let (mut seen, mut said, mut secret) = (None, None, String::new());
     let tell = |owner: Option<&str>, secret: &str, text: &str| {
         if let Some(standby) = standby {
@@ -112,9 +111,9 @@ fn stand_by(cluster: &Cluster, address: &str, standby: Option<&Standby>) -> Resu
         }
     };
     loop {
-        let looked = cluster.look(&mut seen).map_err(|error| refused(&error))?;
+        let looked = cluster.look(&mut seen).map_err(refused)?;
         if secret.is_empty() && !matches!(looked, Looked::Away(_)) {
-            let bytes = cluster.secret().map_err(|error| refused(&error))?;
+            let bytes = cluster.secret().map_err(refused)?;
             secret = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         }
         let why = match &looked {
@@ -124,7 +123,9 @@ fn stand_by(cluster: &Cluster, address: &str, standby: Option<&Standby>) -> Resu
                 return Ok(secret);
             }
             Looked::Owned { node, .. } => format!("node {node} owns the cluster {}", cluster.name()),
-            Looked::Away(why) => format!("the database of the cluster does not answer: {why}"),
+            Looked::Away(why) => {
+                format!("the server of the cluster does not answer: {}", advice::journal_away(url, why))
+            }
             _ => format!("the owner of the cluster {} is not heard of", cluster.name()),
         };
         match &looked {
@@ -178,10 +179,7 @@ pub(super) fn cluster(arguments: &Arguments) -> Result<Went, Stop> {
     let What::Status { url, cluster } = &arguments.what;
     let status = named(url, cluster)?.status().map_err(|error| {
         // A password is not shown.
-        let place = url.rsplit_once('@').map_or(&**url, |(_, place)| place);
-        Stop::failed(format!(
-            "{place}: {error}; is that the URL that `serve --journal` has, and is its server up?"
-        ))
+        Stop::failed(advice::journal_away(url, &error))
     })?;
     print(format!("{}\n", shown(cluster, &status)).as_bytes())?;
     Ok(Went::Well)

@@ -9,6 +9,7 @@ use expressway::compile;
 use expressway::json::source::{self, Node, Span};
 use expressway::json::yaml;
 use expressway::limits;
+use expressway::os;
 use expressway::picture::Graph;
 use expressway::program::{DataResource, Program, StateKind, Task};
 use expressway::task::data::Files;
@@ -104,8 +105,7 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
         io::ErrorKind::NotFound => no_such_file(file),
         io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
+        _ => os::words(error),
     };
     Stop::failed(format!("cannot read {}: {why}", file.display()))
 }
@@ -116,8 +116,7 @@ pub(super) fn unwritable(file: &Path, error: &io::Error) -> Stop {
     let why = match (folder, error.kind()) {
         (Some(folder), _) => format!("there is no folder {}", folder.display()),
         (None, io::ErrorKind::IsADirectory) => "it is a folder: name a file in it".to_owned(),
-        (None, io::ErrorKind::PermissionDenied) => "permission denied".to_owned(),
-        _ => error.to_string(),
+        _ => os::words(error),
     };
     Stop::failed(format!("cannot write {}: {why}", file.display()))
 }

@@ -114,8 +114,18 @@ fn is_url(text: &str) -> bool {
 
 #[cfg(feature = "cli-cluster")]
 fn read_cluster(of: &Of, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
-    let report = super::cluster::named(&of.place, &of.cluster)?.scan(visit)?;
+    let cluster = super::cluster::named(&of.place, &of.cluster)?;
+    let report = cluster.scan(visit).map_err(|error| away(&of.place, error))?;
     Ok((report.blocks > 0).then_some(report))
+}
+
+/// The failure of a cluster's server: where it is, and what to try.
+#[cfg(feature = "cli-cluster")]
+fn away(url: &str, error: JournalError) -> JournalFailure {
+    match error {
+        JournalError::Io { .. } => Stop::failed(super::advice::journal_away(url, error)).into(),
+        error => error.into(),
+    }
 }
 
 #[cfg(not(feature = "cli-cluster"))]
@@ -146,7 +156,14 @@ fn moved(Moved { from, to, cluster }: &Moved) -> Result<Went, Stop> {
             ));
         }
     };
-    copied_to(Path::new(place), copied)
+    let url = if is_url(from) { from } else { to };
+    match copied {
+        // The files of the folder fail as I/O, too.
+        Err(JournalError::Io { what, source }) if what == "the cluster's database" => {
+            Err(Stop::failed(super::advice::journal_away(url, format!("{what}: {source}"))))
+        }
+        copied => copied_to(Path::new(place), copied),
+    }
 }
 
 #[cfg(not(feature = "cli-cluster"))]

@@ -74,6 +74,27 @@ pub(super) fn say(level: Level, text: &str) -> bool {
     true
 }
 
+/// Says what happens while a command runs, whatever the filter of the log is: with the time and the level, as the log's
+/// other lines.
+#[cfg(feature = "cli-pipe")]
+pub(super) fn say_now(level: Level, text: &str) {
+    if say(level, text) {
+        return;
+    }
+    let time = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.%6fZ");
+    let (name, colour) = match level {
+        Level::Error => ("ERROR", "31"),
+        Level::Warn => (" WARN", "33"),
+        Level::Info => (" INFO", "32"),
+    };
+    let line = if io::stderr().is_terminal() && report::colours_stderr() {
+        format!("\x1b[2m{time}\x1b[0m \x1b[{colour}m{name}\x1b[0m {text}\n")
+    } else {
+        format!("{time} {name} {text}\n")
+    };
+    let _ = io::stderr().lock().write_all(line.as_bytes());
+}
+
 /// Whether it is one word that is neither a level nor a target of this program: as a filter, it would be a target that
 /// does not exist.
 fn is_no_level(text: &str) -> bool {

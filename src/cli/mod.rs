@@ -2,6 +2,8 @@
 //!
 //! Standard output has results only; messages for people go to standard error.
 
+#[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
+mod advice;
 #[cfg(feature = "cli-cluster")]
 mod cluster;
 mod definition;

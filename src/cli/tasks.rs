@@ -13,7 +13,7 @@ use expressway::runtime::{Builder, Engine};
 use expressway::task::aws::Integrations;
 #[cfg(feature = "cli-services")]
 use expressway::task::functions::Functions;
-use expressway::task::mock::{MockConfig, TestCase};
+use expressway::task::mock::{MockConfig, MockError, TestCase};
 use expressway::task::{Answer, Tasks};
 
 use super::{Stop, definition};
@@ -168,8 +168,12 @@ impl Mocked {
     /// The test case of a mock configuration that `test` names, as `MACHINE#CASE` or `CASE`. A missing part is taken
     /// from the file if it has only one; the machine may also be the one named `machine`.
     pub(super) fn read(file: &Path, test: Option<&str>, machine: &str) -> Result<Mocked, Stop> {
-        let wrong = |error| {
+        let wrong = |error: MockError| {
             let file = file.display();
+            // It names what was meant.
+            if let MockError::Misspelt { .. } = error {
+                return Stop::failed(format!("{file}: {error}"));
+            }
             Stop::failed(format!(
                 "{file}: {error}; a mock configuration is that of Step Functions Local: StateMachines and MockedResponses"
             ))

@@ -91,6 +91,12 @@ pub trait Receipts: Send + Sync {
     /// Where the n-th event came from.
     fn provenance(&self, n: usize) -> Provenance;
 
+    /// How many times the source has delivered the n-th event, this time included; 1 if unknown. Asked for each event:
+    /// it should not build a whole [`Provenance`], as the default does.
+    fn deliveries(&self, n: usize) -> u32 {
+        self.provenance(n).deliveries
+    }
+
     /// Settles some events, by their number in the batch.
     ///
     /// # Errors
@@ -229,6 +235,11 @@ impl Batch {
         let provenance = self.receipts.provenance(n);
         let key = provenance.key.or_else(|| self.key(n).map(str::to_owned));
         Provenance { key, ..provenance }
+    }
+
+    /// How many of its events the source had delivered before.
+    pub(super) fn redeliveries(&self) -> usize {
+        (0..self.len()).filter(|&n| self.receipts.deliveries(n) > 1).count()
     }
 
     /// The receipts of its events.

@@ -86,9 +86,11 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Events received.
+    /// Events received, each counted at its first delivery, as far as the source tells.
     received,
-    /// Bytes of them.
+    /// Events received that the source had delivered before, to this process or to another one.
+    redelivered,
+    /// Bytes of all deliveries, repeated ones included.
     bytes,
     /// Events that succeeded.
     succeeded,
@@ -402,8 +404,11 @@ impl Flow {
 
     async fn take_on(&mut self, batch: Batch) -> Result<(), PipeError> {
         let (events, bytes) = (batch.len(), batch.bytes());
-        self.processor.stats.received.fetch_add(events as u64, Ordering::Relaxed);
-        self.processor.stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+        let stats = &self.processor.stats;
+        let again = batch.redeliveries();
+        stats.received.fetch_add((events - again) as u64, Ordering::Relaxed);
+        stats.redelivered.fetch_add(again as u64, Ordering::Relaxed);
+        stats.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
         let Settings { events_max, bytes_max, .. } = self.processor.settings;
         let permits: Permits = (
             acquire(&self.events, events.min(events_max)).await?,

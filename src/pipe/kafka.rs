@@ -2,7 +2,8 @@
 //!
 //! The members of a group share the partitions of its topics. A partition's offset is committed up to the first message
 //! that is not settled: messages behind it that are settled already are delivered again when another member takes the
-//! partition over. Kafka cannot redeliver single messages, so events are retried here.
+//! partition over. Kafka cannot redeliver single messages, so events are retried here. Nor does it count deliveries: a
+//! message counts as redelivered if this process received its offset, or a later one of the partition, before.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -149,7 +150,8 @@ impl Kafka {
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| trouble(&error))?;
         let address = self.address();
-        Ok(KafkaSource { consumer, progress, address, topics, kept: Vec::new(), failed: false })
+        let (received, kept) = (HashMap::new(), Vec::new());
+        Ok(KafkaSource { consumer, progress, address, topics, received, kept, failed: false })
     }
 
     fn address(&self) -> String {
@@ -215,6 +217,9 @@ pub struct KafkaSource {
     progress: Progress,
     address: String,
     topics: Arc<[String]>,
+    /// The offset behind the last message that was received of each partition, also of those that another member took
+    /// over since.
+    received: HashMap<(Arc<str>, i32), i64>,
     /// Messages that were received and not handed over yet.
     kept: Vec<Kept>,
     /// Whether the last call failed.
@@ -227,12 +232,13 @@ struct Kept {
     body: Vec<u8>,
 }
 
-/// A message's topic, partition and offset.
+/// A message's topic, partition and offset, and how often it was delivered, as far as this process knows.
 #[derive(Clone)]
 struct Place {
     topic: Arc<str>,
     partition: i32,
     offset: i64,
+    deliveries: u32,
 }
 
 /// How far each partition is settled.
@@ -351,10 +357,13 @@ impl KafkaSource {
             self.kept.last().map(|kept| &kept.place.topic).filter(|topic| ***topic == *message.topic());
         let topic = known.cloned().unwrap_or_else(|| Arc::from(message.topic()));
         self.progress.lock().entry((Arc::clone(&topic), partition)).or_default().receive(offset);
+        let end = self.received.entry((Arc::clone(&topic), partition)).or_insert(offset);
+        let deliveries = 1 + u32::from(offset < *end);
+        *end = offset.saturating_add(1).max(*end);
         let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
         // A message without a body is a deletion: `null`.
         let body = message.payload().unwrap_or(b"null").to_vec();
-        self.kept.push(Kept { place: Place { topic, partition, offset }, key, body });
+        self.kept.push(Kept { place: Place { topic, partition, offset, deliveries }, key, body });
     }
 
     fn hand_over(&mut self) -> Batch {
@@ -450,7 +459,11 @@ impl Receipts for KafkaReceipts {
         let (source, id) = self.places.get(n).map_or_else(Default::default, |place| {
             (place.topic.to_string(), format!("{}/{}", place.partition, place.offset))
         });
-        Provenance { source, id, key: None, deliveries: 1 }
+        Provenance { source, id, key: None, deliveries: self.deliveries(n) }
+    }
+
+    fn deliveries(&self, n: usize) -> u32 {
+        self.places.get(n).map_or(1, |place| place.deliveries)
     }
 
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
@@ -458,7 +471,9 @@ impl Receipts for KafkaReceipts {
         let mut progress = self.progress.lock();
         // What is given back stays open: the group continues from there when another consumer takes the partition.
         for (event, _) in dispositions.iter().filter(|(_, disposition)| *disposition == Disposition::Done) {
-            let Some(Place { topic, partition, offset }) = self.places.get(*event as usize) else { continue };
+            let Some(Place { topic, partition, offset, .. }) = self.places.get(*event as usize) else {
+                continue;
+            };
             // The partition was reassigned.
             let partition = progress.get_mut(&(Arc::clone(topic), *partition)).map(|it| (it, *partition));
             if let Some((open, partition)) = partition

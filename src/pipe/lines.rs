@@ -13,6 +13,7 @@ use tokio::sync::{mpsc as channel, oneshot};
 
 use super::event::{Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source};
 use super::sent::{Line, Sent};
+use crate::os;
 
 /// Makes sources and sinks of lines. Blank lines are skipped. A line of more than 16 MiB is cut there; it is too large
 /// for an execution in any case.
@@ -152,7 +153,9 @@ impl Source for LineSource {
             }
             match self.batches.recv().await {
                 None => Ok(None),
-                Some(Err(error)) => Err(PipeError::Refused(format!("cannot read {}: {error}", self.name))),
+                Some(Err(error)) => {
+                    Err(PipeError::Refused(format!("cannot read {}: {}", self.name, os::words(&error))))
+                }
                 Some(Ok(Cut { text, spans, lines, known })) => {
                     let sent = self.sent.clone();
                     let receipts = LineNumbers { name: Arc::clone(&self.name), lines, known, sent };
@@ -184,13 +187,17 @@ impl Receipts for LineNumbers {
         Provenance { source: self.name.to_string(), id, key: None, deliveries: 1 }
     }
 
+    fn deliveries(&self, _: usize) -> u32 {
+        1
+    }
+
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         let written = self.sent.as_ref().map_or(Ok(()), |sent| {
             let done = dispositions.iter().filter(|(_, disposition)| *disposition == Disposition::Done);
             let lines = done.filter_map(|(event, _)| self.known.get(*event as usize).copied());
             sent.lock().unwrap_or_else(PoisonError::into_inner).add(lines)
         });
-        let failed = |error| PipeError::Away(format!("cannot record what was sent: {error}"));
+        let failed = |error| PipeError::Away(format!("cannot record what was sent: {}", os::words(&error)));
         Box::pin(ready(written.map_err(failed)))
     }
 }
@@ -354,7 +361,7 @@ impl Sink for LineSink {
                 Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                     Err(PipeError::Closed("the output was closed by its reader".to_owned()))
                 }
-                Ok(Err(error)) => Err(PipeError::Away(format!("cannot write: {error}"))),
+                Ok(Err(error)) => Err(PipeError::Away(format!("cannot write: {}", os::words(&error)))),
                 Err(_) => Err(closed()),
             }
         })

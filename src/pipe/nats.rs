@@ -9,9 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_nats::Event;
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, FromConsumer};
-use async_nats::jetstream::context::{GetStreamByNameErrorKind, PublishError, PublishErrorKind};
+use async_nats::jetstream::context::{
+    GetStreamByNameErrorKind, GetStreamError, GetStreamErrorKind, PublishError, PublishErrorKind,
+};
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, AckKind, Context, kv};
@@ -24,6 +27,7 @@ use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
 use super::trouble::Connection;
+use crate::os;
 
 /// A connection to a NATS server. It reconnects by itself.
 #[derive(Clone, Debug)]
@@ -135,7 +139,7 @@ const TOO_LARGE_FOR_STREAM: &str = "message size exceeds maximum allowed";
 const PULL_MESSAGES: usize = 1_000;
 
 fn away(error: impl std::fmt::Display) -> PipeError {
-    PipeError::Away(format!("NATS: {error}"))
+    PipeError::Away(format!("NATS: {}", os::without_number(&error.to_string())))
 }
 
 fn refused(error: impl std::fmt::Display) -> PipeError {
@@ -202,8 +206,7 @@ impl Nats {
     /// When there is no such stream, or the existing consumer has settings that contradict these.
     pub async fn source(&self, consumer: NatsConsumer) -> Result<NatsSource, PipeError> {
         let stream = self.context.get_stream(&consumer.stream).await;
-        let stream = stream
-            .map_err(|error| refused(self.said.explained(&format!("stream {}: {error}", consumer.stream))))?;
+        let stream = stream.map_err(|error| self.no_stream(&consumer, &error))?;
         let filter_subject = match consumer.subjects.as_slice() {
             [one] => one.clone(),
             _ => String::new(),
@@ -236,6 +239,36 @@ impl Nats {
             lost: false,
             kept: None,
             visibility_timeout,
+        })
+    }
+
+    /// Why a stream cannot be read.
+    fn no_stream(&self, consumer: &NatsConsumer, error: &GetStreamError) -> PipeError {
+        let name = &consumer.stream;
+        let code = match error.kind() {
+            GetStreamErrorKind::JetStream(error) => Some(error.error_code()),
+            // Nobody answers requests to JetStream.
+            GetStreamErrorKind::Request if error.to_string().contains("no responders") => {
+                Some(ErrorCode::JETSTREAM_NOT_ENABLED)
+            }
+            _ => None,
+        };
+        refused(match code {
+            Some(ErrorCode::STREAM_NOT_FOUND) => {
+                let subjects = match consumer.subjects.as_slice() {
+                    [] => "SUBJECT".to_owned(),
+                    subjects => subjects.join(","),
+                };
+                format!(
+                    "there is no stream {name}; create it: nats --server {} stream add {name} --subjects '{subjects}' \
+                     --defaults",
+                    self.address
+                )
+            }
+            Some(ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT) => {
+                format!("stream {name}: the server has no JetStream; start it with `nats-server -js`")
+            }
+            _ => self.said.explained(&format!("stream {name}: {error}")),
         })
     }
 
@@ -487,6 +520,10 @@ impl Receipts for NatsReceipts {
         Provenance { source: self.name.to_string(), id: sequence.to_string(), key: None, deliveries }
     }
 
+    fn deliveries(&self, n: usize) -> u32 {
+        self.receipts.get(n).map_or(1, |receipt| receipt.deliveries)
+    }
+
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
         Box::pin(async move {
             for (event, disposition) in dispositions {
@@ -571,7 +608,11 @@ impl Sink for NatsSink {
         Box::pin(async move {
             match self.nats.context.stream_by_subject(self.subject.clone()).await {
                 Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => {
-                    Err(away(format!("no stream captures the subject {}", self.subject)))
+                    let (server, subject) = (&self.nats.address, &self.subject);
+                    Err(away(format!(
+                        "no stream captures the subject {subject}; create one: nats --server {server} stream add NAME \
+                         --subjects '{subject}' --defaults"
+                    )))
                 }
                 Ok(_) => Ok(()),
                 // Who may publish need not be allowed to ask: then this is not answered.

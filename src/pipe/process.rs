@@ -318,7 +318,7 @@ impl Processor {
 
     /// How many attempts were made at an event, of which so many here.
     fn made(&self, batch: &Batch, event: u32, attempts: u32) -> u32 {
-        if self.in_place { attempts } else { batch.provenance(event as usize).deliveries.max(1) }
+        if self.in_place { attempts } else { batch.receipts.deliveries(event as usize).max(1) }
     }
 
     /// The result of an event that failed; `None` when it is to be retried here and now.

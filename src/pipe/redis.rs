@@ -22,6 +22,7 @@ use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
 use super::trouble::Connection;
+use crate::os;
 
 /// A Redis server. Connections are made when they are needed, and anew after they broke.
 #[derive(Clone, Debug)]
@@ -85,7 +86,7 @@ for _, consumer in ipairs(redis.call('XINFO', 'CONSUMERS', KEYS[1], ARGV[1])) do
 end";
 
 fn away(error: impl std::fmt::Display) -> PipeError {
-    PipeError::Away(format!("Redis: {error}"))
+    PipeError::Away(format!("Redis: {}", os::without_number(&error.to_string())))
 }
 
 fn refused(error: impl std::fmt::Display) -> PipeError {
@@ -538,6 +539,10 @@ impl Receipts for RedisReceipts {
     fn provenance(&self, n: usize) -> Provenance {
         let (id, deliveries) = self.receipts.get(n).cloned().unwrap_or_default();
         Provenance { source: self.shared.name.clone(), id, key: None, deliveries }
+    }
+
+    fn deliveries(&self, n: usize) -> u32 {
+        self.receipts.get(n).map_or(1, |(_, deliveries)| *deliveries)
     }
 
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {

@@ -59,11 +59,9 @@ fn is_about_messages(code: &str) -> bool {
     ABOUT_MESSAGES.contains(&code.rsplit(['.', '#']).next().unwrap_or(code))
 }
 
-fn trouble(error: ClientError) -> PipeError {
-    match error {
-        ClientError::Unanswered(text) => PipeError::Away(format!("SQS: {text}")),
-        ClientError::Refused { code, message } => PipeError::Refused(format!("SQS: {code}: {message}")),
-    }
+/// Whether the code of an error says that there is no such queue.
+fn is_absent(code: &str) -> bool {
+    code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist")
 }
 
 impl Sqs {
@@ -99,6 +97,39 @@ impl Sqs {
         SqsSink { queue: self.clone() }
     }
 
+    /// Whether the queue answers: it is asked for an attribute. That asking is not permitted is an answer, too.
+    ///
+    /// # Errors
+    /// When there is no such queue, or no answer.
+    pub async fn check(&self) -> Result<(), PipeError> {
+        match self.call("GetQueueAttributes", json!({ "AttributeNames": ["QueueArn"] })).await {
+            Err(error @ ClientError::Unanswered(_)) => Err(self.trouble(error)),
+            Err(ClientError::Refused { code, message }) if is_absent(&code) => {
+                Err(self.trouble(ClientError::Refused { code, message }))
+            }
+            Ok(_) | Err(ClientError::Refused { .. }) => Ok(()),
+        }
+    }
+
+    fn trouble(&self, error: ClientError) -> PipeError {
+        match error {
+            ClientError::Unanswered(text) => PipeError::Away(format!("SQS: {text}")),
+            ClientError::Refused { code, message } => PipeError::Refused(self.refusal(&code, &message)),
+        }
+    }
+
+    /// A refusal in the service's words, and what to do about a queue that does not exist.
+    fn refusal(&self, code: &str, message: &str) -> String {
+        let said = format!("SQS: {code}: {message}");
+        if is_absent(code) {
+            let fifo = if self.is_fifo() { " --attributes FifoQueue=true" } else { "" };
+            let said = said.trim_end_matches('.');
+            format!("{said}; create it: aws sqs create-queue --queue-name {}{fifo}", self.name)
+        } else {
+            said
+        }
+    }
+
     fn is_fifo(&self) -> bool {
         self.name.ends_with(".fifo")
     }
@@ -118,9 +149,9 @@ impl Sqs {
         for _ in 0..TRIES {
             let answer = match self.call(operation, json!({ "Entries": entries })).await {
                 Err(ClientError::Refused { code, message }) if !is_about_messages(&code) => {
-                    return Err(PipeError::Away(format!("SQS: {code}: {message}")));
+                    return Err(PipeError::Away(self.refusal(&code, &message)));
                 }
-                answer => answer.map_err(trouble)?,
+                answer => answer.map_err(|error| self.trouble(error))?,
             };
             let failed: Vec<Failed> = match answer.get("Failed") {
                 Some(failed) => Vec::deserialize(failed)
@@ -271,7 +302,7 @@ impl SqsSource {
                 }
                 Ok(())
             }
-            Some(Ok(Err(error))) => Err(trouble(error)),
+            Some(Ok(Err(error))) => Err(self.queue.trouble(error)),
             Some(Err(error)) => Err(PipeError::Away(format!("SQS: {error}"))),
             None => Ok(()),
         }
@@ -360,7 +391,7 @@ impl Backlog for SqsBacklog {
         const NAME: &str = "ApproximateNumberOfMessages";
         Box::pin(async move {
             let answer = self.0.call("GetQueueAttributes", json!({ "AttributeNames": [NAME] })).await;
-            let answer = answer.map_err(trouble)?;
+            let answer = answer.map_err(|error| self.0.trouble(error))?;
             Ok(answer["Attributes"][NAME].as_str().and_then(|number| number.parse().ok()))
         })
     }
@@ -406,6 +437,10 @@ impl Receipts for SqsReceipts {
         let (id, deliveries) =
             self.receipts.get(n).map_or_else(Default::default, |it| (it.id.clone(), it.deliveries));
         Provenance { source: self.queue.name.to_string(), id, key: None, deliveries }
+    }
+
+    fn deliveries(&self, n: usize) -> u32 {
+        self.receipts.get(n).map_or(1, |receipt| receipt.deliveries)
     }
 
     fn settle<'a>(&'a self, dispositions: &'a [(u32, Disposition)]) -> Later<'a, Result<(), PipeError>> {
@@ -477,19 +512,13 @@ impl Sink for SqsSink {
         without_credentials(&self.queue.url)
     }
 
-    /// Asks for an attribute of the queue; a refusal of anything but the queue itself is an answer.
     fn check(&self) -> Later<'_, Result<(), PipeError>> {
         Box::pin(async move {
-            let asked = json!({ "AttributeNames": ["QueueArn"] });
-            match self.queue.call("GetQueueAttributes", asked).await {
-                Err(ClientError::Refused { code, message })
-                    if code.contains("NonExistentQueue") || code.contains("QueueDoesNotExist") =>
-                {
-                    Err(PipeError::Away(format!("SQS: {code}: {message}")))
-                }
-                Err(ClientError::Unanswered(text)) => Err(PipeError::Away(format!("SQS: {text}"))),
-                Ok(_) | Err(ClientError::Refused { .. }) => Ok(()),
-            }
+            self.queue.check().await.map_err(|error| match error {
+                // Someone can create it.
+                PipeError::Refused(why) => PipeError::Away(why),
+                error => error,
+            })
         })
     }
 }

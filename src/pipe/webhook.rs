@@ -30,6 +30,7 @@ use tokio::time::{sleep, timeout};
 use super::event::{Batch, Disposition, EventOutcome, Later, PipeError, Provenance, Receipts, Room, Source};
 use crate::hosts::{Hosts, is_same_origin};
 use crate::memory::{self, Charge, Share};
+use crate::os;
 
 /// Configures a webhook, which then [listens](Webhook::listen).
 #[derive(Clone, Debug)]
@@ -192,7 +193,7 @@ impl Webhook {
             };
             return Err(refused(why.to_owned()));
         }
-        let listener = TcpListener::bind(self.address).await.map_err(|error| refused(error.to_string()))?;
+        let listener = TcpListener::bind(self.address).await.map_err(|error| refused(os::words(&error)))?;
         let address = listener.local_addr().map_err(|error| refused(error.to_string()))?;
         let boot = getrandom::u64()
             .map_err(|error| refused(format!("no randomness from the operating system: {error}")))?;
@@ -640,6 +641,10 @@ impl Receipts for WebhookReceipts {
     fn provenance(&self, n: usize) -> Provenance {
         let id = self.places.get(n).map(|place| place.id.clone()).unwrap_or_default();
         Provenance { source: "webhook".to_owned(), id, key: None, deliveries: 1 }
+    }
+
+    fn deliveries(&self, _: usize) -> u32 {
+        1
     }
 
     fn hear(&self, n: usize, came: EventOutcome<'_>) {

@@ -173,7 +173,7 @@ pub enum StartError {
     )]
     Open(SocketAddr),
     /// The address cannot be listened on.
-    #[error("cannot listen on {0}: {1}")]
+    #[error("cannot listen on {}: {}", .0, crate::os::words(.1))]
     Listen(SocketAddr, #[source] io::Error),
     /// The system has no thread or reactor for it.
     #[error("cannot start a server thread: {0}")]

@@ -25,6 +25,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 
 use super::{Answer, Tasks};
+use crate::asl::did_you_mean;
 use crate::engine::{Execution, TaskCall};
 use crate::fault::{self, Fault};
 use crate::json;
@@ -45,6 +46,16 @@ pub enum MockError {
         place: String,
         /// What it must be.
         expected: &'static str,
+    },
+    /// A member has a name that is not known, but nearly one that is.
+    #[error("the mock configuration has '{member}' at {place}: {advice}")]
+    Misspelt {
+        /// The member.
+        member: String,
+        /// Where it is.
+        place: String,
+        /// What was probably meant.
+        advice: String,
     },
     /// The file does not have the state machine.
     #[error("the mock configuration has no state machine '{0}'")]
@@ -83,6 +94,7 @@ impl MockConfig {
         let file: Json =
             serde_json::from_slice(text).map_err(|error| MockError::NotJson(error.to_string()))?;
         let mut file = object(file, "top level")?;
+        spelt(&file, "the top level", &["StateMachines", "MockedResponses"])?;
         let mut member = |name: &str| object(file.remove(name).unwrap_or_default(), name);
         Ok(MockConfig { machines: member("StateMachines")?, responses: member("MockedResponses")? })
     }
@@ -106,6 +118,9 @@ impl MockConfig {
     pub fn test_case(&self, machine: &str, case: &str) -> Result<TestCase, MockError> {
         let found =
             self.machines.get(machine).ok_or_else(|| MockError::NoStateMachine(machine.to_owned()))?;
+        if let Some(found) = found.as_object() {
+            spelt(found, &format!("StateMachines/{machine}"), &["TestCases"])?;
+        }
         let states = found.get("TestCases").and_then(|cases| cases.get(case));
         let states = states
             .ok_or_else(|| MockError::NoTestCase { machine: machine.to_owned(), case: case.to_owned() })?
@@ -263,6 +278,14 @@ fn steps_of(name: &str, steps: &Json) -> Result<Vec<Step>, MockError> {
                 place: place(key),
                 expected: "named by an invocation, such as \"0\", or a range, such as \"1-2\"",
             })?;
+            for (members, place, known) in [
+                (Some(step), place(key), &["Return", "Throw", "Submitted"][..]),
+                (step.get("Throw"), place(key) + "/Throw", &["Error", "Cause"]),
+            ] {
+                if let Some(members) = members.and_then(Json::as_object) {
+                    spelt(members, &place, known)?;
+                }
+            }
             let answer = match (step.get("Return"), step.get("Throw")) {
                 (Some(output), None) => Ok(output.to_string().into_bytes()),
                 (None, Some(Json::Object(thrown))) => {
@@ -283,6 +306,21 @@ fn steps_of(name: &str, steps: &Json) -> Result<Vec<Step>, MockError> {
             Ok(Step { first, last, answer, submitted })
         })
         .collect()
+}
+
+/// Refuses members whose names are nearly known ones; others may be notes.
+fn spelt(members: &Map<String, Json>, place: &str, known: &[&str]) -> Result<(), MockError> {
+    let unknown = members.keys().filter(|name| !known.contains(&name.as_str()));
+    let mut misspelt = unknown.filter_map(|name| {
+        let missing = known.iter().copied().filter(|known| !members.contains_key(*known));
+        Some((name, did_you_mean(name, missing)?))
+    });
+    match misspelt.next() {
+        None => Ok(()),
+        Some((member, advice)) => {
+            Err(MockError::Misspelt { member: member.clone(), place: place.to_owned(), advice })
+        }
+    }
 }
 
 fn text(members: &Map<String, Json>, name: &str) -> Option<String> {

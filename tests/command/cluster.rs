@@ -37,6 +37,23 @@ fn stand_by(server: &dyn Engine) -> Serving {
     stand_by_at(&server.url())
 }
 
+#[test]
+fn a_server_that_is_away_is_told_by_its_address_and_without_the_password() {
+    for (url, shown) in [
+        ("postgres://me:secret@127.0.0.1:1/db?connect_timeout=1", "127.0.0.1:1/db: "),
+        ("nats://me:secret@127.0.0.1:1?replicas=1&accept_loss=true", "127.0.0.1:1: "),
+    ] {
+        let node = stand_by_at(url);
+        let told = node.start.clone();
+        let advice = "onnection refused; is that server up, and is its URL right?";
+        assert!(told.contains(&format!("does not answer: {shown}")) && told.contains(advice), "{told}");
+        let read = command(&["journal", "stat", url]);
+        let read = String::from_utf8_lossy(&read.stderr).into_owned();
+        assert!(read.starts_with(&format!("expressway: {shown}")) && read.contains(advice), "{read}");
+        assert!(!told.contains("secret") && !read.contains("secret"), "{told} {read}");
+    }
+}
+
 /// The command's status of a cluster.
 fn command(arguments: &[&str]) -> Output {
     expressway().args(arguments).output().expect("the command")

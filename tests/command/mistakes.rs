@@ -89,16 +89,17 @@ fn mistakes_are_told_as_they_are_written_down() {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/mistakes.md");
     let page = fs::read_to_string(&path).expect("the page");
     let folder = Folder::new("mistakes");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = listener.local_addr().expect("an address").port();
     let blocks = blocks(&page);
     for block in &blocks {
         if let Some(name) = block.head.strip_prefix("text ") {
             let file = folder.0.join(name);
             fs::create_dir_all(file.parent().expect("a folder")).expect("a folder");
-            fs::write(file, &page[block.from..block.to]).expect("a file");
+            let text = page[block.from..block.to].replace("{TAKEN}", &taken.to_string());
+            fs::write(file, text).expect("a file");
         }
     }
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let taken = listener.local_addr().expect("an address").port();
     let (mut anew, mut at, mut wrong, mut mistakes) = (String::new(), 0, Vec::new(), 0);
     for block in blocks.iter().filter(|block| block.head == "console") {
         let inside = &page[block.from..block.to];

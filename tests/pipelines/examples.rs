@@ -183,6 +183,9 @@ fn orders_are_posted_and_metrics_told() {
     assert!(get("/ready").ends_with("\r\n\r\nready\n"));
     let told = get("/metrics");
     for row in [
+        "# HELP expressway_pipe_received_total Events that the source delivered for the first time.\n",
+        "expressway_pipe_received_total 2\n",
+        "expressway_pipe_redelivered_total 0\n",
         "expressway_pipe_succeeded_total 1\n",
         "expressway_pipe_failed_total 1\n",
         "expressway_pipe_in_flight 0\n",

@@ -201,10 +201,13 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
 async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     let Some(bench) = Bench::new().await else { return };
     bench.file("judge.asl.json", JUDGE);
-    let config = bench.config("\"judge.asl.json\"", "attempts = 2\nretry_delay = 0.05");
-    let mut child = pipeline(&config);
+    let config =
+        bench.config("\"judge.asl.json\"", "attempts = 2\nretry_delay = 0.05\nmetrics = \"127.0.0.1:0\"");
+    let (mut child, mut said) = pipelines::speaking(&config);
+    let counted_once = pipelines::counted_once(&mut said);
     bench.publish(0..20).await;
     bench.wait_until_done().await;
+    counted_once();
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
     assert_eq!(bench.numbers().await.into_keys().collect::<Vec<_>>(), (3..20).collect::<Vec<_>>());
     pipelines::check_dead_letters(&bench.texts("DEAD").await, "EVENTS/worker", 2);
@@ -340,8 +343,12 @@ async fn a_subject_without_a_stream_is_told_and_the_pipeline_goes_on_when_there_
     let trouble = told.recv().await.expect("it is told");
     let address = format!("127.0.0.1:{} nowhere", bench.server.port);
     assert_eq!((trouble.end, trouble.address.as_str()), (End::Sink, &*address));
-    let none = "NATS: no stream captures the subject nowhere";
-    assert_eq!(trouble.why.as_deref(), Some(none), "{trouble}");
+    let none = format!(
+        "NATS: no stream captures the subject nowhere; create one: nats --server 127.0.0.1:{} stream add NAME \
+         --subjects 'nowhere' --defaults",
+        bench.server.port
+    );
+    assert_eq!(trouble.why, Some(none), "{trouble}");
     std::io::Write::write_all(&mut feed, b"{\"n\":1}\n{\"n\":2}\n").expect("it reads");
     drop(feed);
     let trouble = told.recv().await.expect("it is told again");

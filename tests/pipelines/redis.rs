@@ -197,10 +197,16 @@ async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
 async fn what_fails_is_a_dead_letter_and_can_be_sent_again() {
     let Some(bench) = Bench::new() else { return };
     bench.file("judge.asl.json", JUDGE);
-    let config = bench.config("judge.asl.json", bench.server.port, "attempts = 2\nretry_delay = 0.05");
+    let config = bench.config(
+        "judge.asl.json",
+        bench.server.port,
+        "attempts = 2\nretry_delay = 0.05\nmetrics = \"127.0.0.1:0\"",
+    );
     bench.publish(0..20).await;
-    let mut child = pipeline(&config);
+    let (mut child, mut said) = pipelines::speaking(&config);
+    let counted_once = pipelines::counted_once(&mut said);
     bench.wait_until_done().await;
+    counted_once();
     assert_eq!(terminate(&mut child), Some(1), "some events failed for good");
     assert_eq!(bench.numbers().await.into_keys().collect::<Vec<_>>(), (3..20).collect::<Vec<_>>());
     pipelines::check_dead_letters(&bench.texts("dead").await, "events/worker", 2);

@@ -150,7 +150,8 @@ async fn messages_are_deleted_after_what_came_of_them_is_sent() {
     bench.wait_until_done(&from).await;
     stop.stop();
     let report = running.await.expect("no panic").expect("it ends well");
-    assert_eq!((report.received, report.succeeded, report.dead, report.again), (33, 27, 3, 3));
+    assert_eq!((report.received, report.redelivered, report.again), (30, 3, 3));
+    assert_eq!((report.succeeded, report.dead), (27, 3));
     let (mut sent, mut expected) = (bench.drain(&to).await, events(3..30).collect::<Vec<_>>());
     sent.sort();
     expected.sort();
@@ -195,6 +196,49 @@ pipe = {{ metrics = "127.0.0.1:0" }}
     let (stop, go_on) = (|server: &mut Server| server.pause(true), |server: &mut Server| server.pause(false));
     pipelines::lost_while_idle(&mut bench.server, &mut pipe, &ends, [&stop, &go_on]);
     assert_eq!(terminate(&mut pipe.0), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_is_connected_when_it_has_answered() {
+    let Some(bench) = Bench::new() else { return };
+    let (from, to) = (bench.queue("from").await, bench.queue("to").await);
+    let text = |from: &str, to: &str| {
+        format!(
+            "definition = \"keep.asl.json\"\nsource = {{ type = \"sqs\", url = \"{from}\", receivers = 1 }}\n\
+             sink = {{ type = \"sqs\", url = \"{to}\" }}\n"
+        )
+    };
+    let connected = |end: &str, at: &str| format!("connected end=\"{end}\" address=\"{at}\"");
+    let config = bench.file("pipe.toml", &text(&from, &to));
+    let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
+    said.until(&[connected("source", &from), connected("sink", &to)]);
+    assert_eq!(terminate(&mut child), Some(0));
+    // A source that is not there ends the pipeline; a sink that is not there is not connected.
+    let absent = from.replace("/from", "/absent");
+    let config = bench.file("pipe.toml", &text(&absent, &to));
+    let output = bench.command("pipe", &config).output().expect("an answer");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("; create it: aws sqs create-queue --queue-name absent"), "{said}");
+    assert!(!said.contains("connected"), "{said}");
+    let config = bench.file("pipe.toml", &text(&from, &absent));
+    let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
+    let failed = said.until(&[format!("The sink {absent} failed and is retried: SQS: ")]);
+    // With the time and the level, as all lines of a log.
+    let (time, rest) = failed.split_once(' ').expect("several words");
+    assert!(time.len() == "2026-11-29T20:34:45.686805Z".len() && time.ends_with('Z'), "{failed}");
+    assert!(rest.starts_with(" WARN The sink "), "{failed}");
+    assert_eq!(terminate(&mut child), Some(0));
+    let said = said.rest();
+    assert!(
+        said.contains(&connected("source", &from)) && !said.contains(&connected("sink", &absent)),
+        "{said}"
+    );
+    // Nor is a service that is away.
+    let mut command = bench.command("pipe", &config);
+    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
+    let output = command.output().expect("an answer");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(said.contains("AWS_ENDPOINT_URL says where it is") && !said.contains("connected"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,13 +9,13 @@ const RUNGS: [(u32, &[&str]); 10] = [
     (
         0,
         &[
-            "json", "fault", "fuel", "hosts", "limits", "memory", "models", "index", "clock", "arn",
+            "json", "fault", "fuel", "hosts", "limits", "memory", "models", "index", "clock", "arn", "os",
             "random", "uuid",
         ],
     ),
     (1, &["query"]),
     (2, &["asl"]),
-    (3, &["compile", "picture", "program"]),
+    (3, &["compile", "misspelt", "picture", "program"]),
     (4, &["engine"]),
     (5, &["task", "observe", "journal"]),
     (6, &["runtime"]),

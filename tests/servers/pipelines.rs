@@ -151,6 +151,18 @@ pub(crate) fn lost_while_idle<B>(
     assert_eq!(child.try_wait().expect("its state"), None);
 }
 
+/// Deliveries of a broker that counts them: 20 events, of which three failed once before they failed for good.
+pub(crate) fn counted_once(said: &mut Said) -> impl FnOnce() + use<> {
+    let metrics = said.until(&["Metrics are at http://"]);
+    let metrics = metrics.split('/').nth(2).expect("an address").to_owned();
+    move || {
+        let told = get(&metrics, "/metrics").1;
+        for row in ["received_total 20\n", "redelivered_total 3\n", "retried_total 3\n", "failed_total 3\n"] {
+            assert!(told.contains(&format!("\nexpressway_pipe_{row}")), "{row}{told}");
+        }
+    }
+}
+
 /// A pipeline that was [lost](lost_while_idle) processes what comes now, and ends well when asked to.
 pub(crate) async fn goes_on(bench: &impl Bench, (mut child, said): (Child, Said)) {
     bench.publish(0..10).await;

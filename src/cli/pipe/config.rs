@@ -6,6 +6,7 @@ use std::time::Duration;
 use expressway::pipe::{all_without_credentials, without_credentials};
 use serde::Deserialize;
 
+use super::wrong;
 use crate::cli::{Stop, definition};
 
 /// A pipeline, as in its TOML file. Relative file names are relative to the file's folder.
@@ -60,19 +61,47 @@ pub(super) struct KafkaServers {
 }
 
 /// Where the definition is.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[derive(Debug)]
 pub(super) enum Definition {
     /// A file.
     File(PathBuf),
     /// A key of a NATS bucket; each new value replaces the definition.
-    Nats {
-        url: String,
-        bucket: String,
-        key: String,
-        #[serde(default)]
-        credentials: Option<PathBuf>,
-    },
+    Nats(InBucket),
+}
+
+/// A key of a NATS bucket.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct InBucket {
+    pub(super) url: String,
+    pub(super) bucket: String,
+    pub(super) key: String,
+    #[serde(default)]
+    pub(super) credentials: Option<PathBuf>,
+}
+
+/// By hand, because errors of untagged enumerations do not say what is wrong.
+impl<'d> Deserialize<'d> for Definition {
+    fn deserialize<D: serde::Deserializer<'d>>(from: D) -> Result<Definition, D::Error> {
+        struct Visitor;
+        impl<'d> serde::de::Visitor<'d> for Visitor {
+            type Value = Definition;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the name of a file, or { url, bucket, key } of a NATS bucket")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, file: &str) -> Result<Definition, E> {
+                Ok(Definition::File(file.into()))
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'d>>(self, fields: A) -> Result<Definition, A::Error> {
+                let fields = serde::de::value::MapAccessDeserializer::new(fields);
+                InBucket::deserialize(fields).map(Definition::Nats)
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
 }
 
 /// A source or a sink.
@@ -278,7 +307,9 @@ pub(super) fn read(path: &Path) -> Result<Config, Stop> {
     let mut config: Config = parse(path)?;
     match &mut config.definition {
         Definition::File(file) => rebase(path, file),
-        Definition::Nats { credentials, .. } => credentials.iter_mut().for_each(|file| rebase(path, file)),
+        Definition::Nats(InBucket { credentials, .. }) => {
+            credentials.iter_mut().for_each(|file| rebase(path, file))
+        }
     }
     let files = config.tasks.connections.iter_mut();
     let files = files.chain(config.tasks.nats.iter_mut().flat_map(|nats| &mut nats.credentials));
@@ -298,8 +329,7 @@ pub(super) fn redrive(path: &Path) -> Result<Redrive, Stop> {
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Stop> {
     let text = std::fs::read_to_string(path).map_err(|error| definition::unreadable(path, &error))?;
-    toml::from_str(&text)
-        .map_err(|error| Stop::failed(format!("{}: {}", path.display(), error.to_string().trim_end())))
+    toml::from_str(&text).map_err(|error| Stop::failed(wrong::explained(path, &text, &error)))
 }
 
 /// Makes a file name relative to the folder of the configuration.

@@ -3,13 +3,33 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use expressway::pipe::{Answer, Lines, Proof, Sink, Source, Webhook, WebhookSource};
+use expressway::pipe::{Answer, LineSource, Lines, PipeError, Proof, Sink, Source, Webhook, WebhookSource};
 
 use super::config::{self, Endpoint, ProofKind};
-use crate::cli::{Stop, say};
+use crate::cli::advice::{self, Server};
+use crate::cli::{Stop, definition, say};
 
-pub(super) fn file(path: &Path, error: &std::io::Error) -> Stop {
-    Stop::failed(format!("cannot open {}: {error}", path.display()))
+/// Why a broker is not used, and what to try if it is away.
+pub(super) fn unused(server: Server, error: PipeError) -> Stop {
+    match error {
+        PipeError::Away(why) => Stop::failed(advice::away(server, why)),
+        error => Stop::failed(error.to_string()),
+    }
+}
+
+/// Why a file of events cannot be read.
+fn unreadable(path: &Path, error: &std::io::Error) -> Stop {
+    match definition::unreadable(path, error) {
+        Stop::Failed(why) if error.kind() == std::io::ErrorKind::NotFound => Stop::failed(
+            advice::with_next_step(why, "a relative name is one in the folder of the description"),
+        ),
+        stop => stop,
+    }
+}
+
+/// Events of a file, those that were not sent before.
+pub(super) fn unsent(path: &Path) -> Result<LineSource, Stop> {
+    Lines::from_file_once(path).map_err(|error| unreadable(path, &error))
 }
 
 pub(super) async fn nats(
@@ -17,7 +37,11 @@ pub(super) async fn nats(
     credentials: Option<std::path::PathBuf>,
 ) -> Result<expressway::pipe::Nats, Stop> {
     let options = expressway::pipe::NatsOptions { credentials, ..Default::default() };
-    expressway::pipe::Nats::connect(url, options).await.map_err(super::refused)
+    expressway::pipe::Nats::connect(url, options).await.map_err(|error| unused(Server::Nats, error))
+}
+
+async fn redis(url: &str) -> Result<expressway::pipe::Redis, Stop> {
+    expressway::pipe::Redis::connect(url).await.map_err(|error| unused(Server::Redis, error))
 }
 
 /// A queue, with region, credentials and endpoint as in AWS's SDKs.
@@ -72,10 +96,17 @@ async fn webhook(end: &Endpoint) -> Result<WebhookSource, Stop> {
     for host in hosts {
         webhook = webhook.host(host);
     }
-    let source = webhook.listen().await.map_err(super::refused)?;
+    let source = webhook.listen().await.map_err(|error| {
+        let next = if described.is_none() && !insecure { PROOF } else { "set `address` to another one" };
+        Stop::failed(advice::with_next_step(error, next))
+    })?;
     say(&format!("Post events to http://{}{}", source.address(), path.as_deref().unwrap_or("/")));
     Ok(source)
 }
+
+/// What to do about a webhook that would let anyone post.
+const PROOF: &str = "give it a `proof`, such as { header = \"x-secret\", kind = \"secret\", secret_variable = \"SECRET\" }, \
+                     or say that anyone may post: `insecure = true`";
 
 fn header<N: std::str::FromStr>(name: &str) -> Result<N, Stop> {
     name.parse().map_err(|_| Stop::failed(format!("'{name}' is not a valid header name")))
@@ -83,9 +114,12 @@ fn header<N: std::str::FromStr>(name: &str) -> Result<N, Stop> {
 
 fn proof(described: &config::Proof) -> Result<Proof, Stop> {
     let secret = match (&described.secret_file, &described.secret_variable) {
-        (Some(path), None) => std::fs::read_to_string(path).map_err(|error| file(path, &error))?,
+        (Some(path), None) => std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
         (None, Some(name)) => {
-            std::env::var(name).map_err(|error| Stop::failed(format!("the variable {name}: {error}")))?
+            let next = "set it, or name a file with the secret: `secret_file`";
+            let told =
+                |error| advice::with_next_step(format!("the variable {name} of the proof: {error}"), next);
+            std::env::var(name).map_err(|error| Stop::failed(told(error)))?
         }
         _ => return Err(Stop::failed("a proof needs either `secret_file` or `secret_variable`")),
     };
@@ -117,7 +151,9 @@ pub(super) fn absent(feature: &str) -> Stop {
 pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
     Ok(match end {
         Endpoint::Stdin {} => Box::new(Lines::from_stdin()),
-        Endpoint::File { path } => Box::new(Lines::from_file(path).map_err(|error| file(path, &error))?),
+        Endpoint::File { path } => {
+            Box::new(Lines::from_file(path).map_err(|error| unreadable(path, &error))?)
+        }
         Endpoint::Stdout {} => return Err(Stop::failed("stdout is a sink, not a source")),
         Endpoint::Nats { url, stream, durable, subject, credentials, ack_wait, .. } => {
             let (Some(stream), Some(durable)) = (stream, durable) else {
@@ -127,7 +163,7 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
             consumer.subjects.extend(subject.clone());
             consumer.ack_wait = ack_wait.unwrap_or(consumer.ack_wait);
             let nats = nats(url, credentials.clone()).await?;
-            Box::new(nats.source(consumer).await.map_err(super::refused)?)
+            Box::new(nats.source(consumer).await.map_err(|error| unused(Server::Nats, error))?)
         }
         Endpoint::Redis { url, stream, group, consumer, body, key, idle, .. } => {
             let Some(group) = group else { return Err(Stop::failed("a Redis source needs `group`")) };
@@ -135,8 +171,8 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
             described.body = body.clone().unwrap_or(described.body);
             described.idle = idle.unwrap_or(described.idle);
             (described.consumer, described.key) = (consumer.clone(), key.clone());
-            let redis = expressway::pipe::Redis::connect(url).await.map_err(super::refused)?;
-            Box::new(redis.source(described).await.map_err(super::refused)?)
+            let source = redis(url).await?.source(described).await;
+            Box::new(source.map_err(|error| unused(Server::Redis, error))?)
         }
         Endpoint::Webhook { .. } => Box::new(webhook(end).await?),
         #[cfg(not(feature = "kafka"))]
@@ -148,10 +184,12 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
             };
             let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
             let source = kafka(servers, properties).source(group, &topics).await;
-            Box::new(source.map_err(super::refused)?)
+            Box::new(source.map_err(|error| unused(Server::Kafka, error))?)
         }
         Endpoint::Sqs { url, visibility, receivers } => {
-            let mut source = queue(url)?.source();
+            let queue = queue(url)?;
+            queue.check().await.map_err(|error| unused(Server::Sqs, error))?;
+            let mut source = queue.source();
             if let Some(visibility) = visibility {
                 source = source.visibility(*visibility);
             }
@@ -167,7 +205,9 @@ pub(super) async fn source(end: &Endpoint) -> Result<Box<dyn Source>, Stop> {
 pub(super) async fn sink(end: &Endpoint) -> Result<Arc<dyn Sink>, Stop> {
     Ok(match end {
         Endpoint::Stdout {} => Arc::new(Lines::to_stdout()),
-        Endpoint::File { path } => Arc::new(Lines::to_file(path).map_err(|error| file(path, &error))?),
+        Endpoint::File { path } => {
+            Arc::new(Lines::to_file(path).map_err(|error| definition::unwritable(path, &error))?)
+        }
         Endpoint::Stdin {} => return Err(Stop::failed("stdin is a source, not a sink")),
         Endpoint::Nats { url, subject, credentials, ids, .. } => {
             let Some(subject) = subject else { return Err(Stop::failed("a NATS sink needs `subject`")) };
@@ -175,7 +215,7 @@ pub(super) async fn sink(end: &Endpoint) -> Result<Arc<dyn Sink>, Stop> {
             if *ids { Arc::new(sink) } else { Arc::new(sink.without_ids()) }
         }
         Endpoint::Redis { url, stream, body, entries_max, ids, .. } => {
-            let mut sink = expressway::pipe::Redis::connect(url).await.map_err(super::refused)?.sink(stream);
+            let mut sink = redis(url).await?.sink(stream);
             if let Some(body) = body {
                 sink = sink.body(body);
             }

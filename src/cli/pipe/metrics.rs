@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use crate::cli::{Stop, say};
+use crate::cli::{Stop, advice, say};
 
 /// Requests at the same time.
 const CONNECTIONS_MAX: usize = 64;
@@ -42,7 +42,10 @@ struct Pages {
 
 /// Answers at `address` until the process ends.
 pub(super) async fn serve(address: SocketAddr, names: &[String], told: Told) -> Result<(), Stop> {
-    let failed = |error| Stop::failed(format!("pipe.metrics: cannot listen on {address}: {error}"));
+    let failed = |error| {
+        let choose = "set `metrics` of [pipe] to another address, or to port 0 for one that is free";
+        Stop::failed(advice::cannot_listen(address, &error, choose))
+    };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
     let address = listener.local_addr().map_err(failed)?;
     say(&format!("Metrics are at http://{address}/metrics"));
@@ -141,11 +144,26 @@ impl Told {
     fn prometheus(&self) -> String {
         let stats = &self.stats;
         let Report {
-            received, bytes, succeeded, published, again, dead, duplicates, unsettled, away, ..
+            received,
+            redelivered,
+            bytes,
+            succeeded,
+            published,
+            again,
+            dead,
+            duplicates,
+            unsettled,
+            away,
+            ..
         } = stats.report();
         let rows = [
-            ("received_total", "Events that the source handed out, repeated ones included.", received),
-            ("received_bytes_total", "Bytes of them.", bytes),
+            ("received_total", "Events that the source delivered for the first time.", received),
+            (
+                "redelivered_total",
+                "Events that the source delivered again: after a retry, or because nobody had acknowledged them.",
+                redelivered,
+            ),
+            ("received_bytes_total", "Bytes of all deliveries, repeated ones included.", bytes),
             ("succeeded_total", "Events that succeeded.", succeeded),
             ("published_total", "Outputs published.", published),
             ("retried_total", "Retries, including events returned to the source.", again),

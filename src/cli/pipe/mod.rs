@@ -7,6 +7,7 @@ mod metrics;
 mod redrive;
 mod status;
 mod tasks;
+mod wrong;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,13 +15,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use expressway::pipe::{
-    Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report, all_without_credentials,
+    Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report, Sink, all_without_credentials,
 };
 use expressway::runtime::{DefinitionError, Engine, Machine};
 
-use self::config::{Config, Definition, Endpoint, Settings};
+use self::config::{Config, Definition, Endpoint, InBucket, Settings};
 use self::metrics::Told;
-use super::{Level, Stop, Went, definition, functions, log, progress, say, say_at};
+use super::{Level, Stop, Went, definition, functions, log, progress, say};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
 
@@ -84,6 +85,20 @@ fn at(end: &str, described: &Endpoint, stop: Stop) -> Stop {
     }
 }
 
+fn connected(end: &str, address: &str) {
+    tracing::info!(target: "expressway::pipe", end, address, "connected");
+}
+
+/// Reports a sink as connected once it answers: the clients of some brokers do not wait for that. If it does not, the
+/// pipeline reports so.
+fn connect(end: &'static str, address: String, sink: Arc<dyn Sink>) {
+    tokio::spawn(async move {
+        if sink.check().await.is_ok() {
+            connected(end, &address);
+        }
+    });
+}
+
 async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
     let quiet = arguments.quiet;
     let signalled = signalled();
@@ -94,20 +109,18 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
     let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
     let machine = machine(&engine, &config.definition).await?;
     let ready = Arc::new(AtomicBool::new(false));
-    let connected = |end: &str, described: &Endpoint| {
-        tracing::info!(target: "expressway::pipe", end, address = described.place(), "connected");
-    };
     let source = ends::source(&config.source).await.map_err(|stop| at("source", &config.source, stop))?;
-    connected("source", &config.source);
+    connected("source", &config.source.place());
     let mut pipe = settle(Pipe::boxed(engine, machine, source), &config.pipe)?;
     if let Some(sink) = &config.sink {
-        pipe = pipe.shared_sink(ends::sink(sink).await.map_err(|stop| at("sink", sink, stop))?);
-        connected("sink", sink);
+        let opened = ends::sink(sink).await.map_err(|stop| at("sink", sink, stop))?;
+        connect("sink", sink.place(), Arc::clone(&opened));
+        pipe = pipe.shared_sink(opened);
     }
     if let Some(sink) = &config.dead_letters {
         let opened = ends::sink(sink).await.map_err(|stop| at("dead-letter sink", sink, stop))?;
+        connect("dead letters", sink.place(), Arc::clone(&opened));
         pipe = pipe.shared_dead_letters(opened);
-        connected("dead letters", sink);
     }
     let stopper = pipe.stopper();
     tokio::spawn(async move {
@@ -132,7 +145,8 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
         .on_trouble(move |trouble| {
             if is_text && (!quiet || trouble.why.is_some()) {
                 status::clear();
-                say(&trouble.to_string());
+                let level = if trouble.why.is_some() { Level::Warn } else { Level::Info };
+                log::say_now(level, &trouble.to_string());
             }
         })
         .on_failure(move |failed| match is_text {
@@ -145,7 +159,11 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
                 tracing::warn!(target: "expressway::pipe", source, id, error, cause, attempts, "an event failed after all retries");
             }
         });
-    let ended = pipe.run().await.map_err(refused);
+    let ended = pipe.run().await.map_err(|error| match error {
+        // Only sources refuse.
+        PipeError::Refused(_) => at("source", &config.source, refused(error)),
+        error => refused(error),
+    });
     ready.store(false, Ordering::Release);
     ended
 }
@@ -217,7 +235,7 @@ async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, St
             let text = definition::text(file)?;
             create(engine, &machine_name(file), (&file.display().to_string(), &text))
         }
-        Definition::Nats { url, bucket, key, credentials } => {
+        Definition::Nats(InBucket { url, bucket, key, credentials }) => {
             let options =
                 expressway::pipe::NatsOptions { credentials: credentials.clone(), ..Default::default() };
             let what = format!("The definition's bucket {} {bucket}", all_without_credentials(url));
@@ -243,9 +261,9 @@ async fn follow(engine: Engine, machine: Machine, mut value: expressway::pipe::N
                         engine.update_state_machine(&machine, text).map_err(|error| error.to_string())
                     });
                 match updated {
-                    Ok(()) => say(&format!("The definition {key} was replaced.")),
+                    Ok(()) => log::say_now(Level::Info, &format!("The definition {key} was replaced.")),
                     Err(error) => {
-                        say_at(Level::Warn, &format!("The new definition {key} is not used: {error}"));
+                        log::say_now(Level::Warn, &format!("The new definition {key} is not used: {error}"));
                     }
                 }
             }

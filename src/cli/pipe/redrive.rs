@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use expressway::pipe::{Lines, Redrive, Source};
+use expressway::pipe::{Redrive, Source};
 
-use super::{config, ends, refused, runtime};
+use super::{at, config, ends, refused, runtime};
 use crate::cli::{Stop, Went, counted, log, say};
 
 #[derive(Debug, clap::Args)]
@@ -50,13 +50,13 @@ pub(in crate::cli) fn redrive(arguments: &Arguments) -> Result<Went, Stop> {
     let redriven = runtime()?.block_on(async {
         let source: Box<dyn Source> = match &config.source {
             config::Endpoint::File { path } if !arguments.all => {
-                let source = Lines::from_file_once(path).map_err(|error| ends::file(path, &error))?;
+                let source = ends::unsent(path)?;
                 skipped = Box::new(source.skipped());
                 Box::new(source)
             }
-            source => ends::source(source).await?,
+            source => ends::source(source).await.map_err(|stop| at("source", source, stop))?,
         };
-        let sink = ends::sink(&config.sink).await?;
+        let sink = ends::sink(&config.sink).await.map_err(|stop| at("sink", &config.sink, stop))?;
         let redrive = Redrive::new(source, sink).idle(idle).at_most(arguments.at_most.unwrap_or(u64::MAX));
         redrive.run().await.map_err(refused)
     })?;

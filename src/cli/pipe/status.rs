@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use expressway::pipe::{Connection, FailedEvent, Report, Stats};
 
 use crate::cli::progress::grouped;
-use crate::cli::{Level, log, report, say, say_at, worker};
+use crate::cli::{Level, log, report, worker};
 
 /// Failures that are shown; all are counted.
 const TOLD_MAX: u64 = 10;
@@ -32,7 +32,7 @@ impl Failures {
         let n = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if n <= TOLD_MAX {
             clear();
-            say(&format!("failed: {}", worker::shortened(&failed.to_string())));
+            log::say_now(Level::Warn, &format!("failed: {}", worker::shortened(&failed.to_string())));
         }
         if n == TOLD_MAX + 1 {
             let rest = if self.are_kept {
@@ -40,7 +40,7 @@ impl Failures {
             } else {
                 "without `dead_letters`, nothing keeps these events"
             };
-            say(&format!("Further failures are only counted; {rest}."));
+            log::say_now(Level::Warn, &format!("Further failures are only counted; {rest}."));
         }
     }
 }
@@ -62,10 +62,10 @@ pub(super) fn keep_watching(what: String, connection: Connection) {
         loop {
             let why = connection.until_lost().await;
             clear();
-            say_at(Level::Warn, &format!("{what} failed and is retried: {why}"));
+            log::say_now(Level::Warn, &format!("{what} failed and is retried: {why}"));
             connection.until_connected().await;
             clear();
-            say(&format!("{what} recovered."));
+            log::say_now(Level::Info, &format!("{what} recovered."));
         }
     });
 }
@@ -82,7 +82,7 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
         let rate = ((events - before) as f64 / (now - at).as_secs_f64()) as u64;
         let in_flight = stats.in_flight();
         let lag = stats.lag();
-        let Report { dead, again, .. } = report;
+        let Report { dead, again, redelivered, .. } = report;
         if on_terminal {
             let mut line = line(events, rate, (in_flight, lag), &report);
             for failing in stats.failing() {
@@ -95,7 +95,7 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
         } else {
             tracing::info!(
                 target: "expressway::pipe",
-                events, rate, in_flight, lag, failed = dead, retried = again, "the pipeline runs"
+                events, rate, in_flight, lag, failed = dead, retried = again, redelivered, "the pipeline runs"
             );
         }
         (before, at) = (events, now);

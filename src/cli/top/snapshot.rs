@@ -136,8 +136,9 @@ pub(super) struct Pipeline {
 }
 
 /// The counters of a pipeline, and their displayed names.
-const PIPELINE: [(&str, &str); 8] = [
+const PIPELINE: [(&str, &str); 9] = [
     ("expressway_pipe_received_total", "received"),
+    ("expressway_pipe_redelivered_total", "redelivered"),
     ("expressway_pipe_succeeded_total", "succeeded"),
     ("expressway_pipe_published_total", "published"),
     ("expressway_pipe_retried_total", "retried"),

@@ -13,6 +13,7 @@ use hyper::http::request::Parts;
 use serde::Deserialize;
 
 use super::Place;
+use crate::misspelt;
 use crate::service::{Grant, Rule};
 
 /// Keys, and their permissions. Read from JSON:
@@ -92,7 +93,8 @@ impl Auth {
     /// # Errors
     /// When the text has another form, or its keys are invalid.
     pub fn parse(text: &[u8]) -> Result<Auth, AuthError> {
-        let file: File = serde_json::from_slice(text).map_err(|error| AuthError::Form(error.to_string()))?;
+        let file: File = serde_json::from_slice(text)
+            .map_err(|error| AuthError::Form(misspelt::explained(&error.to_string())))?;
         let mut keys = HashMap::new();
         for key in file.keys {
             if key.access_key_id.is_empty() || key.secret_access_key.is_empty() {

@@ -9,10 +9,12 @@ use base64::engine::general_purpose::STANDARD;
 use http::header::{HeaderName, HeaderValue};
 use http::{Method, Uri};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
 use super::oauth::{OAuth, Parameters};
 use super::settings::{Endpoint, SettingsError};
+use crate::misspelt;
 
 /// Connections by ARN.
 #[derive(Clone, Debug, Default)]
@@ -130,12 +132,18 @@ impl Connections {
     /// When it is not such an object, or has values that are invalid in requests.
     pub fn parse(text: &[u8]) -> Result<Connections, SettingsError> {
         let wrong = |what: String| SettingsError::Connections(what);
-        let entries: HashMap<String, serde_json::Value> =
+        let entries: HashMap<String, &RawValue> =
             serde_json::from_slice(text).map_err(|error| wrong(error.to_string()))?;
         let mut by_arn = HashMap::new();
         for (arn, entry) in entries {
-            let entry: Entry =
-                serde_json::from_value(entry).map_err(|error| wrong(format!("{arn}: {error}")))?;
+            let entry: Entry = serde_json::from_str(entry.get()).map_err(|error| {
+                let before = entry.get().as_ptr() as usize - text.as_ptr() as usize;
+                let line = text[..before].iter().filter(|byte| **byte == b'\n').count() + error.line();
+                let message = error.to_string();
+                // The line is that of the file.
+                let message = message.rfind(" at line ").map_or(&*message, |at| &message[..at]);
+                wrong(format!("line {line}: {arn}: {}", misspelt::explained(message)))
+            })?;
             let connection = entry.read().map_err(|what| wrong(format!("{arn}: {what}")))?;
             by_arn.insert(arn, connection);
         }
