@@ -4,9 +4,9 @@ mod kept;
 mod source;
 
 use std::fs;
-use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use expressway::memory;
@@ -22,7 +22,7 @@ use super::definition::Refuses;
 use super::project;
 use super::signals::listen_for_signals;
 use super::status_events::{self, StatusEvents};
-use super::{Level, Stop, Type, Went, counted, definition, functions, log, say, say_at, services};
+use super::{Level, Stop, Type, Went, advice, counted, definition, functions, log, say, say_at, services};
 use source::Source;
 
 #[derive(Debug, clap::Args)]
@@ -398,7 +398,10 @@ pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
     };
     let service = service(builder, arguments, &config, address, functions)?;
     let gone_on = service.open_executions();
-    let signalled = listen_for_signals()?;
+    // The thread of signals, which never ends, must not keep the service.
+    let at_risk = Arc::new(service.clone());
+    let watched = Arc::downgrade(&at_risk);
+    let signalled = listen_for_signals(move || kept::lost(&watched.upgrade()?.executions_not_durable()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -522,11 +525,9 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
 /// Why the server does not start, and what to try.
 fn unstarted(error: &expressway::server::StartError) -> String {
     match error {
-        expressway::server::StartError::Listen(address, why) if why.kind() == io::ErrorKind::AddrInUse => {
-            format!(
-                "cannot listen on {address}: another process has that port; choose one with --port, or any that is free \
-                 with --port 0"
-            )
+        expressway::server::StartError::Listen(address, why) => {
+            let choose = "choose one with --port, or any that is free with --port 0";
+            advice::cannot_listen(*address, why, choose)
         }
         error => error.to_string(),
     }
@@ -598,6 +599,7 @@ fn drain(
         "expressway: finishing what is under way; the port is free for another server; a second signal ends at once",
     );
     let began = Instant::now();
+    let began_ms = service.time_ms();
     let drained = runtime.block_on(async {
         let executions = service.drain(within).await;
         // Executions that just timed out are still to be recorded.
@@ -615,6 +617,9 @@ fn drain(
         counted(connections.closed, "connection"),
         connections.cut,
     ));
+    if let Some(lost) = kept::lost(&service.executions_timed_out_since(began_ms)) {
+        say_at(Level::Warn, &format!("expressway: not over in time: {lost}"));
+    }
     let all_ended = connections.cut == 0 && executions.timed_out == 0;
     Ok(if all_ended { Went::Well } else { Went::PartlyWrong })
 }

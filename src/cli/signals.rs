@@ -11,8 +11,10 @@ use tokio::sync::oneshot;
 use super::{Level, Stop, log, say_at};
 
 /// Waits for SIGTERM and SIGINT on a dedicated thread. The first one is reported; a second one ends the process at
-/// once.
-pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
+/// once, with what `lost` says is lost by that.
+pub(super) fn listen_for_signals(
+    lost: impl FnOnce() -> Option<String> + Send + 'static,
+) -> Result<oneshot::Receiver<()>, Stop> {
     let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
     let (told, first) = oneshot::channel();
     let (started, starting) = std::sync::mpsc::sync_channel(1);
@@ -31,22 +33,27 @@ pub(super) fn listen_for_signals() -> Result<oneshot::Receiver<()>, Stop> {
         // Sending fails if the process already ends for another reason.
         let _ = told.send(());
         runtime.block_on(signals.next());
-        end_at_once();
+        end_at_once(lost);
     };
     std::thread::Builder::new().name("signals".into()).spawn(listen).map_err(failed)?;
     starting.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended"))).map_err(failed)?;
     Ok(first)
 }
 
-/// Ends the process. Writing the message must not block this: the reader of standard error may have stopped reading.
-fn end_at_once() -> ! {
+/// Counting and writing may take so long.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Ends the process. Neither the count of what is lost nor writing it must block this: the reader of standard error may
+/// have stopped reading.
+fn end_at_once(lost: impl FnOnce() -> Option<String> + Send + 'static) -> ! {
     let (done, said) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
-        say_at(Level::Error, "error: ended at once");
+        let lost = lost().map_or_else(String::new, |lost| format!("; {lost}"));
+        say_at(Level::Error, &format!("error: ended at once{lost}"));
         log::flush();
         let _ = done.send(());
     });
-    let _ = said.recv_timeout(Duration::from_millis(50));
+    let _ = said.recv_timeout(LAST_WORDS);
     std::process::exit(2)
 }
 

@@ -49,7 +49,7 @@ pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
     config.console = Some(console);
     let service = Service::builder().express_history(true).build();
     let service = service.map_err(|error| Stop::failed(format!("cannot start the service: {error}")))?;
-    let signalled = signals::listen_for_signals()?;
+    let signalled = signals::listen_for_signals(|| None)?;
     let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;
     server.ready(true);
     say(&format!("expressway: studio at http://{}/console/#/studio?key={key}", server.address()));

@@ -413,6 +413,50 @@ fn executions_that_take_too_long_time_out_at_the_end() {
     assert!(rest.contains("1 execution timed out"), "{rest}");
 }
 
+/// Executions of two machines that wait for longer than the server is asked to.
+fn begin_waiting(serving: &Serving) {
+    for (name, executions) in [("orders", 2), ("bills", 1)] {
+        let machine =
+            create(serving, name, "STANDARD", &json!({"Type": "Wait", "Seconds": 3600, "End": true}));
+        for _ in 0..executions {
+            let (status, body) =
+                serving.ask("StartExecution", &json!({"stateMachineArn": machine}).to_string());
+            assert_eq!(status, 200, "{body}");
+        }
+    }
+}
+
+const LOST: &str =
+    "3 STANDARD executions are lost (orders 2, bills 1); with --state FOLDER they go on after a start\n";
+
+#[test]
+fn executions_that_are_lost_are_told_by_their_state_machines() {
+    // When the time to end is over.
+    let serving = Serving::start(&["--drain-timeout", "1"]);
+    begin_waiting(&serving);
+    let (code, said) = serving.stop();
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains(&format!("expressway: not over in time: {LOST}")), "{said}");
+    // When it is not waited for.
+    let mut serving = Serving::start(&[]);
+    begin_waiting(&serving);
+    serving.terminate();
+    assert!(serving.line().contains("a second signal ends at once"));
+    serving.terminate();
+    let (code, said) = serving.end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(said.contains(&format!("error: ended at once; {LOST}")), "{said}");
+    // With a folder, nothing is lost.
+    let folder = Folder::new("nothing-is-lost");
+    let state = folder.0.join("state");
+    let mut serving = Serving::start(&["--state", state.to_str().expect("UTF-8")]);
+    begin_waiting(&serving);
+    serving.terminate();
+    assert!(serving.line().contains("a second signal ends at once"));
+    let (code, said) = serving.end();
+    assert!(code == Some(0) && !said.contains("lost"), "{code:?} {said}");
+}
+
 #[test]
 fn what_was_created_survives_a_restart() {
     let folder = Folder::new("state");
