@@ -93,9 +93,10 @@ fn walk<'t>(
 fn excerpt(text: &str, span: &Range<usize>) -> (usize, String) {
     let from = span.start.min(text.len());
     let begin = text[..from].rfind('\n').map_or(0, |at| at + 1);
-    let line = text[begin..].lines().next().unwrap_or_default();
+    let rest = &text[begin..];
+    let line = rest.split_once('\n').map_or(rest, |(line, _)| line).trim_end();
     let number = text[..begin].matches('\n').count() + 1;
-    let to = span.end.clamp(from, begin + line.len());
+    let to = span.end.min(begin + line.len()).max(from);
     let count = |text: &str| text.chars().count();
     let before: String = text[begin..from].chars().map(|c| if c == '\t' { c } else { ' ' }).collect();
     let marks = "^".repeat(count(&text[from..to]).max(1));
