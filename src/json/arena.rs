@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::growth::escape_growth;
 use super::held::Held;
 use super::names::Names;
 use super::number::int_len;
@@ -666,34 +667,4 @@ fn same_bytes(a: &[u8], b: &[u8]) -> bool {
         (None, ..) => a.last_chunk::<4>() == b.last_chunk::<4>(),
         _ => a == b,
     }
-}
-
-/// Bytes that escaping adds to a text when it is written as JSON.
-#[inline]
-pub(super) fn escape_growth(bytes: &[u8]) -> usize {
-    if bytes.len() > LONG_TEXT { escape_growth_of_long(bytes) } else { escape_growth_of_short(bytes) }
-}
-
-/// Texts from this length on are processed many bytes at a time.
-const LONG_TEXT: usize = 1_024;
-
-#[inline(never)]
-fn escape_growth_of_long(bytes: &[u8]) -> usize {
-    // Sums of 48 bytes that add at most 5 fit a byte, so the additions are vectorized.
-    let growth = |byte: u8| {
-        let named = u8::from(matches!(byte, 0x08 | 0x09 | 0x0a | 0x0c | 0x0d));
-        u8::from(byte == b'"') + u8::from(byte == b'\\') + 5 * u8::from(byte < 0x20) - 4 * named
-    };
-    bytes.chunks(48).map(|chunk| chunk.iter().map(|&byte| growth(byte)).sum::<u8>() as usize).sum()
-}
-
-fn escape_growth_of_short(bytes: &[u8]) -> usize {
-    bytes
-        .iter()
-        .map(|&byte| match byte {
-            b'"' | b'\\' | 0x08 | 0x09 | 0x0a | 0x0c | 0x0d => 1,
-            0x00..0x20 => 5,
-            _ => 0,
-        })
-        .sum()
 }

@@ -16,6 +16,7 @@ mod compact;
 mod de;
 mod equal;
 pub mod explain;
+mod growth;
 mod held;
 #[cfg_attr(not(feature = "api"), allow(dead_code, reason = "only the API has JSON inside of JSON"))]
 pub(crate) mod inside;
