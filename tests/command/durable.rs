@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
@@ -359,7 +359,9 @@ fn try_ask(port: u16, operation: &str, body: &str) -> Option<(u16, String)> {
 /// What the clients of the kill loop share.
 #[derive(Default)]
 struct Load {
-    port: AtomicU16,
+    port: Mutex<u16>,
+    /// The port is another one, or something was acknowledged.
+    changed: Condvar,
     /// No more is started; then, nothing more is worked on.
     has_enough: AtomicBool,
     is_over: AtomicBool,
@@ -370,19 +372,54 @@ struct Load {
 }
 
 impl Load {
+    /// The response, unless there is none. Then the server may be about to begin again: this waits for its port, but not
+    /// for long, because one that another node answers for keeps it.
+    fn ask(&self, operation: &str, body: &Json) -> Option<(u16, String)> {
+        let port = *self.port.lock().expect("the port");
+        let response = try_ask(port, operation, &body.to_string());
+        if response.is_none() {
+            let now = self.port.lock().expect("the port");
+            let again = Duration::from_millis(20);
+            drop(self.changed.wait_timeout_while(now, again, |now| *now == port).expect("the port"));
+        }
+        response
+    }
+
+    fn is_at(&self, port: u16) {
+        *self.port.lock().expect("the port") = port;
+        self.changed.notify_all();
+    }
+
+    fn acknowledge(&self) {
+        // Under the lock, so that who waits looks before or after it, and not in between.
+        let _port = self.port.lock().expect("the port");
+        self.acknowledged.fetch_add(1, Ordering::AcqRel);
+        self.changed.notify_all();
+    }
+
+    /// Waits until so much more is acknowledged.
+    fn go_on(&self, more: usize, has_failed: impl Fn() -> bool) {
+        let until = self.acknowledged.load(Ordering::Acquire) + more;
+        let mut port = self.port.lock().expect("the port");
+        while self.acknowledged.load(Ordering::Acquire) < until {
+            assert!(!has_failed(), "a client failed");
+            port = self.changed.wait_timeout(port, Duration::from_secs(1)).expect("the port").0;
+        }
+    }
+
     fn begin(self: &Arc<Load>, client: usize) {
         let mut n = 0;
         while !self.has_enough.load(Ordering::Acquire) {
             let name = format!("c{client}-{n}");
             let request = json!({"stateMachineArn": machine("steps"), "name": name, "input": json!({"name": name}).to_string()});
-            match try_ask(self.port.load(Ordering::Acquire), "StartExecution", &request.to_string()) {
+            match self.ask("StartExecution", &request) {
                 Some((200, _)) => {
                     self.started.lock().expect("the list").push(name);
-                    self.acknowledged.fetch_add(1, Ordering::AcqRel);
+                    self.acknowledge();
                     n += 1;
                 }
                 // It may have begun or not: the same start comes again, and finds it.
-                None => std::thread::yield_now(),
+                None => {}
                 Some((_, body)) if body.contains("ExecutionAlreadyExists") => n += 1,
                 Some((_, body))
                     if body.contains("ThrottlingException") || body.contains("ServiceUnavailable") =>
@@ -397,24 +434,20 @@ impl Load {
     fn work(self: &Arc<Load>, worker: usize) {
         let mut n = 0;
         while !self.is_over.load(Ordering::Acquire) {
-            let request = json!({"activityArn": ACTIVITY}).to_string();
-            let Some((200, body)) = try_ask(self.port.load(Ordering::Acquire), "GetActivityTask", &request)
-            else {
-                std::thread::yield_now();
-                continue;
-            };
+            let request = json!({"activityArn": ACTIVITY});
+            let Some((200, body)) = self.ask("GetActivityTask", &request) else { continue };
             let task: Json = serde_json::from_str(&body).expect("JSON");
             let Some(token) = task["taskToken"].as_str() else { continue };
             let input: Json =
                 task["input"].as_str().and_then(|text| serde_json::from_str(text).ok()).expect("an input");
             let output = json!(format!("w{worker}-{n}"));
             n += 1;
-            let answer = json!({"taskToken": token, "output": output.to_string()}).to_string();
-            if let Some((200, _)) = try_ask(self.port.load(Ordering::Acquire), "SendTaskSuccess", &answer) {
+            let answer = json!({"taskToken": token, "output": output.to_string()});
+            if let Some((200, _)) = self.ask("SendTaskSuccess", &answer) {
                 let name = input["name"].as_str().expect("a name").to_owned();
                 let before = self.answered.lock().expect("the map").insert(name.clone(), output.to_string());
                 assert_eq!(before, None, "{name}: two answers to one task were taken");
-                self.acknowledged.fetch_add(1, Ordering::AcqRel);
+                self.acknowledge();
             }
         }
     }
@@ -465,7 +498,7 @@ pub(crate) fn nothing_is_lost(
         }),
     );
     let load = Arc::new(Load::default());
-    load.port.store(serving.port, Ordering::Release);
+    load.is_at(serving.port);
     let mut clients: Vec<_> = (0..8)
         .map(|client| {
             let load = Arc::clone(&load);
@@ -474,14 +507,10 @@ pub(crate) fn nothing_is_lost(
         .collect();
     for kill in 0..kills {
         // At another moment each time.
-        let until = load.acknowledged.load(Ordering::Acquire) + 20 + kill * 37 % 101;
-        while load.acknowledged.load(Ordering::Acquire) < until {
-            assert!(clients.iter().all(|client| !client.is_finished()), "a client failed");
-            std::thread::yield_now();
-        }
+        load.go_on(20 + kill * 37 % 101, || clients.iter().any(|client| client.is_finished()));
         look(&serving);
         serving = again(serving, kill);
-        load.port.store(serving.port, Ordering::Release);
+        load.is_at(serving.port);
     }
     // What is open is worked on to its end.
     load.has_enough.store(true, Ordering::Release);
@@ -514,7 +543,7 @@ pub(crate) fn nothing_is_lost(
             assert_eq!(count(once), 1, "{name}: {once}");
         }
     }
-    assert_eq!(load.port.load(Ordering::Acquire), serving.port);
+    assert_eq!(*load.port.lock().expect("the port"), serving.port);
     // Workers wait for tasks for a minute: the end of the server is theirs.
     serving.kill();
     workers.into_iter().for_each(|worker| worker.join().expect("a worker that did not fail"));
