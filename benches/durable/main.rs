@@ -2,40 +2,35 @@
 //! written, and what a parked execution takes; beside the same driver in memory, and a bare sync of 64 KiB in the same
 //! folder (`DURABLE_FOLDER`, or one in cargo's target directory). Figures of a disk in memory mean nothing.
 //!
-//! `cargo bench --bench durable --features runtime` measures all; behind `--` some of: `flow`, `map`, `waits`, `starts`.
+//! `cargo bench --bench durable --features runtime` measures all; behind `--` some of: `flow`, `map`, `waits`, `starts`;
+//! with `--features postgres,jetstream` also `cluster`, which starts PostgreSQL and three servers of NATS.
 
-use std::fmt::Write as _;
+mod bed;
+#[cfg(all(feature = "postgres", feature = "jetstream", target_os = "linux"))]
+mod cluster;
+#[cfg(all(feature = "postgres", feature = "jetstream", target_os = "linux"))]
+#[path = "../../tests/engines/mod.rs"]
+#[allow(unused_imports, reason = "no connection is cut here")]
+mod engines;
+#[cfg(all(feature = "postgres", feature = "jetstream", target_os = "linux"))]
+#[path = "../../tests/required/mod.rs"]
+mod required;
+
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use expressway::asl::MachineType;
+use bed::{Bed, ORDER, TRANSITIONS, closed_loop, tokio};
 use expressway::journal::{FolderLock, Ownership};
 use expressway::observe::LiveHistory;
-use expressway::runtime::{
-    Budgets, Durable, Engine, Handle, Json, Machine, MachineSpec, StartError, StartOptions,
-};
-use expressway::task::TaskError;
-use hdrhistogram::Histogram;
-use serde_json::{Value, json};
+use expressway::runtime::Durable;
+use serde_json::json;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
-/// Seven states in four turns: the start, and the answers of three tasks.
-const ORDER: &str = r#"{"StartAt": "Check", "States": {
-    "Check": {"Type": "Choice", "Choices": [{"Variable": "$.total", "NumericGreaterThan": 0, "Next": "Reserve"}], "Default": "Rejected"},
-    "Reserve": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:step", "ResultPath": "$.reserved", "Next": "Price"},
-    "Price": {"Type": "Pass", "Result": 3, "ResultPath": "$.price", "Next": "Charge"},
-    "Charge": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:step", "ResultPath": "$.charged", "Next": "Paid"},
-    "Paid": {"Type": "Choice", "Choices": [{"Variable": "$.charged.ok", "BooleanEquals": true, "Next": "Ship"}], "Default": "Rejected"},
-    "Ship": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:step", "ResultPath": "$.shipped", "Next": "Done"},
-    "Done": {"Type": "Succeed"},
-    "Rejected": {"Type": "Fail", "Error": "Rejected"}}}"#;
-const TRANSITIONS: u64 = 7;
 
 /// Each item is a task with a result of 1 KB; what the state passes on is small.
 const MAP: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath": "$.items", "MaxConcurrency": 40,
@@ -46,173 +41,6 @@ const MAP: &str = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "ItemsPath
 const WAIT: &str = r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 31000000, "End": true}}}"#;
 
 const PASS: &str = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
-
-/// Nanoseconds since the bench began.
-fn now(begin: Instant) -> u64 {
-    begin.elapsed().as_nanos() as u64
-}
-
-fn histogram() -> Histogram<u64> {
-    Histogram::new_with_max(60_000_000_000, 3).expect("three digits are allowed")
-}
-
-/// Text of so many bytes that does not repeat.
-fn filler(seed: u64, bytes: usize) -> String {
-    let (mut text, mut random) = (String::new(), 2 * seed + 1);
-    while text.len() < bytes {
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let _ = write!(text, "{:08x}", random >> 32);
-    }
-    text.truncate(bytes);
-    text
-}
-
-struct Bed {
-    engine: Engine,
-    machine: Machine,
-    is_durable: bool,
-    /// From the answer of a task, or the start, to the start of the next task: a turn until it is durable.
-    turns: Arc<Mutex<Histogram<u64>>>,
-    started: AtomicU64,
-    refused: AtomicU64,
-    begin: Instant,
-}
-
-impl Bed {
-    fn new(folder: Option<&Path>, definition: &str) -> Arc<Bed> {
-        let (begin, turns) = (Instant::now(), Arc::new(Mutex::new(histogram())));
-        let builder = || {
-            let told = Arc::clone(&turns);
-            let step = move |input: Value| {
-                let last =
-                    ["shipped", "charged", "reserved"].iter().find_map(|name| input[name]["at"].as_u64());
-                let (at, last) = (now(begin), last.or(input["at"].as_u64()));
-                told.lock().expect("nobody panics").saturating_record(at - last.unwrap_or(at));
-                // The time as late as can be: what the handler takes is not the turn's.
-                let answer = json!({"ok": true, "text": filler(at, 560), "at": now(begin)});
-                async move { Ok::<Value, TaskError>(answer) }
-            };
-            let large =
-                |n: u64| async move { Ok::<Value, TaskError>(json!({"n": n, "text": filler(n, 1_000)})) };
-            let budgets = Budgets { executions_max: 2_000_000, bytes_max: 8 << 30, ..Budgets::default() };
-            let builder = Engine::builder()
-                .shards(1)
-                .budgets(budgets)
-                .task("arn:aws:lambda:us-east-1:123456789012:function:step", step)
-                .task("arn:aws:lambda:us-east-1:123456789012:function:large", large);
-            match folder {
-                Some(folder) => builder.durable(Durable::folder(folder)),
-                None => builder,
-            }
-        };
-        let engine = loop {
-            match builder().build() {
-                Ok(engine) => break engine,
-                // An earlier process's threads are about to end.
-                Err(error) if error.to_string().contains("in use") => {
-                    std::thread::sleep(Duration::from_millis(1))
-                }
-                Err(error) => panic!("{error}"),
-            }
-        };
-        let spec = MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("m", definition) };
-        let machine = engine.create(&spec).expect("the definition is valid");
-        let is_durable = folder.is_some();
-        let (started, refused) = Default::default();
-        Arc::new(Bed { engine, machine, is_durable, turns, started, refused, begin })
-    }
-
-    fn start(&self, input: &Value) -> Handle {
-        let n = self.started.fetch_add(1, Ordering::Relaxed);
-        loop {
-            let name = format!("{n:08x}-0000-4000-8000-0123456789ab");
-            let history = LiveHistory::new(1 << 20);
-            let watcher = if self.is_durable { history.durable_watcher() } else { history.watcher() };
-            let arn = format!("arn:aws:states:us-east-1:123456789012:execution:m:{name}");
-            let options = StartOptions {
-                execution_arn: Some(arn.into()),
-                name: Some(name.into()),
-                durable: self.is_durable.then(|| LABEL.into()),
-                watcher: Some(watcher),
-                ..StartOptions::default()
-            };
-            match self.engine.start_with(&self.machine, Json(input), options) {
-                Ok(handle) => return handle,
-                // The disk is behind: a client would be asked to retry.
-                Err(StartError::NotDurable(_) | StartError::Throttled(_)) => {
-                    self.refused.fetch_add(1, Ordering::Relaxed);
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err(error) => panic!("{error}"),
-            }
-        }
-    }
-
-    fn order(&self, n: u64) -> Value {
-        json!({"order": n, "total": 17, "text": filler(n, 200), "at": now(self.begin)})
-    }
-}
-
-/// As long as what the service writes of a start.
-const LABEL: &[u8] = &[b'l'; 200];
-
-/// The result of a closed loop.
-struct Loop {
-    executions: u64,
-    cpu: Duration,
-    whole: Duration,
-    turns: Histogram<u64>,
-}
-
-impl Loop {
-    fn transitions(&self) -> f64 {
-        (self.executions * TRANSITIONS) as f64 / self.whole.as_secs_f64()
-    }
-
-    /// Of all threads, the driver's too.
-    fn cpu_us(&self) -> f64 {
-        self.cpu.as_secs_f64() * 1e6 / (self.executions * TRANSITIONS) as f64
-    }
-
-    fn ms(&self, quantile: f64) -> f64 {
-        self.turns.value_at_quantile(quantile) as f64 / 1e6
-    }
-}
-
-/// Keeps so many executions in flight; each that is over is forgotten.
-fn closed_loop(bed: &Arc<Bed>, in_flight: usize, budget: Duration) -> Loop {
-    bed.turns.lock().expect("nobody panics").reset();
-    let (begin, cpu, executions) = (Instant::now(), cpu(), Arc::new(AtomicU64::new(0)));
-    tokio(async {
-        let mut loops = tokio::task::JoinSet::new();
-        for n in 0..in_flight as u64 {
-            let (bed, executions) = (Arc::clone(bed), Arc::clone(&executions));
-            loops.spawn(async move {
-                while begin.elapsed() < budget || executions.load(Ordering::Relaxed) == 0 {
-                    let handle = bed.start(&bed.order(n));
-                    let id = handle.recorded_id();
-                    assert!(handle.await.output::<Value>().is_ok());
-                    executions.fetch_add(1, Ordering::Relaxed);
-                    if let Some(id) = id {
-                        bed.engine.forget_recorded(id);
-                    }
-                }
-            });
-        }
-        loops.join_all().await;
-    });
-    let turns = bed.turns.lock().expect("nobody panics").clone();
-    let cpu = self::cpu() - cpu;
-    Loop { executions: executions.load(Ordering::Relaxed), cpu, whole: begin.elapsed(), turns }
-}
-
-/// Processor time of this process, in steps of 10 ms.
-fn cpu() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split(' ').collect();
-    let ticks = |n: usize| fields.get(n).and_then(|it| it.parse::<u64>().ok()).unwrap_or(0);
-    Duration::from_millis(10 * (ticks(12) + ticks(13)))
-}
 
 /// A write and a sync of 64 KiB, over and over in a file that has its bytes: milliseconds at the median and at p99.
 fn bare_sync(folder: &Path, budget: Duration) -> (f64, f64) {
@@ -249,8 +77,8 @@ fn flow(base: &Path, is_test: bool) {
     let rounds = if is_test { 1 } else { 3 };
     for in_flight in [1, 64, 1_024] {
         let folder = base.join(format!("flow-{in_flight}"));
-        let durable = Bed::new(Some(&folder), ORDER);
-        let memory = Bed::new(None, ORDER);
+        let durable = Bed::new(|| Some(Durable::folder(&folder)), ORDER);
+        let memory = Bed::new(|| None, ORDER);
         for _ in 0..rounds {
             let before = durable.engine.recorded_bytes();
             let (kept, lost) =
@@ -284,7 +112,7 @@ fn wait_closed(folder: &Path) {
 
 fn map(base: &Path, is_test: bool) {
     let items: Vec<u64> = (0..if is_test { 10 } else { 1_000 }).collect();
-    let bed = Bed::new(Some(&base.join("map")), MAP);
+    let bed = Bed::new(|| Some(Durable::folder(base.join("map"))), MAP);
     let (before, begin) = (bed.engine.recorded_bytes(), Instant::now());
     let outcome = bed.start(&json!({"items": items})).wait();
     // A Map's result has 256 KiB at most: the last turn fails, all others are what they are.
@@ -302,7 +130,7 @@ fn waits(base: &Path, is_test: bool) {
     let count = if is_test { 1_000 } else { 1_000_000 };
     let folder = base.join("waits");
     {
-        let bed = Bed::new(Some(&folder), WAIT);
+        let bed = Bed::new(|| Some(Durable::folder(&folder)), WAIT);
         let (before, begin) = (resident_bytes(), Instant::now());
         let mut last = None;
         for n in 0..count {
@@ -330,7 +158,7 @@ fn waits(base: &Path, is_test: bool) {
 fn reopen(folder: &Path) {
     let before = resident_bytes();
     let begin = Instant::now();
-    let bed = Bed::new(Some(folder), WAIT);
+    let bed = Bed::new(|| Some(Durable::folder(folder)), WAIT);
     let opened = begin.elapsed().as_secs_f64();
     let recovered = bed.engine.recovered();
     let count = recovered.len() as u64;
@@ -346,16 +174,12 @@ fn reopen(folder: &Path) {
     println!("opened again: {opened:.2} s, all {count} go on: {whole:.2} s, {each} bytes of RSS each");
 }
 
-fn tokio<T>(future: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread().build().expect("a runtime").block_on(future)
-}
-
 /// Starts that are acknowledged when they are durable.
 fn starts(base: &Path, is_test: bool) {
     let budget = Duration::from_millis(if is_test { 20 } else { 4_000 });
     for in_flight in [64, 1_024] {
         let folder = base.join(format!("starts-{in_flight}"));
-        let bed = Bed::new(Some(&folder), PASS);
+        let bed = Bed::new(|| Some(Durable::folder(&folder)), PASS);
         let (begin, acknowledged) = (Instant::now(), Arc::new(AtomicU64::new(0)));
         tokio(async {
             let mut loops = tokio::task::JoinSet::new();
@@ -392,10 +216,17 @@ fn main() {
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
     let base = place.join(format!("expressway-bench-durable-{}", std::process::id()));
     std::fs::create_dir_all(base.join("bare")).expect("a folder");
-    let parts: [(&str, Part); 4] = [("flow", flow), ("starts", starts), ("map", map), ("waits", waits)];
+    let parts: &[(&str, Part)] = &[
+        ("flow", flow),
+        ("starts", starts),
+        ("map", map),
+        ("waits", waits),
+        #[cfg(all(feature = "postgres", feature = "jetstream", target_os = "linux"))]
+        ("cluster", cluster::cluster),
+    ];
     let named = |name: &str| arguments.iter().any(|it| it == name);
     let is_all = !parts.iter().any(|(name, _)| named(name));
-    for (name, part) in parts {
+    for &(name, part) in parts {
         if is_all || named(name) {
             part(&base, is_test);
         }
