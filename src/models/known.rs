@@ -94,8 +94,8 @@ static NAMED: LazyLock<Names> = LazyLock::new(|| {
 impl Names {
     /// Actions of a service that is not modelled as a whole, in two parts: `Put` and `Item`.
     fn actions(&self, service: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
-        let words = self.services.get(service).copied().unwrap_or_default();
-        words.split_ascii_whitespace().flat_map(|word| {
+        let words = self.services.get(service).into_iter().flat_map(|words| words.split_ascii_whitespace());
+        words.flat_map(|word| {
             let noun = word.trim_start_matches(|c: char| c.is_ascii_lowercase());
             let letters = &word.as_bytes()[..word.len() - noun.len()];
             let verbs = letters.iter().map(|letter| self.verbs[usize::from(letter - b'a')]);

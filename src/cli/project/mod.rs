@@ -251,7 +251,7 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
     let mut project = Project::default();
     for file in files {
         match data(&file) {
-            Ok(root) => project.extend(template(&file, root, given).unwrap_or_default()),
+            Ok(root) => template(&file, root, given).into_iter().for_each(|found| project.extend(found)),
             Err(stop) => project.failed(Part::File, &stop),
         }
     }
