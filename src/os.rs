@@ -8,6 +8,7 @@ pub fn words(error: &io::Error) -> String {
         io::ErrorKind::AddrInUse => "another process has that port",
         io::ErrorKind::AddrNotAvailable => "this machine has no such address",
         io::ErrorKind::ConnectionRefused => "connection refused",
+        io::ErrorKind::FileTooLarge => "the file may not be larger",
         io::ErrorKind::IsADirectory => "it is a folder",
         io::ErrorKind::NotFound => "there is no such file",
         io::ErrorKind::PermissionDenied => "permission denied",

@@ -97,6 +97,13 @@ pub trait Receipts: Send + Sync {
         self.provenance(n).deliveries
     }
 
+    /// An id of the n-th event for sinks that drop what is published twice: the same at each delivery of the event, and that
+    /// of no other event. By default the source and the id of its provenance, for sources that use no id again.
+    fn event_id(&self, n: usize) -> String {
+        let Provenance { source, id, .. } = self.provenance(n);
+        format!("{source}/{id}")
+    }
+
     /// Settles some events, by their number in the batch.
     ///
     /// # Errors
@@ -377,11 +384,10 @@ impl Output<'_> {
         self.batch.provenance(self.event as usize)
     }
 
-    /// The id of that event, `SOURCE/ID`: the same after a redelivery, so that a reader can recognize outputs that were
-    /// published twice.
+    /// The [id](Receipts::event_id) of that event: the same after a redelivery, so that a reader can recognize outputs that
+    /// were published twice.
     pub fn event_id(&self) -> String {
-        let Provenance { source, id, .. } = self.provenance();
-        format!("{source}/{id}")
+        self.batch.receipts.event_id(self.event as usize)
     }
 
     /// The key of that event.

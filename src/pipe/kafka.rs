@@ -238,6 +238,8 @@ struct Place {
     topic: Arc<str>,
     partition: i32,
     offset: i64,
+    /// The message's time: a topic that is created again has the same offsets again.
+    time_ms: i64,
     deliveries: u32,
 }
 
@@ -360,10 +362,11 @@ impl KafkaSource {
         let end = self.received.entry((Arc::clone(&topic), partition)).or_insert(offset);
         let deliveries = 1 + u32::from(offset < *end);
         *end = offset.saturating_add(1).max(*end);
+        let time_ms = message.timestamp().to_millis().unwrap_or(0);
         let key = message.key().map(|key| String::from_utf8_lossy(key).into_owned());
         // A message without a body is a deletion: `null`.
         let body = message.payload().unwrap_or(b"null").to_vec();
-        self.kept.push(Kept { place: Place { topic, partition, offset, deliveries }, key, body });
+        self.kept.push(Kept { place: Place { topic, partition, offset, time_ms, deliveries }, key, body });
     }
 
     fn hand_over(&mut self) -> Batch {
@@ -460,6 +463,12 @@ impl Receipts for KafkaReceipts {
             (place.topic.to_string(), format!("{}/{}", place.partition, place.offset))
         });
         Provenance { source, id, key: None, deliveries: self.deliveries(n) }
+    }
+
+    fn event_id(&self, n: usize) -> String {
+        let id =
+            |place: &Place| format!("{}/{}/{}/{}", place.topic, place.partition, place.offset, place.time_ms);
+        self.places.get(n).map_or_else(String::new, id)
     }
 
     fn deliveries(&self, n: usize) -> u32 {

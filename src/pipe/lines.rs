@@ -41,10 +41,14 @@ impl Lines {
         let reader = Reader { reader, rest: Vec::new(), line: 1, skipping: false, sent: sent.clone() };
         let spawned = thread::Builder::new().name("lines".into()).spawn(move || reader.run(&sender));
         let name = Arc::from(name);
-        let trouble = spawned
-            .err()
-            .map(|error| PipeError::Refused(format!("cannot start the reading thread: {error}")));
-        LineSource { name, batches, trouble, sent }
+        let unread = |error| PipeError::Refused(format!("cannot start the reading thread: {error}"));
+        let (run, trouble) = match getrandom::u64() {
+            Ok(run) => (run, spawned.err().map(unread)),
+            Err(error) => {
+                (0, Some(PipeError::Refused(format!("no randomness from the operating system: {error}"))))
+            }
+        };
+        LineSource { name, batches, trouble, run, sent }
     }
 
     /// Events from standard input.
@@ -84,13 +88,21 @@ impl Lines {
         })
     }
 
-    /// Outputs to the end of a file, which is created if missing. They count as safe once they are on the disk.
+    /// Outputs to the end of a file, which is created if missing, also when it is removed or moved later. They count as
+    /// safe once they are on the disk.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn to_file(path: &Path) -> io::Result<LineSink> {
-        let mut file = File::options().create(true).append(true).open(path)?;
-        Ok(LineSink::new(path.display(), move |lines| append(&mut file, lines)))
+        let mut file = open(path)?;
+        let (path, address) = (path.to_owned(), path.display().to_string());
+        Ok(LineSink::new(address.clone(), move |lines| {
+            if is_gone(&file, &path)? {
+                file = open(&path)?;
+                tracing::warn!(address, "the file was removed or moved: it was created again");
+            }
+            append(&mut file, lines)
+        }))
     }
 
     /// Outputs to memory: for tests and examples.
@@ -124,6 +136,8 @@ pub struct LineSource {
     name: Arc<str>,
     batches: channel::Receiver<io::Result<Cut>>,
     trouble: Option<PipeError>,
+    /// A random number: the same line read by another source may be another event.
+    run: u64,
     sent: Option<Arc<Mutex<Sent>>>,
 }
 
@@ -158,7 +172,8 @@ impl Source for LineSource {
                 }
                 Some(Ok(Cut { text, spans, lines, known })) => {
                     let sent = self.sent.clone();
-                    let receipts = LineNumbers { name: Arc::clone(&self.name), lines, known, sent };
+                    let receipts =
+                        LineNumbers { name: Arc::clone(&self.name), run: self.run, lines, known, sent };
                     Ok(Some(Batch::of_spans(text, spans, Box::new(receipts))))
                 }
             }
@@ -176,6 +191,7 @@ impl Source for LineSource {
 
 struct LineNumbers {
     name: Arc<str>,
+    run: u64,
     lines: Vec<u64>,
     known: Vec<Line>,
     sent: Option<Arc<Mutex<Sent>>>,
@@ -185,6 +201,13 @@ impl Receipts for LineNumbers {
     fn provenance(&self, n: usize) -> Provenance {
         let id = self.lines.get(n).map(u64::to_string).unwrap_or_default();
         Provenance { source: self.name.to_string(), id, key: None, deliveries: 1 }
+    }
+
+    fn event_id(&self, n: usize) -> String {
+        let Provenance { source, id, .. } = self.provenance(n);
+        // A line that is settled once, whoever reads it, is the same event if it has the same content.
+        let which = self.known.get(n).map_or(self.run, |line| line.hash);
+        format!("{source}/{id}/{which:016x}")
     }
 
     fn deliveries(&self, _: usize) -> u32 {
@@ -306,6 +329,27 @@ impl<R: Read> Reader<R> {
 pub struct LineSink {
     address: String,
     jobs: mpsc::SyncSender<Job>,
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    File::options().create(true).append(true).open(path)
+}
+
+/// Whether a path leads elsewhere than to the open file: what is written to that would be lost.
+#[cfg(unix)]
+fn is_gone(file: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt;
+    let open = file.metadata()?;
+    match path.metadata() {
+        Ok(there) => Ok((there.dev(), there.ino()) != (open.dev(), open.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_gone(_: &File, path: &Path) -> io::Result<bool> {
+    Ok(!path.try_exists()?)
 }
 
 /// Appends lines to a file. A partial write is undone, so that it can be retried.

@@ -2,8 +2,9 @@
 //!
 //! Several processes that name the same durable consumer share its events. A message is acknowledged after its output
 //! is published; one that is given back is redelivered after its delay; while an execution takes long, the server is
-//! sent progress acknowledgements. Outputs carry an id made of the stream's name and the message's sequence number, so
-//! that within the stream's window for duplicates an output that is published twice is kept once.
+//! sent progress acknowledgements. Outputs carry an id made of the stream's name, the message's sequence number and its
+//! time, so that within the stream's window for duplicates an output that is published twice is kept once. The time is in
+//! it because a stream that is created again begins with the first number again.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -443,13 +444,16 @@ impl NatsSource {
         let mut receipts = Vec::with_capacity(messages.len());
         let mut bodies = Vec::with_capacity(messages.len());
         for message in messages {
-            let (sequence, deliveries) = match message.info() {
-                Ok(info) => (info.stream_sequence, u32::try_from(info.delivered).unwrap_or(1)),
-                Err(_) => (0, 1),
+            let (sequence, deliveries, published) = match message.info() {
+                Ok(info) => {
+                    let deliveries = u32::try_from(info.delivered).unwrap_or(1);
+                    (info.stream_sequence, deliveries, info.published.unix_timestamp_nanos())
+                }
+                Err(_) => (0, 1, 0),
             };
             let (message, acker) = message.split();
             bodies.push((message.payload, message.subject));
-            receipts.push(Receipt { sequence, deliveries, acker });
+            receipts.push(Receipt { sequence, deliveries, published, acker });
         }
         let receipts = NatsReceipts {
             client: self.nats.client.clone(),
@@ -510,6 +514,8 @@ struct NatsReceipts {
 struct Receipt {
     sequence: u64,
     deliveries: u32,
+    /// When it was published, in nanoseconds since 1970.
+    published: i128,
     acker: Acker,
 }
 
@@ -518,6 +524,11 @@ impl Receipts for NatsReceipts {
         let (sequence, deliveries) =
             self.receipts.get(n).map_or((0, 1), |receipt| (receipt.sequence, receipt.deliveries));
         Provenance { source: self.name.to_string(), id: sequence.to_string(), key: None, deliveries }
+    }
+
+    fn event_id(&self, n: usize) -> String {
+        let (sequence, published) = self.receipts.get(n).map_or((0, 0), |it| (it.sequence, it.published));
+        format!("{}/{sequence}/{published}", self.name)
     }
 
     fn deliveries(&self, n: usize) -> u32 {

@@ -23,7 +23,7 @@ pub(super) struct Sent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Line {
     number: u64,
-    hash: u64,
+    pub(super) hash: u64,
 }
 
 impl Line {

@@ -10,6 +10,7 @@ use std::time::UNIX_EPOCH;
 use serde_json::Value as Json;
 
 use crate::asl;
+use crate::os;
 
 /// A data store by name: the `Resource` of `ItemReader` and `ResultWriter`.
 pub trait DataStore: Send + Sync {
@@ -158,7 +159,8 @@ impl Files {
 
     /// Refuses links that lead out of the folder.
     fn inside(&self, path: &Path, shown: &Json) -> Result<PathBuf, String> {
-        let failed = |error: io::Error| format!("The file {} cannot be opened: {error}", shown["Path"]);
+        let failed =
+            |error: io::Error| format!("The file {} cannot be opened: {}", shown["Path"], os::words(&error));
         let real = path.canonicalize().map_err(failed)?;
         if real.starts_with(&self.root) {
             Ok(real)
@@ -191,7 +193,9 @@ impl Source for Opened {
 impl DataStore for Files {
     fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String> {
         let path = self.inside(&self.path(arguments, "")?, arguments)?;
-        let failed = |error: io::Error| format!("The file {} cannot be opened: {error}", arguments["Path"]);
+        let failed = |error: io::Error| {
+            format!("The file {} cannot be opened: {}", arguments["Path"], os::words(&error))
+        };
         let file = File::open(path).map_err(failed)?;
         let known = file.metadata().map_err(failed)?;
         let modified = known.modified().ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());

@@ -12,7 +12,7 @@ use expressway::runtime::{Engine, Machine};
 use expressway::task::TaskError;
 use tokio::time::Instant;
 
-const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
+pub(super) const KEEP: &str = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
 /// Fails events with `bad`, and keeps the others.
 pub(super) const JUDGE: &str = r#"{"StartAt": "Judge", "States": {
     "Judge": {"Type": "Choice", "Choices": [{"Variable": "$.bad", "IsPresent": true, "Next": "Bad"}], "Default": "Good"},

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "cli-pipe")]
 mod examples;
+mod files;
 #[cfg(all(feature = "kafka", feature = "cli-pipe"))]
 mod kafka;
 mod lines;

@@ -364,3 +364,40 @@ async fn a_subject_without_a_stream_is_told_and_the_pipeline_goes_on_when_there_
     assert_eq!((report.succeeded, report.published), (2, 2));
     assert_eq!(bench.texts("NOWHERE").await.len(), 2);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_removed_is_told_and_the_pipeline_goes_on_when_it_is_there_again() {
+    let Some(bench) = Bench::new().await else { return };
+    bench.file("twice.asl.json", TWICE);
+    let (mut child, mut said) = pipelines::speaking(&bench.config("\"twice.asl.json\"", ""));
+    bench.publish(0..3).await;
+    bench.wait_until_done().await;
+    bench.context.delete_stream("EVENTS").await.expect("it is removed");
+    let source = format!("The source nats://127.0.0.1:{} EVENTS/worker ", bench.server.port);
+    said.until(&[format!("{source}failed and is retried: NATS: ")]);
+    said.until(&["there is no stream EVENTS; create it: nats --server "]);
+    let subjects = vec!["events".to_owned()];
+    let config = stream::Config { name: "EVENTS".to_owned(), subjects, ..Default::default() };
+    bench.context.create_stream(config).await.expect("a stream");
+    said.until(&[format!("{source}recovered after ")]);
+    bench.publish(3..6).await;
+    bench.wait_until_done().await;
+    assert_eq!(bench.texts("OUT").await.len(), 6);
+    assert_eq!(terminate(&mut child), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_are_read_by_two_pipelines_are_events_of_each() {
+    let Some(bench) = Bench::new().await else { return };
+    let at = format!("127.0.0.1:{}", bench.server.port);
+    let nats = Nats::connect(&at, NatsOptions::default()).await.expect("a connection");
+    let keep = r#"{"StartAt": "Keep", "States": {"Keep": {"Type": "Pass", "End": true}}}"#;
+    let texts = [&b"{\"n\":1}\n"[..], b"{\"n\":2}\n"];
+    for text in texts {
+        let engine = expressway::runtime::Engine::builder().shards(1).build().expect("an engine");
+        let machine = engine.create_state_machine("keep", keep).expect("a machine");
+        let pipe = Pipe::new(engine, machine, Lines::from_reader("stdin", text)).sink(nats.sink("out"));
+        assert_eq!(pipe.run().await.expect("it ends well").published, 1);
+    }
+    assert_eq!(bench.texts("OUT").await, texts.map(|text| text.trim_ascii().to_vec()));
+}

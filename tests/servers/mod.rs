@@ -7,7 +7,7 @@ pub(crate) mod pipelines;
 #[path = "../required/mod.rs"]
 mod required;
 
-use required::not_run;
+pub(crate) use required::not_run;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};

@@ -54,15 +54,17 @@ pub(super) fn explained(path: &Path, text: &str, error: &Error) -> String {
 /// A message of serde with words instead of types.
 fn plain(message: &str) -> String {
     let types = [
-        ("u32", "a whole number"),
-        ("u64", "a whole number"),
-        ("usize", "a whole number"),
-        ("f64", "a number"),
+        ("expected u32", "expected a whole number"),
+        ("expected u64", "expected a whole number"),
+        ("expected usize", "expected a whole number"),
+        ("expected f64", "expected a number"),
+        (
+            "expected internally tagged enum Endpoint",
+            "expected a table with a `type`, such as { type = \"stdin\" }",
+        ),
+        ("invalid socket address syntax", "an address is an IP address and a port, such as 127.0.0.1:9108"),
     ];
-    let of_type = types.iter().find_map(|(name, words)| {
-        let before = message.strip_suffix(name)?.strip_suffix("expected ")?;
-        Some(format!("{before}expected {words}"))
-    });
+    let of_type = types.iter().find_map(|(end, words)| Some(message.strip_suffix(end)?.to_owned() + words));
     of_type.unwrap_or_else(|| message.to_owned())
 }
 

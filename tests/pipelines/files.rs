@@ -1,0 +1,85 @@
+//! Files as sinks: what happens when they are removed, and when there is no room for them.
+
+use std::time::Duration;
+
+use expressway::pipe::{Lines, Pipe};
+
+use super::lines::{Broker, KEEP, engine, paused};
+
+#[test]
+fn a_file_that_is_removed_is_created_again() {
+    let name = format!("removed-{}.ndjson", std::process::id());
+    let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let (engine, machine) = engine(KEEP);
+    let sink = Lines::to_file(&path).expect("a file");
+    let source = Broker::with((0..4).map(|n| format!(r#"{{"n":{n}}}"#)));
+    let pipe = Pipe::new(engine, machine, source).sink(sink).batch(1, Duration::ZERO).in_flight(1, 1_000);
+    let moved = path.with_extension("1");
+    let stats = pipe.stats();
+    paused(async {
+        let running = tokio::spawn(pipe.run());
+        while stats.report().published == 0 {
+            tokio::task::yield_now().await;
+        }
+        // As programs do it that turn logs over.
+        std::fs::rename(&path, &moved).expect("it is moved");
+        running.await.expect("no panic").expect("it ends well")
+    });
+    let read = |path| std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
+    let (before, after) = (read(&moved), read(&path));
+    let all: Vec<String> = (0..4).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    assert_eq!(format!("{before}{after}"), all.concat());
+    assert!(after.contains(&all[3]), "{after}");
+    let _ = (std::fs::remove_file(&moved), std::fs::remove_file(&path));
+}
+
+#[cfg(feature = "cli-pipe")]
+#[test]
+fn a_file_without_room_is_waited_for_and_has_each_line_once() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::servers::{Said, get};
+
+    if !Command::new("prlimit").arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return super::servers::not_run("prlimit is not installed");
+    }
+    let name = format!("no-room-{}", std::process::id());
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("keep.asl.json"), KEEP).expect("a file");
+    let description = "definition = \"keep.asl.json\"\nsource = { type = \"stdin\" }\n\
+                       sink = { type = \"file\", path = \"out.ndjson\" }\n\
+                       pipe = { metrics = \"127.0.0.1:0\" }\n";
+    std::fs::write(folder.join("pipe.toml"), description).expect("a file");
+    // The signal for such a file would end the pipeline.
+    let mut command = Command::new("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$0\" pipe pipe.toml", env!("CARGO_BIN_EXE_expressway")]);
+    command.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let mut said = Said::by(&mut child);
+    let metrics = said.until(&["Metrics are at http://"]);
+    let metrics = metrics.split('/').nth(2).expect("an address").to_owned();
+    said.until(&["The pipeline runs."]);
+    let process = child.id().to_string();
+    let room = |bytes: &str| {
+        let limit = format!("--fsize={bytes}:");
+        let set = Command::new("prlimit").args(["--pid", &process, &limit]).status();
+        assert!(set.expect("prlimit").success());
+    };
+    // In the middle of a line.
+    room("1003");
+    let events: String = (0..500).map(|n| format!("{{\"n\":{n}}}\n")).collect();
+    let mut stdin = child.stdin.take().expect("its input");
+    stdin.write_all(events.as_bytes()).expect("it reads");
+    drop(stdin);
+    said.until(&["out.ndjson failed and is retried: cannot write: "]);
+    let (status, why) = get(&metrics, "/ready");
+    assert!(status == 503 && why.contains("The sink "), "{status} {why}");
+    room("unlimited");
+    said.until(&["out.ndjson recovered after "]);
+    assert_eq!(child.wait().expect("its end").code(), Some(0));
+    assert!(said.rest().contains("500 events: 500 succeeded"));
+    assert_eq!(std::fs::read_to_string(folder.join("out.ndjson")).expect("the outputs"), events);
+    let _ = std::fs::remove_dir_all(&folder);
+}
