@@ -75,7 +75,7 @@ impl Owning {
 impl ClusterArguments {
     /// Waits until this node owns the cluster, if one is configured; meanwhile it forwards requests to the owner.
     pub(super) fn own(&self, listener: &TcpListener, config: &mut Config) -> Result<Option<Owning>, Stop> {
-        let Some(cluster) = self.cluster()? else { return Ok(None) };
+        let (Some(cluster), Some(url)) = (self.cluster()?, &self.journal) else { return Ok(None) };
         let address = self.published(&cluster, listener, config);
         let cluster = cluster.published(&address);
         // Encrypted connections are not forwarded: clients wait until this node owns the cluster.
@@ -83,7 +83,6 @@ impl ClusterArguments {
             None => Some(Standby::start(listener, config).map_err(|error| Stop::failed(error.to_string()))?),
             Some(_) => None,
         };
-        let url = self.journal.as_deref().unwrap_or_default();
         let secret = stand_by(&cluster, url, &address, standby.as_ref())?;
         config.hop_secret = Some(secret.clone());
         Ok(Some(Owning { cluster, address, secret, standby }))
