@@ -32,6 +32,7 @@ pub use remote::{AsyncHandler, Attempt, TaskFuture, asynchronous, asynchronous_w
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -166,8 +167,13 @@ impl Call<'_> {
 
 /// The failure of a task: the error name that `Retry` and `Catch` match, and a cause for people.
 ///
-/// Any error is converted by `?`, with the name `States.TaskFailed`; [`named`](TaskError::named) gives it another. The
-/// [`Fault`] of a workflow keeps its name. As with `anyhow::Error`, that is why this type is not an error itself.
+/// `?` converts everything that a `Box<dyn Error + Send + Sync>` can be made of: errors that may be sent to other threads,
+/// such a box itself, `anyhow::Error` and `eyre::Report`, and texts. The name is `States.TaskFailed` then;
+/// [`named`](TaskError::named) gives it another. The [`Fault`] of a workflow keeps its name, but not inside an
+/// `anyhow::Error`, which hides what it was made of.
+///
+/// Because of that conversion, which would include its own, this type is not an error itself, as `anyhow::Error` is not.
+/// An error that may not leave its thread is told by its text: `map_err(|error| error.to_string())?`.
 ///
 /// ```
 /// use expressway::task::{self, TaskError};
@@ -175,6 +181,9 @@ impl Call<'_> {
 /// let handler = task::typed(|file: String| {
 ///     let text = std::fs::read_to_string(file)?;
 ///     let price: f64 = text.trim().parse().map_err(TaskError::named("Price.Malformed"))?;
+///     if price < 0.0 {
+///         Err("a price is not negative")?;
+///     }
 ///     Ok(price)
 /// });
 /// ```
@@ -192,9 +201,11 @@ impl TaskError {
         TaskError { error: error.into(), cause: cause.into() }
     }
 
-    /// For `map_err`: converts any error into one with this name.
-    pub fn named<E: std::error::Error>(name: impl Into<String>) -> impl FnOnce(E) -> TaskError {
-        move |error| TaskError::new(name, whole_message(&error))
+    /// For `map_err`: converts anything that `?` does into an error with this name.
+    pub fn named<E: Into<Box<dyn Error + Send + Sync>>>(
+        name: impl Into<String>,
+    ) -> impl FnOnce(E) -> TaskError {
+        move |error| TaskError::new(name, whole_message(&*error.into()))
     }
 }
 
@@ -204,19 +215,20 @@ impl fmt::Display for TaskError {
     }
 }
 
-impl<E: std::error::Error + 'static> From<E> for TaskError {
+impl<E: Into<Box<dyn Error + Send + Sync>>> From<E> for TaskError {
     fn from(error: E) -> TaskError {
-        match (&error as &dyn Any).downcast_ref::<Fault>() {
+        let error = error.into();
+        match error.downcast_ref::<Fault>() {
             Some(Fault { error: Some(name), cause }) => {
                 TaskError::new(name.clone(), cause.clone().unwrap_or_default())
             }
-            _ => TaskError::new(fault::TASK_FAILED, whole_message(&error)),
+            _ => TaskError::new(fault::TASK_FAILED, whole_message(&*error)),
         }
     }
 }
 
 /// The messages of an error and its sources.
-fn whole_message(error: &dyn std::error::Error) -> String {
+fn whole_message(error: &dyn Error) -> String {
     let mut message = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {

@@ -63,7 +63,24 @@ fn any_error_of_a_handler_becomes_a_failed_task() {
         }
     }
     type Parse = fn(String) -> Result<i64, TaskError>;
-    let failing: [(Parse, &str, &str); 3] = [
+    fn boxed(text: &str) -> Result<i64, Box<dyn Error + Send + Sync>> {
+        Ok(text.parse().map_err(Outer)?)
+    }
+    fn anyhow(text: &str) -> anyhow::Result<i64> {
+        use anyhow::Context;
+        anyhow::ensure!(!text.is_empty(), "nothing is ordered");
+        text.parse().with_context(|| format!("the order {text:?}"))
+    }
+    let failing: [(Parse, &str, &str); 8] = [
+        (|text| Ok(boxed(&text)?), fault::TASK_FAILED, "the quantity: invalid digit found in string"),
+        (|text| Ok(anyhow(&text)?), fault::TASK_FAILED, "the order \"x\": invalid digit found in string"),
+        (|_| Ok(anyhow("")?), fault::TASK_FAILED, "nothing is ordered"),
+        (
+            |text| anyhow(&text).map_err(TaskError::named("Order.Malformed")),
+            "Order.Malformed",
+            "the order \"x\": invalid digit found in string",
+        ),
+        (|text| Err(format!("{text} is no order"))?, fault::TASK_FAILED, "x is no order"),
         (|text| Ok(text.parse()?), fault::TASK_FAILED, "invalid digit found in string"),
         (
             |text| text.parse().map_err(Outer).map_err(TaskError::named("Order.Malformed")),
