@@ -25,7 +25,9 @@ pub(super) fn validate(service: &Service, fields: Fields<'_>) -> Answer {
                 item.text("severity", finding.severity.name())
                     .text("code", finding.code)
                     .text("message", &finding.message)
-                    .maybe_text("location", finding.location.as_deref());
+                    .maybe_text("location", finding.location.as_deref())
+                    // As in refusals: clients ignore members that they do not know.
+                    .maybe_text("suggestion", finding.suggestion.as_deref());
             })
             .flag("truncated", found.truncated);
     }))

@@ -39,6 +39,8 @@ pub struct Finding {
     pub message: String,
     /// `location`
     pub location: Option<String>,
+    /// What the author may have meant. Not part of AWS's answer, but beside it.
+    pub suggestion: Option<String>,
 }
 
 /// The most diagnostics that are reported (API model).
@@ -53,6 +55,10 @@ const RESULTS_MAX: usize = 100;
 /// let found = validate(&ValidateStateMachineDefinition { definition, ..Default::default() });
 /// assert!(!found.ok);
 /// assert_eq!(found.diagnostics[0].message, "These fields are required: [StartAt]");
+///
+/// let definition = r#"{"StartAt": "Helo", "States": {"Hello": {"Type": "Pass", "End": true}}}"#.to_owned();
+/// let found = validate(&ValidateStateMachineDefinition { definition, ..Default::default() });
+/// assert_eq!(found.diagnostics[0].suggestion.as_deref(), Some("did you mean `Hello`?"));
 /// ```
 pub fn validate(request: &ValidateStateMachineDefinition) -> Validation {
     let machine_type = if request.express { MachineType::Express } else { MachineType::Standard };
@@ -70,6 +76,7 @@ pub fn validate(request: &ValidateStateMachineDefinition) -> Validation {
             code: problem.code.name(),
             message: problem.message,
             location: problem.location,
+            suggestion: problem.suggestion,
         })
         .collect();
     let truncated = diagnostics.len() > results_max;

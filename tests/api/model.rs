@@ -16,6 +16,9 @@ const COMMON: [&str; 5] = [
     "ValidationException",
 ];
 
+/// Members that stand beside AWS's, which clients ignore.
+const BESIDE: [(&str, &str); 1] = [("ValidateStateMachineDefinitionDiagnostic", "suggestion")];
+
 impl Model {
     /// The model; prints a message on stderr when it is missing.
     pub(crate) fn load() -> Option<Model> {
@@ -40,6 +43,7 @@ impl Model {
         self.check(shape, answer, "reply")
     }
 
+    /// Whether a value has a shape of the model.
     fn check(&self, name: &str, value: &Json, at: &str) -> Result<(), String> {
         let shape = &self.0["shapes"][name];
         let wrong = |what: &str| Err(format!("{at} ({name}) {what}: {value}"));
@@ -56,6 +60,7 @@ impl Model {
                 }
                 members.iter().try_for_each(|(key, member)| match shape["members"][key]["shape"].as_str() {
                     Some(inner) => self.check(inner, member, &format!("{at}.{key}")),
+                    None if BESIDE.contains(&(name, key.as_str())) => Ok(()),
                     None => wrong(&format!("has no member {key}")),
                 })
             }

@@ -89,6 +89,21 @@ async fn diagnostics_are_counted_and_cut() {
         text["diagnostics"][0]["location"],
         "[Source: (String)\"not a definition\"; line: 1, column: 4]"
     );
+    let misspelt = json!({"StartAt": "Hallo", "States": {
+        "Hello": {"Type": "Pas", "Next": "By"}, "Bye": {"Type": "Succeed", "Comment": 1}}});
+    let misspelt = json!({"definition": misspelt.to_string()});
+    let misspelt = call(&service, "ValidateStateMachineDefinition", &misspelt).await;
+    let suggested: Vec<(&str, Option<&str>)> = (misspelt["diagnostics"].as_array().expect("a list").iter())
+        .map(|it| (it["location"].as_str().expect("a place"), it["suggestion"].as_str()))
+        .collect();
+    for (place, suggestion) in [
+        ("/States/Hello/Type", Some("did you mean `Pass`?")),
+        ("/StartAt", Some("did you mean `Hello`?")),
+        // AWS's text says all that there is to say.
+        ("/States/Bye/Comment", None),
+    ] {
+        assert!(suggested.contains(&(place, suggestion)), "{place}: {suggested:?}");
+    }
     let warned =
         json!({"StartAt": "P", "States": {"P": {"Type": "Pass", "Result": {"a.$": "$"}, "End": true}}});
     let warned = json!({"definition": warned.to_string(), "severity": "WARNING"});
