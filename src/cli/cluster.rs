@@ -156,6 +156,7 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Print nodes, owner, last block and size as one JSON object
+    #[command(after_help = STATUS_HELP)]
     Status {
         /// Where it is, as `serve --journal` has it
         #[arg(value_name = "URL", env = "EXPRESSWAY_JOURNAL", hide_env_values = true)]
@@ -165,6 +166,11 @@ enum What {
         cluster: String,
     },
 }
+
+const STATUS_HELP: &str = "\
+Examples:
+  expressway cluster status postgres://USER@HOST/DATABASE
+  expressway cluster status nats://HOST:4222 --cluster orders";
 
 const AFTER_HELP: &str = "\
 A cluster is several machines that each run `expressway serve --journal URL`: one of them owns it, the others stand by. \

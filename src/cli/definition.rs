@@ -14,9 +14,9 @@ use expressway::picture::Graph;
 use expressway::program::{DataResource, Program, StateKind, Task};
 use expressway::task::data::Files;
 
-use super::project::{self, FoundMachine, Project, Unread};
+use super::project::{self, FoundMachine, Project, Substitutions, Unread};
 use super::report::{self, NotRunHere};
-use super::{OneDefinition, Reading, Stop, Type, say};
+use super::{OneDefinition, Reading, Stop, Type, advice, say};
 
 /// What is known about a definition.
 pub(super) struct Found {
@@ -103,6 +103,7 @@ pub(super) fn open(file: &Path) -> Result<File, Stop> {
 pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
     let why = match error.kind() {
         io::ErrorKind::NotFound => no_such_file(file),
+        io::ErrorKind::NotADirectory => "a part of its path is a file, not a folder".to_owned(),
         io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
         io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
         _ => os::words(error),
@@ -112,17 +113,38 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
 
 /// Why a file cannot be written, with its name.
 pub(super) fn unwritable(file: &Path, error: &io::Error) -> Stop {
+    Stop::failed(format!("cannot write {}: {}", file.display(), why_unwritable(file, error)))
+}
+
+/// Why a file or a folder cannot be written, and what to try.
+pub(super) fn why_unwritable(file: &Path, error: &io::Error) -> String {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty() && !folder.is_dir());
-    let why = match (folder, error.kind()) {
-        (Some(folder), _) => format!("there is no folder {}", folder.display()),
+    match (folder, error.kind()) {
+        (_, io::ErrorKind::PermissionDenied) => {
+            advice::with_next_step(os::words(error), "name one in a folder of your own")
+        }
+        (Some(folder), _) if folder.exists() => format!("{} is a file, not a folder", folder.display()),
+        (Some(folder), _) => format!("there is no folder {}; make it, or name another", folder.display()),
         (None, io::ErrorKind::IsADirectory) => "it is a folder: name a file in it".to_owned(),
-        _ => os::words(error),
-    };
-    Stop::failed(format!("cannot write {}: {why}", file.display()))
+        (None, io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory) => {
+            "it, or a part of its path, is a file: name a folder".to_owned()
+        }
+        (None, _) => advice::with_next_step(os::words(error), "name another place"),
+    }
 }
 
 /// That a file is not there, and what may have been meant: one beside it.
 pub(super) fn no_such_file(file: &Path) -> String {
+    nothing_there(file, "file")
+}
+
+/// As [`no_such_file`], of a folder.
+#[cfg(feature = "cli-services")]
+pub(super) fn no_such_folder(folder: &Path) -> String {
+    nothing_there(folder, "folder")
+}
+
+fn nothing_there(file: &Path, what: &str) -> String {
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let Ok(entries) = fs::read_dir(folder) else {
         return format!("there is no folder {}", folder.display());
@@ -131,8 +153,8 @@ pub(super) fn no_such_file(file: &Path) -> String {
         entries.take(NEIGHBOURS_MAX).filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
     let name = file.file_name().and_then(|name| name.to_str());
     match name.and_then(|name| asl::did_you_mean(name, names.iter().map(String::as_str))) {
-        Some(advice) => format!("there is no such file: {advice}"),
-        None => "there is no such file".to_owned(),
+        Some(advice) => format!("there is no such {what}: {advice}"),
+        None => format!("there is no such {what}"),
     }
 }
 
@@ -295,7 +317,21 @@ fn file_or_project(
     reading: Reading,
 ) -> Result<FileOrProject, Stop> {
     let given = arguments.read()?;
-    if let Some(project) = project::read(file, &given)? {
+    let read = read(file, arguments, reading, &given)?;
+    for name in given.unused() {
+        let file = file.display();
+        say(&format!("note: --substitute {name}: no definition of {file} asks for it"));
+    }
+    Ok(read)
+}
+
+fn read(
+    file: &Path,
+    arguments: &project::ProjectArguments,
+    reading: Reading,
+    given: &Substitutions,
+) -> Result<FileOrProject, Stop> {
+    if let Some(project) = project::read(file, given)? {
         return Ok(FileOrProject::Project(project));
     }
     if let Some(name) = &arguments.machine {
@@ -444,7 +480,7 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
 /// The folder that distributed Maps may read and write.
 pub(super) fn files(folder: &Path) -> Result<Files, Stop> {
     Files::below(folder).map_err(|error| {
-        let why = if folder.exists() { error.to_string() } else { "there is no such folder".to_owned() };
+        let why = if folder.exists() { error.to_string() } else { nothing_there(folder, "folder") };
         Stop::failed(format!("cannot use the folder {}: {why}", folder.display()))
     })
 }

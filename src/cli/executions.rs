@@ -20,6 +20,7 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Print the executions, the newest first, one JSON object a line
+    #[command(after_help = LIST_HELP)]
     List {
         /// The folder given to `serve --state`
         #[arg(value_name = "FOLDER")]
@@ -29,6 +30,7 @@ enum What {
         status: Option<String>,
     },
     /// Print one execution as a JSON object: what it was given, its events, and the states it is in
+    #[command(after_help = SHOW_HELP)]
     Show {
         /// The folder given to `serve --state`
         #[arg(value_name = "FOLDER")]
@@ -41,6 +43,16 @@ enum What {
         at: Option<u64>,
     },
 }
+
+const LIST_HELP: &str = "\
+Examples:
+  expressway executions list data/
+  expressway executions list data/ --status FAILED";
+
+const SHOW_HELP: &str = "\
+Examples:
+  expressway executions show data/ order-7
+  expressway executions show data/ order-7 --at 12";
 
 const AFTER_HELP: &str = "\
 Nothing is written, and no lock is taken: of a folder that is in use, the last of what happened may be missing.

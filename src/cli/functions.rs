@@ -1,11 +1,13 @@
 //! Lambda functions on the command line.
 
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use expressway::os;
 use expressway::task::functions::{Functions, Setup, SetupError};
 
-use super::Stop;
+use super::{Stop, definition};
 
 /// Functions that local processes answer.
 #[derive(Debug, Default, clap::Args)]
@@ -54,7 +56,19 @@ impl FunctionArguments {
         if self.commands.is_empty() && self.folders.is_empty() {
             return Ok(None);
         }
-        let wrong = |error: SetupError| Stop::failed(error.to_string());
+        let wrong = |error: SetupError| match error {
+            SetupError::Folder(folder, error) => {
+                let why = match error.kind() {
+                    io::ErrorKind::NotFound => definition::no_such_folder(Path::new(&folder)),
+                    io::ErrorKind::NotADirectory => {
+                        "it is a file; name its folder, or say --lambda NAME=COMMAND".to_owned()
+                    }
+                    _ => os::words(&error),
+                };
+                Stop::failed(format!("--lambda-dir {folder}: {why}"))
+            }
+            error => Stop::failed(error.to_string()),
+        };
         let mut setup = Setup::new()
             .concurrency_max(self.concurrency.into())
             .timeout(Duration::from_secs(self.timeout.into()));

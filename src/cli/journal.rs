@@ -18,18 +18,60 @@ pub(super) struct Arguments {
 #[derive(Debug, clap::Subcommand)]
 enum What {
     /// Read every block, and say whether the journal is whole
+    #[command(after_help = VERIFY_HELP)]
     Verify(Of),
     /// Print every block and record that is not given up, one JSON object a line
+    #[command(after_help = DUMP_HELP)]
     Dump(Of),
     /// Print numbers, sizes and segments as one JSON object
+    #[command(after_help = STAT_HELP)]
     Stat(Of),
     /// Copy a journal that is not in use into a new folder, and read the copy back
+    #[command(after_help = BACKUP_HELP)]
     Backup(Copied),
     /// Move what `serve --state` has, which is not in use, from its folder to a cluster, or back, and read the copy back
+    #[command(after_help = COPY_HELP)]
     Copy(Moved),
     /// Copy a backup into a new folder, for `serve --state` to go on with: once only, for what ran twice would be done twice
+    #[command(after_help = RESTORE_HELP)]
     Restore(Copied),
 }
+
+const VERIFY_HELP: &str = "\
+Nothing is written, and no lock is taken: of a journal that is in use, the last block may look torn.
+
+Examples:
+  expressway journal verify data/journal
+  expressway journal verify postgres://USER@HOST/DATABASE --cluster orders
+
+Exit codes: 0 it is whole, a torn block at its end included; 1 it is damaged, or in a newer format; 2 it cannot be read.";
+
+const DUMP_HELP: &str = "\
+Examples:
+  expressway journal dump data/journal | head
+  expressway journal dump nats://HOST:4222 --cluster orders > orders.ndjson";
+
+const STAT_HELP: &str = "\
+Examples:
+  expressway journal stat data/journal
+  expressway journal stat postgres://USER@HOST/DATABASE";
+
+const BACKUP_HELP: &str = "\
+Examples:
+  expressway journal backup data/journal backup/
+
+Exit codes: 0 it is copied, and the copy is whole; 1 it is damaged; 2 it cannot be read, or is in use.";
+
+const COPY_HELP: &str = "\
+Examples:
+  expressway journal copy data/ postgres://USER@HOST/DATABASE
+  expressway journal copy data/ nats://HOST:4222 --cluster orders
+  expressway journal copy postgres://USER@HOST/DATABASE data/";
+
+const RESTORE_HELP: &str = "\
+Examples:
+  expressway journal restore backup/ data/journal
+  expressway serve --state data/";
 
 #[derive(Debug, clap::Args)]
 struct Copied {

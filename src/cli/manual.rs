@@ -1,10 +1,11 @@
 //! `completions` and `man`: generated from the description of the command line.
 
+use std::io;
 use std::path::PathBuf;
 
 use clap_complete::Shell;
 
-use super::{Stop, Went, command, print};
+use super::{Stop, Went, command, definition, print};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPLETIONS_HELP)]
@@ -43,8 +44,10 @@ Examples:
 pub(super) fn manual(arguments: &ManArguments) -> Result<Went, Stop> {
     let command = command().name("expressway");
     if let Some(folder) = &arguments.out {
-        let failed =
-            |error| Stop::failed(format!("cannot write manual pages to {}: {error}", folder.display()));
+        let failed = |error: io::Error| {
+            let why = definition::why_unwritable(folder, &error);
+            Stop::failed(format!("cannot write manual pages to {}: {why}", folder.display()))
+        };
         std::fs::create_dir_all(folder)
             .and_then(|()| clap_mangen::generate_to(command, folder))
             .map_err(failed)?;

@@ -52,6 +52,8 @@ mod trace;
 mod worker;
 
 use std::io::{self, Write};
+#[cfg(feature = "cli-services")]
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
@@ -300,7 +302,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Cluster(arguments) => cluster::cluster(&arguments),
         Command::TestState(arguments) => test_state::test_state(&arguments),
         #[cfg(feature = "cli-serve")]
-        Command::Serve(arguments) => serve::serve(&arguments),
+        Command::Serve(arguments) => serve::serve(*arguments),
         #[cfg(feature = "cli-serve")]
         Command::Studio(arguments) => studio::studio(&arguments),
         #[cfg(feature = "cli-top")]
@@ -364,6 +366,38 @@ fn say_at(level: Level, line: &str) {
 fn print(bytes: &[u8]) -> Result<(), Stop> {
     let mut out = io::stdout().lock();
     out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Stop::writing(&error))
+}
+
+/// A host with a port, such as `localhost:8080`.
+#[cfg(feature = "cli-services")]
+fn host_and_port(text: &str) -> Result<String, String> {
+    let port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
+    match port {
+        Some((host, 1..)) if is_host(host) => Ok(text.to_owned()),
+        _ => Err("expected HOST:PORT, such as localhost:8080, without a scheme and a path".to_owned()),
+    }
+}
+
+/// A host, which may have a port.
+#[cfg(feature = "cli-services")]
+fn host_maybe_port(text: &str) -> Result<String, String> {
+    if is_host(text) || host_and_port(text).is_ok() {
+        return Ok(text.to_owned());
+    }
+    Err("expected HOST or HOST:PORT, such as localhost:8080, without a scheme and a path".to_owned())
+}
+
+/// Whether it is the name or the address of a host.
+#[cfg(feature = "cli-services")]
+fn is_host(text: &str) -> bool {
+    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    if text.parse::<IpAddr>().is_ok() || inside.is_some_and(|it| it.parse::<Ipv6Addr>().is_ok()) {
+        return true;
+    }
+    let is_label = |label: &str| {
+        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+    };
+    text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_label)
 }
 
 /// `n things`, or `1 thing`.

@@ -94,7 +94,8 @@ Examples:
   expressway run orders.asl.json --services < orders.ndjson
   expressway run orders.asl.json --lambda-dir functions/ < orders.ndjson
 
-Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out; 130 interrupted.";
+Exit codes: 0 all succeeded; 1 some failed or were not JSON; 2 the command cannot be carried out, or the line of --trace \
+is beyond the input; 130 interrupted.";
 
 pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     let file = &arguments.definition.file;
@@ -141,9 +142,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
             definition: &read.json,
             machine_type: read.machine_type,
             mocked,
-            asked,
+            asked: asked.clone(),
         };
-        return together::run(workflow, source, arguments);
+        return met(together::run(workflow, source, arguments), asked.as_ref());
     }
     let program = Arc::new(read.program);
     let driver = move || {
@@ -155,7 +156,16 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         }
         driver
     };
-    stream::run(driver, source, asked, arguments)
+    met(stream::run(driver, source, asked.clone(), arguments), asked.as_ref())
+}
+
+/// An input that ended without the line that a trace was asked of is told.
+fn met(went: Result<Went, Stop>, asked: Option<&Asked>) -> Result<Went, Stop> {
+    match (went?, asked.and_then(Asked::unmet)) {
+        (Went::Interrupted, _) => Ok(Went::Interrupted),
+        (_, Some(unmet)) => Err(Stop::failed(unmet)),
+        (went, None) => Ok(went),
+    }
 }
 
 /// Services, or local functions, are called for tasks without a mock, if requested.

@@ -3,6 +3,7 @@
 mod kept;
 mod source;
 
+use std::env;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -22,7 +23,10 @@ use super::definition::Refuses;
 use super::project;
 use super::signals::listen_for_signals;
 use super::status_events::{self, StatusEvents};
-use super::{Level, Stop, Type, Went, advice, counted, definition, functions, log, say, say_at, services};
+use super::{
+    Level, Stop, Type, Went, advice, counted, definition, functions, host_and_port, log, say, say_at,
+    services,
+};
 use source::Source;
 
 #[derive(Debug, clap::Args)]
@@ -55,15 +59,15 @@ pub(super) struct Arguments {
     /// request name: then clients of several share the server. An access key of 12 digits is an account
     #[arg(long, value_enum, value_name = "WHENCE", default_value_t = Whence::Given)]
     scope: Whence,
-    /// The account in ARNs [default: 123456789012]
-    #[arg(long, alias = "aws-account", env = "AWS_ACCOUNT_ID", value_name = "DIGITS", value_parser = account)]
+    /// The account in ARNs [env: AWS_ACCOUNT_ID] [default: 123456789012]
+    #[arg(long, alias = "aws-account", value_name = "DIGITS", value_parser = account)]
     account: Option<String>,
-    /// The region in ARNs [default: us-east-1]
-    #[arg(long, alias = "aws-region", env = "AWS_DEFAULT_REGION", value_name = "REGION", value_parser = region)]
+    /// The region in ARNs [env: AWS_DEFAULT_REGION] [default: us-east-1]
+    #[arg(long, alias = "aws-region", value_name = "REGION", value_parser = region)]
     region: Option<String>,
     /// Factor of all waiting: Wait states, delays of retries, timeouts. With 0, waits and delays take no time, and
-    /// timeouts stay what they are [default: 1]
-    #[arg(long, alias = "wait-time-scale", env = "WAIT_TIME_SCALE", value_name = "FACTOR", value_parser = factor)]
+    /// timeouts stay what they are [env: WAIT_TIME_SCALE] [default: 1]
+    #[arg(long, alias = "wait-time-scale", value_name = "FACTOR", value_parser = factor)]
     time_scale: Option<f64>,
     #[command(flatten)]
     tasks: Tasks,
@@ -126,7 +130,8 @@ struct Memory {
     fail_in_doubt: Vec<String>,
     /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case.
     /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
-    #[arg(long, env = "SFN_MOCK_CONFIG", value_name = "FILE", value_parser = file)]
+    /// [env: SFN_MOCK_CONFIG]
+    #[arg(long, value_name = "FILE")]
     mock_config: Option<PathBuf>,
     /// For test suites: `POST /_expressway/reset` forgets everything, and `PUT /_expressway/mocks` sets the mocks, with a
     /// mock configuration as its body. State machines may have service tasks that are not supported
@@ -179,7 +184,7 @@ struct Security {
     #[arg(long)]
     no_console: bool,
     /// Show a pipeline in the console, whose `metrics` are at this address
-    #[arg(long, value_name = "HOST:PORT")]
+    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pipeline: Vec<String>,
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
     #[arg(long, value_name = "NAME")]
@@ -229,14 +234,22 @@ fn origin(text: &str) -> Result<String, String> {
 }
 
 impl Arguments {
-    /// The file of mocks. An empty name, as of an environment variable that is set to nothing, counts as no file.
-    fn mock_config(&self) -> Option<&Path> {
-        self.memory.mock_config.as_deref().filter(|path| !path.as_os_str().is_empty())
+    /// Takes what no option gives from the environment, where an empty variable counts as unset.
+    fn read_environment(&mut self) -> Result<(), Stop> {
+        or_variable(&mut self.account, "AWS_ACCOUNT_ID", account)?;
+        or_variable(&mut self.region, "AWS_DEFAULT_REGION", region)?;
+        or_variable(&mut self.time_scale, "WAIT_TIME_SCALE", factor)?;
+        if self.memory.mock_config.is_none() {
+            or_variable(&mut self.memory.mock_config, MOCK_CONFIG, |text| Ok(PathBuf::from(text)))?;
+            let wrong = |stop| Stop::failed(format!("{MOCK_CONFIG}: {stop}"));
+            self.mocks().map_err(wrong)?;
+        }
+        Ok(())
     }
 
     /// What is in the file of mocks.
     fn mocks(&self) -> Result<Option<MockConfig>, Stop> {
-        let Some(file) = self.mock_config() else { return Ok(None) };
+        let Some(file) = &self.memory.mock_config else { return Ok(None) };
         let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
         MockConfig::parse(&definition::text(file)?).map(Some).map_err(wrong)
     }
@@ -296,7 +309,7 @@ impl Arguments {
             return Ok(None);
         }
         let integrations = self.integrations(config, address, functions)?;
-        let are_mocks = self.mock_config().is_some() || self.memory.testing;
+        let are_mocks = self.memory.mock_config.is_some() || self.memory.testing;
         Ok(Some(if are_mocks { integrations.beside_mocks() } else { integrations }))
     }
 }
@@ -307,9 +320,22 @@ impl Security {
     }
 }
 
-/// A file; an empty environment variable counts as unset.
-fn file(text: &str) -> Result<PathBuf, String> {
-    Ok(PathBuf::from(text))
+/// The variable of Step Functions Local that names the file of mocks.
+const MOCK_CONFIG: &str = "SFN_MOCK_CONFIG";
+
+/// Takes a setting from an environment variable, unless an option gives it.
+fn or_variable<T>(
+    setting: &mut Option<T>,
+    variable: &str,
+    read: fn(&str) -> Result<T, String>,
+) -> Result<(), Stop> {
+    let Some(text) = env::var_os(variable).filter(|text| setting.is_none() && !text.is_empty()) else {
+        return Ok(());
+    };
+    let text = text.to_string_lossy();
+    let wrong = |why| Stop::failed(format!("the environment variable {variable}={text}: {why}"));
+    *setting = Some(read(&text).map_err(wrong)?);
+    Ok(())
 }
 
 fn host(text: &str) -> Result<IpAddr, String> {
@@ -323,19 +349,13 @@ fn host(text: &str) -> Result<IpAddr, String> {
 
 fn account(text: &str) -> Result<String, String> {
     let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    // An empty environment variable counts as unset.
-    (is_account || text.is_empty())
-        .then(|| text.to_owned())
-        .ok_or_else(|| "expected an account of 12 digits".to_owned())
+    is_account.then(|| text.to_owned()).ok_or_else(|| "expected an account of 12 digits".to_owned())
 }
 
 fn region(text: &str) -> Result<String, String> {
-    // As in `account`, an empty text counts as unset.
     let is_region = (1..=64).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    (is_region || text.is_empty())
-        .then(|| text.to_owned())
-        .ok_or_else(|| "expected a region such as us-east-1".to_owned())
+    is_region.then(|| text.to_owned()).ok_or_else(|| "expected a region such as us-east-1".to_owned())
 }
 
 fn bytes(text: &str) -> Result<usize, String> {
@@ -363,15 +383,21 @@ const CONNECTION_BYTES: usize = 32 << 10;
 
 fn factor(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
-        Err(_) if text.is_empty() => Ok(1.0),
         Ok(factor) if factor.is_finite() && factor >= 0.0 => Ok(factor),
         _ => Err("expected 0 or a number above it".to_owned()),
     }
 }
 
-pub(super) fn serve(arguments: &Arguments) -> Result<Went, Stop> {
+pub(super) fn serve(mut arguments: Arguments) -> Result<Went, Stop> {
     let began = Instant::now();
     arguments.log.begin()?;
+    arguments.read_environment()?;
+    let arguments = &arguments;
+    if let Some(argument) = arguments.project.first().filter(|_| arguments.definitions.is_empty()) {
+        return Err(Stop::failed(format!(
+            "{argument}: there is no project that it could be about: name one with --project PATH"
+        )));
+    }
     use_small_pages();
     if let Some(limit) = raise_file_limit()
         && limit.now > limit.before
@@ -506,9 +532,8 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     limits.body_bytes_max = security.max_body.unwrap_or(limits.body_bytes_max);
     limits.slow_seconds_max = security.slow_timeout.unwrap_or(limits.slow_seconds_max);
     limits.idle_seconds_max = security.idle_timeout.unwrap_or(limits.idle_seconds_max);
-    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
-    place.account = given(&arguments.account).unwrap_or_else(|| place.account.clone());
-    place.region = given(&arguments.region).unwrap_or_else(|| place.region.clone());
+    place.account = arguments.account.clone().unwrap_or_else(|| place.account.clone());
+    place.region = arguments.region.clone().unwrap_or_else(|| place.region.clone());
     if let Some(file) = &security.auth {
         let text = read(file)?;
         let auth =
@@ -562,7 +587,7 @@ fn service(
     }
     // Now, because it is read again when an execution begins.
     arguments.mocks()?;
-    if let Some(path) = arguments.mock_config() {
+    if let Some(path) = &arguments.memory.mock_config {
         builder = builder.mock_config(path);
     }
     if let Some(scale) = arguments.time_scale {

@@ -7,7 +7,7 @@ use expressway::task::AsyncHandler;
 use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
 use expressway::task::functions::Functions;
 
-use super::{Stop, definition};
+use super::{Stop, definition, host_maybe_port};
 
 /// Settings of service tasks.
 #[derive(Debug, Default, clap::Args)]
@@ -18,7 +18,7 @@ pub(super) struct Settings {
     endpoint: Vec<(String, String)>,
     /// Let HTTP tasks call this host wherever it is, also without TLS: loopback, link-local and private addresses are
     /// refused otherwise
-    #[arg(long, value_name = "HOST[:PORT]")]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = host_maybe_port)]
     pub(super) http_allow: Vec<String>,
     /// The connections that HTTP tasks may name: a JSON object by ARN, with AuthorizationType and AuthParameters
     #[arg(long, value_name = "FILE")]
@@ -32,6 +32,10 @@ fn endpoint(text: &str) -> Result<(String, String), String> {
     let pair = text.split_once('=').map(|(service, url)| (service.to_owned(), url.to_owned()));
     pair.ok_or_else(|| "an endpoint is SERVICE=URL, such as Lambda=http://localhost:9001".to_owned())
 }
+
+/// What a file of connections is.
+const CONNECTIONS: &str = "; it is a JSON object by the connections' ARNs: {\"arn:…:connection/NAME/ID\": \
+    {\"AuthorizationType\": \"API_KEY\", \"AuthParameters\": {…}}}";
 
 impl Settings {
     /// Settings of the environment (region, credentials, endpoints), and of the command line; Lambda functions are the
@@ -49,9 +53,16 @@ impl Settings {
             integrations = integrations.endpoint(service, url).map_err(wrong)?;
         }
         if let Some(file) = &self.connections {
-            let connections = Connections::parse(&definition::text(file)?);
-            let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
-            integrations = integrations.connections(connections.map_err(wrong)?);
+            let text = definition::text(file)?;
+            let wrong = |error| {
+                let form = match serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(&text) {
+                    Ok(_) => "",
+                    Err(_) => CONNECTIONS,
+                };
+                Stop::failed(format!("--connections {}: {error}{form}", file.display()))
+            };
+            let connections = Connections::parse(&text).map_err(wrong)?;
+            integrations = integrations.connections(connections);
         }
         if self.accept_unsupported {
             integrations = integrations.accept_unsupported();

@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -47,7 +48,7 @@ where
     let stop = Arc::new(AtomicBool::new(false));
     let threads = begin(driver, source, jobs.min(THREADS_MAX), asked.as_ref(), &stop)?;
     let (inboxes, to_signal) = (Arc::clone(&threads.inboxes), Arc::clone(&stop));
-    interrupt::on_first(move || {
+    interrupt::on_first(arguments.quiet, move || {
         to_signal.store(true, Ordering::Release);
         drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
     });
@@ -153,18 +154,14 @@ pub(super) struct Stream {
     totals: Totals,
     style: Style,
     progress: Progress,
-    failures: Option<BufWriter<File>>,
+    failures: Option<FailuresFile>,
     reported: u64,
     quiet: bool,
 }
 
 impl Stream {
     pub(super) fn new(arguments: &Arguments, total_bytes: Option<u64>) -> Result<Stream, Stop> {
-        let create = |file: &std::path::PathBuf| {
-            let created = File::create(file);
-            created.map_err(|error| definition::unwritable(file, &error))
-        };
-        let failures = arguments.failures.as_ref().map(create).transpose()?.map(BufWriter::new);
+        let failures = arguments.failures.as_deref().map(FailuresFile::create).transpose()?;
         Ok(Stream {
             totals: Totals::new(),
             style: Style::stdout(),
@@ -260,7 +257,7 @@ impl Stream {
         if let Some(file) = &mut self.failures {
             let row =
                 serde_json::json!({ "line": failure.line, "error": failure.error, "cause": failure.cause });
-            writeln!(file, "{row}").map_err(unwritten)?;
+            file.write(&row)?;
         }
         self.reported += 1;
         if self.reported <= REPORTED_MAX {
@@ -284,7 +281,7 @@ impl Stream {
 
     /// The final summary, for any result.
     pub(super) fn end(mut self, went: Result<Went, Stop>, quiet: bool) -> Result<Went, Stop> {
-        let flushed = self.failures.as_mut().map_or(Ok(()), |file| file.flush().map_err(unwritten));
+        let flushed = self.failures.as_mut().map_or(Ok(()), FailuresFile::flush);
         self.progress.clear();
         if !quiet {
             let _ = io::stderr().lock().write_all(self.totals.summary().as_bytes());
@@ -293,6 +290,25 @@ impl Stream {
     }
 }
 
-fn unwritten(error: io::Error) -> Stop {
-    Stop::failed(format!("cannot write the failures: {error}"))
+/// The file of `--failures`.
+struct FailuresFile {
+    path: PathBuf,
+    file: BufWriter<File>,
+}
+
+impl FailuresFile {
+    fn create(path: &Path) -> Result<FailuresFile, Stop> {
+        match File::create(path) {
+            Ok(file) => Ok(FailuresFile { path: path.to_owned(), file: BufWriter::new(file) }),
+            Err(error) => Err(definition::unwritable(path, &error)),
+        }
+    }
+
+    fn write(&mut self, row: &serde_json::Value) -> Result<(), Stop> {
+        writeln!(self.file, "{row}").map_err(|error| definition::unwritable(&self.path, &error))
+    }
+
+    fn flush(&mut self) -> Result<(), Stop> {
+        self.file.flush().map_err(|error| definition::unwritable(&self.path, &error))
+    }
 }

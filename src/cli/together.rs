@@ -69,7 +69,7 @@ pub(super) fn run(workflow: Workflow<'_>, source: Source, arguments: &Arguments)
         .spawn(move || read(source, &wants, &to_reader))
         .map_err(|error| Stop::failed(format!("cannot start a thread: {error}")))?;
     let to_signal = messages.clone();
-    interrupt::on_first(move || {
+    interrupt::on_first(arguments.quiet, move || {
         let _ = to_signal.send(Message::Interrupted);
     });
     let mut together = Together {

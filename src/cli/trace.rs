@@ -3,6 +3,8 @@
 //! States of branches and iterations are below the state they belong to. The engine's records refer to the record
 //! before them, which determines their place.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use expressway::asl;
@@ -19,6 +21,8 @@ pub(super) struct Asked {
     which: Which,
     /// Columns of a line, if inputs and outputs are shown, too.
     data_columns: Option<usize>,
+    /// Whether the input had the selected line; of all clones.
+    is_met: Arc<AtomicBool>,
 }
 
 /// The values of `--trace`.
@@ -39,6 +43,7 @@ pub(super) fn which(text: &str) -> Result<Which, String> {
     Ok(match (text, text.parse()) {
         ("all", _) => Which::All,
         ("failed", _) => Which::Failed,
+        (_, Ok(0)) => return Err("lines are counted from 1".to_owned()),
         (_, Ok(line)) => Which::Line(line),
         ("", _) => return Err("say all, failed, the number of a line, or the name of a state".to_owned()),
         (name, Err(_)) => Which::Entering(name.to_owned()),
@@ -47,7 +52,18 @@ pub(super) fn which(text: &str) -> Result<Which, String> {
 
 impl Asked {
     pub(super) fn new(which: Which, data: bool) -> Asked {
-        Asked { which, data_columns: data.then(progress::columns) }
+        Asked { which, data_columns: data.then(progress::columns), is_met: Arc::default() }
+    }
+
+    /// That the input ended without an execution at the selected line, if so.
+    pub(super) fn unmet(&self) -> Option<String> {
+        match self.which {
+            Which::Line(line) if !self.is_met.load(Ordering::Relaxed) => Some(format!(
+                "--trace={line}: nothing is shown: the input has no event at line {line}; --trace=failed shows those that \
+                 fail, and --trace shows all"
+            )),
+            _ => None,
+        }
     }
 
     /// Why no execution of the program can match: the selected state is not in it.
@@ -277,7 +293,11 @@ impl Trace {
 
     /// Whether the execution of this line may have to be shown.
     pub(super) fn wants(&self, line: u64) -> bool {
-        !matches!(self.asked.which, Which::Line(asked) if asked != line)
+        let Which::Line(asked) = self.asked.which else { return true };
+        if asked == line {
+            self.asked.is_met.store(true, Ordering::Relaxed);
+        }
+        asked == line
     }
 
     /// The table of the execution that just ended, which began with this line of the input; empty, if it is not

@@ -429,7 +429,7 @@ fn what_is_no_function_is_refused() {
         (vec!["--lambda", "x="], "the function x has an empty command"),
         (vec!["--lambda", "x y=true"], "'x y' is no name of a function"),
         (vec!["--lambda", "x=true", "--lambda", "x=false"], "there are two functions x"),
-        (vec!["--lambda-dir", "/there/is/none"], "cannot read the folder of functions /there/is/none"),
+        (vec!["--lambda-dir", "/there/is/none"], "--lambda-dir /there/is/none: there is no folder /there/is"),
         (vec!["--lambda-dir", &empty], "is no function: it has none of an executable bootstrap"),
         (
             vec!["--services", "--endpoint", "Lambda=http://localhost:1", "--lambda", "x=true"],

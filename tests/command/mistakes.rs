@@ -53,7 +53,8 @@ const WITHIN: Duration = Duration::from_secs(60);
 
 /// What a command prints, and how it ends.
 fn printed(folder: &Path, line: &str, taken: u16) -> String {
-    let line = line.strip_prefix("expressway").expect("a command").trim();
+    let (variables, line) = line.split_once("expressway").expect("a command");
+    let line = line.trim();
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     for (name, _) in std::env::vars_os() {
         let is_ours =
@@ -62,6 +63,7 @@ fn printed(folder: &Path, line: &str, taken: u16) -> String {
             command.env_remove(name);
         }
     }
+    command.envs(variables.split_whitespace().filter_map(|variable| variable.split_once('=')));
     if !line.is_empty() {
         command.args(words(&line.replace("{TAKEN}", &taken.to_string())));
     }

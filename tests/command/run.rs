@@ -1,7 +1,7 @@
 //! `run` with executions that take time: many at once, Ctrl-C, traces, and the display of a terminal.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -112,6 +112,32 @@ fn ctrl_c_ends_a_stream_of_pure_executions_with_its_summary() {
     assert_eq!(output.status.code(), Some(130), "{err}");
     assert!(err.contains("Interrupted.\n2 events in "), "{err}");
     drop(stdin);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_at_once_what_the_first_one_would_end_in_order() {
+    let echo =
+        file("at-once.asl.json", r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#);
+    // More than a pipe holds: its output is not written before somebody reads it, so an end in order has to wait.
+    let large = format!("{{\"text\": \"{}\"}}\n", "x".repeat(200_000));
+    let events = file("at-once.ndjson", &large.repeat(3));
+    let mut child =
+        command(&echo, &["--input", events.to_str().expect("UTF-8")]).spawn().expect("the binary");
+    let mut out = child.stdout.take().expect("stdout");
+    out.read_exact(&mut [0]).expect("the first byte of an output");
+    let interrupt = rustix::process::Signal::INT;
+    rustix::process::kill_process(rustix_pid(&child), interrupt).expect("a signal");
+    let mut err = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut said = String::new();
+    err.read_line(&mut said).expect("a line");
+    assert_eq!(said, "expressway: ending with what is done; a second Ctrl-C ends at once\n");
+    rustix::process::kill_process(rustix_pid(&child), interrupt).expect("a signal");
+    let status = child.wait().expect("the end");
+    err.read_to_string(&mut said).expect("UTF-8");
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert!(!said.contains("Interrupted."), "{said}");
+    // Nobody read the rest.
+    drop(out);
 }
 
 /// Goes round until `stop` is in its data.

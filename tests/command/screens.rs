@@ -80,6 +80,36 @@ fn screens_of_80_and_120_columns_are_as_kept() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// The text of `--help`, on a terminal of 80 columns.
+fn help(path: &[String]) -> String {
+    let mut command = crate::serving::expressway();
+    command.args(path).arg("--help").env("TERM", "xterm-256color");
+    let (written, code) = crate::terminal::begin(command, 80).finish();
+    assert_eq!(code, Some(0), "{path:?}: {written}");
+    screen(&written, 80)
+}
+
+#[test]
+fn every_subcommand_at_any_depth_has_examples_that_name_it() {
+    let (mut left, mut seen) = (vec![Vec::<String>::new()], 0);
+    while let Some(path) = left.pop() {
+        let shown = help(&path);
+        let (_, examples) = shown.split_once("\nExamples:\n").unwrap_or_else(|| panic!("{path:?}: {shown}"));
+        let called = ["expressway"].into_iter().chain(path.iter().map(String::as_str));
+        let called = called.collect::<Vec<&str>>().join(" ");
+        assert!(examples.contains(&called), "no example has `{called}`:\n{shown}");
+        seen += 1;
+        let commands = shown.split("\nCommands:\n").nth(1).and_then(|rest| rest.split("\n\n").next());
+        // Lines that go on are indented further.
+        let names = commands.into_iter().flat_map(str::lines).filter_map(|line| {
+            let name = line.strip_prefix("  ")?.split_whitespace().next()?;
+            (!line.starts_with("   ") && name != "help").then(|| name.to_owned())
+        });
+        left.extend(names.map(|name| [&path[..], &[name]].concat()));
+    }
+    assert!(seen >= 28, "{seen} commands");
+}
+
 /// Metrics of a server with two machines, and those of a pipeline.
 const METRICS: &str = include_str!("../data/metrics-server.txt");
 const METRICS_PIPELINE: &str = include_str!("../data/metrics-pipeline.txt");

@@ -46,12 +46,16 @@ finished (pipe.grace seconds at most; the rest stays with the source).
 
 An event is acknowledged only after its output, or its dead letter, is published.
 
-Examples of descriptions are in examples/pipelines. Example, lines through a workflow:
+Descriptions for each kind of source and sink are in examples/pipelines. That of lines through a workflow, orders.toml:
   definition = \"orders.asl.json\"
   source = { type = \"stdin\" }
   sink = { type = \"stdout\" }
   dead_letters = { type = \"file\", path = \"dead.ndjson\" }
   pipe = { attempts = 3, metrics = \"127.0.0.1:9108\" }
+
+Examples:
+  expressway pipe orders.toml < orders.ndjson > orders.out
+  expressway pipe examples/pipelines/nats.toml --log json
 
 Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off.";
 

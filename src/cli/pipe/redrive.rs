@@ -34,9 +34,13 @@ pipeline reads from. A letter is settled after its event is published. What is n
 Which letters of a file were sent is written down beside it, in a file called as it is with `.sent` behind: they are not \
 sent again, unless --all is given.
 
-Example, redrive.toml:
+A description of both, redrive.toml:
   source = { type = \"file\", path = \"dead.ndjson\" }
   sink = { type = \"nats\", url = \"nats://127.0.0.1:4222\", subject = \"orders.new\" }
+
+Examples:
+  expressway redrive redrive.toml
+  expressway redrive redrive.toml --at-most 100
 
 Exit codes: 0 all were sent; 1 some stay where they are; 2 it cannot be carried out.";
 

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Stop, data};
 
@@ -26,7 +28,22 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Values by name.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Substitutions(BTreeMap<String, String>);
+pub(in crate::cli) struct Substitutions(BTreeMap<String, Substitution>);
+
+#[derive(Clone, Debug)]
+struct Substitution {
+    value: String,
+    /// Given by itself, rather than in a file of many.
+    is_single: bool,
+    /// Whether anything asked for it; of all clones.
+    is_used: Arc<AtomicBool>,
+}
+
+impl Substitution {
+    fn new(value: String, is_single: bool) -> Substitution {
+        Substitution { value, is_single, is_used: Arc::default() }
+    }
+}
 
 impl ProjectArguments {
     pub(in crate::cli) fn read(&self) -> Result<Substitutions, Stop> {
@@ -40,17 +57,36 @@ impl ProjectArguments {
                 ))
             })?;
             for (name, value) in members {
-                values.insert(name.clone(), value.as_str().map_or_else(|| value.to_string(), str::to_owned));
+                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                values.insert(name.clone(), Substitution::new(value, false));
             }
         }
-        values.extend(self.substitute.iter().cloned());
+        let single = self.substitute.iter().cloned();
+        values.extend(single.map(|(name, value)| (name, Substitution::new(value, true))));
         Ok(Substitutions(values))
+    }
+
+    /// The first argument, as it was given, if there is any; for commands that have nothing to apply it to.
+    #[cfg(feature = "cli-serve")]
+    pub(in crate::cli) fn first(&self) -> Option<String> {
+        let machine = self.machine.as_ref().map(|name| format!("--machine {name}"));
+        let single = || self.substitute.first().map(|(name, value)| format!("--substitute {name}={value}"));
+        let file = || self.substitutes.as_ref().map(|file| format!("--substitutes {}", file.display()));
+        machine.or_else(single).or_else(file)
     }
 }
 
 impl Substitutions {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(name).map(String::as_str)
+        let found = self.0.get(name)?;
+        found.is_used.store(true, Ordering::Relaxed);
+        Some(&found.value)
+    }
+
+    /// The names of `--substitute` that nothing asked for: they are probably misspelt.
+    pub(in crate::cli) fn unused(&self) -> impl Iterator<Item = &str> {
+        let unused = self.0.iter().filter(|(_, it)| it.is_single && !it.is_used.load(Ordering::Relaxed));
+        unused.map(|(name, _)| &**name)
     }
 
     pub(in crate::cli) fn is_empty(&self) -> bool {
@@ -95,11 +131,14 @@ mod tests {
 
     #[test]
     fn names_are_replaced_and_what_is_left_is_named_by_line() {
-        let given =
-            Substitutions(BTreeMap::from([("A".into(), "say \"a\"".into()), ("B".into(), "2".into())]));
+        let single = |name: &str, value: &str| (name.to_owned(), Substitution::new(value.to_owned(), true));
+        let given = [single("A", "say \"a\""), single("B", "2"), single("Z", "3")];
+        let given = Substitutions(BTreeMap::from(given));
         let known = BTreeMap::from([("B".into(), "1".into())]);
         let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${B}, \"z\": \"${C}${\"}", &known);
         assert_eq!(text, "{\"x\": \"say \\\"a\\\"\",\n\"y\": 1, \"z\": \"${C}${\"}");
         assert_eq!(left[0], ("C".to_owned(), 2));
+        // The template's own value of B goes before.
+        assert_eq!(given.unused().collect::<Vec<_>>(), ["B", "Z"]);
     }
 }
