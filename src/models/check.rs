@@ -155,7 +155,7 @@ impl Problems<'_> {
                 kind == Kind::Number || data.text().is_some_and(|text| text.parse::<f64>().is_ok())
             }
             Type::Boolean => kind == Kind::Boolean || matches!(data.text(), Some("true" | "false")),
-            Type::Seconds | Type::Time => matches!(kind, Kind::Text | Kind::Number),
+            Type::Seconds | Type::Time | Type::HttpDate => matches!(kind, Kind::Text | Kind::Number),
             Type::Shape(shape) => match (&self.operation.service.shapes[shape], kind) {
                 (Shape::Structure(_), Kind::Text) => self.operation.is_text_too(shape),
                 (Shape::Structure(_), Kind::Object) => {
@@ -186,7 +186,7 @@ impl Problems<'_> {
     /// Jackson's name for the required type.
     fn json_type(&self, kind: Type) -> &'static str {
         match kind {
-            Type::Text | Type::Bytes | Type::Seconds | Type::Time | Type::Any => "STRING",
+            Type::Text | Type::Bytes | Type::Seconds | Type::Time | Type::HttpDate | Type::Any => "STRING",
             Type::Integer | Type::Float => "NUMBER",
             Type::Boolean => "BOOLEAN",
             Type::Shape(shape) => match self.operation.service.shapes[shape] {

@@ -16,8 +16,9 @@ of its values, which are counted from 0 as well:
     @ID PROTOCOL ENDPOINT SIGNING TARGET VERSION    the service's identifier (blanks as `_`) and how it is called; of
                                                     REST with XML, TARGET is the namespace of its elements
     !CLASS[=CODE] ...                               its errors, with their codes on the wire where these differ
-    NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element,
-                                                    or METHOD/PATH of REST
+    NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element
+    NAME INPUT OUTPUT METHOD/PATH [ROOT[!]]         one of REST; with XML, the element around the members of the request's
+                                                    body; with `!`, S3 wants a checksum of it (`!` alone: of a member)
     {MEMBER ...                                     a shape: a structure; `|MEMBER ...`: one that is a union
     [TYPE [ELEMENT]    [~TYPE [ELEMENT]             a list, a flattened one
     <TYPE [KEY VALUE]  <~TYPE [KEY VALUE]           a map, a flattened one
@@ -31,7 +32,7 @@ A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (
 part of the path, with `?` of the query, with `^` a header, or all headers that begin so if it is a map, with `%` it is the
 body), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
 fill in and workflows must give. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
-time, `u` time written as a text (ISO 8601), `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
+time, `u` time written as a text (ISO 8601), `h` time as in headers of HTTP, `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
 it has any.
 """
 
@@ -53,7 +54,7 @@ resourcegroupstaggingapi secretsmanager servicediscovery ses sns sqs ssm stepfun
 
 # REST, with JSON and with XML. Of giants, some operations.
 REST = """
-batch databrew eks emr-containers emr-serverless lambda polly rds-data s3 scheduler sesv2
+batch cloudfront databrew eks emr-containers emr-serverless lambda polly rds-data route53 s3 s3control scheduler sesv2
 """.split()
 PARTS = {
     "bedrock": "CreateModelCustomizationJob GetModelCustomizationJob StopModelCustomizationJob".split(),
@@ -174,11 +175,13 @@ class Service:
         if shape.get("document"):
             return "d"
         if kind == "timestamp":
-            # JSON counts seconds and the query protocol writes ISO 8601, unless the model says otherwise.
+            # JSON counts seconds, headers have dates as HTTP writes them, and everything else ISO 8601, unless the
+            # model says otherwise.
             form = reference.get("timestampFormat", shape.get("timestampFormat"))
-            in_body = reference.get("location") not in ("uri", "querystring", "header")
-            form = form or ("unixTimestamp" if self.protocol in ("json", "rest-json") and in_body else "iso8601")
-            return {"unixTimestamp": "t"}.get(form, "u")
+            place = reference.get("location") if self.protocol.startswith("rest") else None
+            own = {"header": "rfc822", "uri": "iso8601", "querystring": "iso8601"}
+            form = form or own.get(place, "unixTimestamp" if "json" in self.protocol else "iso8601")
+            return {"unixTimestamp": "t", "rfc822": "h"}.get(form, "u")
         if kind in SCALARS:
             return SCALARS[kind]
         # A member may flatten a list that is not flat elsewhere.
@@ -241,22 +244,30 @@ class Service:
         """None for an operation whose body is not JSON as a whole, or not an element, a text or bytes."""
         shapes = [self.model["shapes"][operation[side]["shape"]] for side in ("input", "output") if side in operation]
         payloads = [shape["members"][shape["payload"]]["shape"] for shape in shapes if "payload" in shape]
-        if operation.get("endpoint") or any(self.model["shapes"][it].get("eventstream") for it in payloads):
+        # The host may begin with a member.
+        prefix = operation.get("endpoint", {}).get("hostPrefix", "{AccountId}.")
+        if prefix != "{AccountId}." or any(self.model["shapes"][it].get("eventstream") for it in payloads):
             return None
         if self.protocol == "rest-json" and payloads:
             return None
-        if self.protocol == "rest-xml" and "input" in operation:
+        target = operation["http"]["method"] + operation["http"]["requestUri"].rstrip("?")
+        if self.protocol != "rest-xml":
+            return target
+        root = operation.get("input", {}).get("locationName", "")
+        if "input" in operation:
             body = [it for it in shapes[0]["members"].values() if "location" not in it]
-            assert len(body) == (1 if "payload" in shapes[0] else 0), operation["name"]
-        return operation["http"]["method"] + operation["http"]["requestUri"].rstrip("?")
+            assert len(body) == 1 if "payload" in shapes[0] else bool(body) == bool(root), operation["name"]
+        root += "!" if operation.get("httpChecksumRequired") and self.name == "s3control" else ""
+        return f"{target} {root}" if root else target
 
     def namespace(self):
-        members = [
+        references = [
             member
             for shape in self.model["shapes"].values() if "payload" in shape
-            for member in shape["members"].values() if "xmlNamespace" in member
+            for member in shape["members"].values()
         ]
-        uris = {member["xmlNamespace"]["uri"] for member in members}
+        references += [operation["input"] for operation in self.model["operations"].values() if "input" in operation]
+        uris = {reference["xmlNamespace"]["uri"] for reference in references if "xmlNamespace" in reference}
         assert len(uris) == 1, uris
         return uris.pop()
 

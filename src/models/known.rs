@@ -82,7 +82,7 @@ struct Names {
 
 static NAMED: LazyLock<Names> = LazyLock::new(|| {
     let mut lines = NAMES.lines();
-    let (source, verbs) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let (source, verbs) = (lines.next().unwrap_or(""), lines.next().unwrap_or(""));
     let mut services: BTreeMap<_, _> = lines.map(|line| line.split_once(' ').unwrap_or((line, ""))).collect();
     if !services.is_empty() {
         services.extend(ENDED.split(' ').map(|name| (name, "")));

@@ -73,6 +73,8 @@ struct Row {
     input: Option<usize>,
     output: Option<usize>,
     wrapper: Option<&'static str>,
+    root: Option<&'static str>,
+    has_checksum: bool,
 }
 
 /// An operation, with its service, and the naming of its members in workflows.
@@ -84,6 +86,10 @@ pub(crate) struct Operation {
     pub(crate) output: Option<usize>,
     /// The element around the result, in the query protocol. For REST, method and path.
     pub(crate) wrapper: Option<&'static str>,
+    /// The element around the members of a request's body, in REST with XML.
+    pub(crate) root: Option<&'static str>,
+    /// Whether the service wants a checksum of the body, in REST with XML.
+    pub(crate) has_checksum: bool,
     pub(crate) naming: Naming,
 }
 
@@ -98,6 +104,8 @@ pub(crate) enum Type {
     Seconds,
     /// ISO 8601.
     Time,
+    /// As in headers of HTTP.
+    HttpDate,
     Bytes,
     /// Any JSON.
     Any,
@@ -241,8 +249,8 @@ impl Service {
         let name = names::capitalize(action);
         let is_action = action.starts_with(|c: char| c.is_ascii_lowercase());
         let row = self.operations.iter().find(|row| row.name == name).filter(|_| is_action)?;
-        let Row { name, input, output, wrapper } = *row;
-        Some(Operation { service: self, name, input, output, wrapper, naming })
+        let Row { name, input, output, wrapper, root, has_checksum } = *row;
+        Some(Operation { service: self, name, input, output, wrapper, root, has_checksum, naming })
     }
 }
 
@@ -366,7 +374,9 @@ fn read_operation(line: &'static str) -> Row {
     let name = words.next().unwrap_or_else(|| unreachable!("splitting gives a first part"));
     let mut shape = || words.next().and_then(|word| word.parse().ok());
     let (input, output) = (shape(), shape());
-    Row { name, input, output, wrapper: words.next() }
+    let (wrapper, root) = (words.next(), words.next().unwrap_or(""));
+    let (root, has_checksum) = root.strip_suffix('!').map_or((root, false), |root| (root, true));
+    Row { name, input, output, wrapper, root: Some(root).filter(|root| !root.is_empty()), has_checksum }
 }
 
 fn read_shape(line: &'static str) -> Shape {
@@ -429,6 +439,7 @@ fn read_type(text: &str) -> Bounded {
         "b" => Type::Boolean,
         "t" => Type::Seconds,
         "u" => Type::Time,
+        "h" => Type::HttpDate,
         "x" => Type::Bytes,
         "d" => Type::Any,
         number => Type::Shape(

@@ -134,11 +134,24 @@ fn the_javascript_sdk_does_a_session() {
     passes(command);
 }
 
-/// More than 1,500 requests and answers, with what botocore writes and reads of the same parameters.
+/// Nearly 2,000 requests and answers, with what botocore writes and reads of the same parameters.
 #[test]
 fn services_with_xml_are_spoken_to_as_botocore_does() {
-    const SERVICES: [&str; 9] =
-        ["autoscaling", "cloudformation", "ec2", "elbv2", "iam", "rds", "ses", "sns", "sts"];
+    const SERVICES: [&str; 13] = [
+        "autoscaling",
+        "cloudformation",
+        "cloudfront",
+        "ec2",
+        "elbv2",
+        "iam",
+        "rds",
+        "route53",
+        "s3",
+        "s3control",
+        "ses",
+        "sns",
+        "sts",
+    ];
     let python = program("python3");
     if !works(Command::new(&python).args(["-c", "import boto3"])) {
         return absent("boto3");

@@ -87,10 +87,12 @@ impl Check {
         let bounds = expected.bounds.map(|at| self.operation.service.bounds[at]).unwrap_or_default();
         match (expected.kind, value) {
             (Type::Any, _) => Ok(()),
-            (Type::Text | Type::Bytes | Type::Time | Type::Seconds, Json::String(text)) => {
+            (Type::Text | Type::Bytes | Type::Time | Type::HttpDate | Type::Seconds, Json::String(text)) => {
                 text_bounds(name, text, bounds)
             }
-            (Type::Text | Type::Bytes | Type::Time | Type::Seconds, _) => must_be("a string"),
+            (Type::Text | Type::Bytes | Type::Time | Type::HttpDate | Type::Seconds, _) => {
+                must_be("a string")
+            }
             (Type::Integer | Type::Float, Json::Number(number)) => {
                 let number = number.as_f64().unwrap_or(f64::MAX);
                 range(name, number, bounds, ["is less than the minimum value", "exceeds the maximum value"])

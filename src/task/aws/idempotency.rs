@@ -21,7 +21,9 @@ const PLACES: [&str; 2] = ["QueueUrl", "TopicArn"];
 
 /// Whether the operation has a member for a key.
 pub(super) fn has_member(operation: &Operation) -> bool {
-    members(operation).any(|(wire, _)| is_key(operation, wire))
+    // Those of services with XML must be given, if there are any.
+    operation.service.protocol != Some(Protocol::RestXml)
+        && members(operation).any(|(wire, _)| is_key(operation, wire))
 }
 
 /// Adds the key to a request's body, unless the task sets its own, or the service has no member for it.
@@ -59,7 +61,7 @@ fn write(protocol: Protocol, wire: &str, key: &str, body: &mut Vec<u8>) {
             }
             body.extend_from_slice(&rest);
         }
-        Protocol::RestXml => unreachable!("no member of S3 is a key"),
+        Protocol::RestXml => unreachable!("has_member says that there is none"),
         Protocol::Query | Protocol::Ec2 => {
             let mut pair = String::new();
             query_protocol::pair(wire, key, &mut pair);

@@ -44,6 +44,7 @@ mod query_protocol;
 mod rest;
 mod rest_xml;
 mod role;
+mod route53;
 mod s3;
 mod service;
 mod settings;

@@ -177,11 +177,7 @@ pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Opti
             Type::Float => text.trim().parse::<f64>().ok().map(Json::from),
             Type::Boolean => text.trim().parse::<bool>().ok().map(Json::from),
             Type::Bytes => Some(wire::decoded(text).unwrap_or_else(|| text.clone()).into()),
-            // Without a fraction of zeros, as the SDK prints it.
-            Type::Time => Some(match text.parse::<jiff::Timestamp>() {
-                Ok(time) => time.to_string().into(),
-                Err(_) => text.as_str().into(),
-            }),
+            Type::Time | Type::HttpDate => Some(time(text).into()),
             Type::Text | Type::Seconds | Type::Any | Type::Shape(_) => Some(text.as_str().into()),
         };
     };
@@ -218,6 +214,13 @@ pub(super) fn read(operation: &Operation, kind: Type, element: &Element) -> Opti
             entries.collect::<Option<Map<_, _>>>().map(Json::Object)
         }
     }
+}
+
+/// A time as the SDK prints it: without a fraction of zeros. What is not a time is returned unchanged, as users set some.
+pub(super) fn time(text: &str) -> String {
+    let time = text.parse::<jiff::Timestamp>().ok();
+    let time = time.or_else(|| Some(jiff::fmt::rfc2822::parse(text).ok()?.timestamp()));
+    time.map_or_else(|| text.to_owned(), |time| time.to_string())
 }
 
 fn is_flat(shape: &Shape) -> bool {

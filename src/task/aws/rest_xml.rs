@@ -1,13 +1,11 @@
-//! REST services with XML, which is S3: members of parameters are parts of the path, of the query, headers, or the body,
-//! which is an element, a text, or bytes.
+//! REST services with XML: members of parameters are parts of the path, of the query, headers, or the body, which is an
+//! element, a text, or bytes.
 //!
-//! As AWS's SDK does, a bucket whose name can be part of a host is called at its own host, and bodies with elements or
-//! texts carry a checksum, which S3 requires for some of them.
+//! As AWS's SDK does, a bucket of S3 whose name can be part of a host is called at its own host, S3 Control at that of
+//! the account, and their bodies with elements or texts carry a checksum, which S3 requires for some of them.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use jiff::Timestamp;
-use jiff::fmt::rfc2822;
 use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
@@ -39,8 +37,11 @@ struct Request<'a> {
     algorithm: Option<String>,
 }
 
-/// The method, a request with the members in their places, and the bucket, if it is part of the host, which it is `by_host`
-/// where its name allows that.
+/// What stands before the service's host: `my-bucket.s3` or `123456789012.s3-control`.
+type Host = Option<String>;
+
+/// The method, a request with the members in their places, and what the host begins with: `by_host` a bucket whose name
+/// allows that, or an account.
 ///
 /// # Errors
 /// What is wrong with the parameters, in AWS's words.
@@ -49,7 +50,7 @@ pub(super) fn draft(
     arena: &Arena,
     input: Value,
     by_host: bool,
-) -> Result<(&'static str, Draft, Option<String>), String> {
+) -> Result<(&'static str, Draft, Host), String> {
     let target = operation.wrapper.and_then(|target| target.split_at_checked(target.find('/')?));
     let Some((method, target)) = target else {
         unreachable!("an operation without method and path is not called: {operation:?}")
@@ -67,23 +68,35 @@ pub(super) fn draft(
             return Err(wire::unknown(name));
         }
     }
-    let mut bucket = None;
+    let mut host = None;
     for member in members {
         let Some(value) = request.given(member.name(operation.naming)) else { continue };
+        if by_host && operation.service.id == "S3 Control" {
+            host = s3::control_host(member, &text(arena, value))?.or(host);
+        }
         match member.location {
-            Location::Path if by_host && member.wire == "Bucket" && s3::is_host(&text(arena, value)) => {
+            Location::Path
+                if by_host
+                    && operation.service.id == "S3"
+                    && member.wire == "Bucket"
+                    && s3::is_host(&text(arena, value)) =>
+            {
                 request.draft.path = request.draft.path.replacen("/{Bucket}", "", 1);
-                bucket = Some(text(arena, value));
+                host = Some(format!("{}.s3", text(arena, value)));
             }
             Location::Path if text(arena, value).is_empty() => {}
             Location::Path => rest::put(&mut request.draft.path, member, &text(arena, value)),
             Location::Query if value.is_array() => {
                 request.query.extend(arena.items(value).iter().map(|item| (member.wire, text(arena, *item))));
             }
+            Location::Query if member.value.kind == Type::HttpDate => {
+                let name = member.name(operation.naming);
+                request.query.push((member.wire, wire::scalar_text(arena, Type::HttpDate, value, name)?));
+            }
             Location::Query => request.query.push((member.wire, text(arena, value))),
             Location::Header => request.header(member, value)?,
             Location::Payload => request.payload(member, value)?,
-            // For the SDK itself.
+            // Written together, or for the SDK itself.
             Location::Body => {}
         }
     }
@@ -97,8 +110,11 @@ pub(super) fn draft(
     if request.draft.path.is_empty() {
         request.draft.path.push('/');
     }
+    if let (Some(root), Some(shape)) = (operation.root, operation.input) {
+        request.body(Type::Shape(shape), input, root)?;
+    }
     request.add_source();
-    request.finish().map(|draft| (method, draft, bucket))
+    request.finish().map(|draft| (method, draft, host))
 }
 
 impl Request<'_> {
@@ -127,15 +143,8 @@ impl Request<'_> {
                 }
                 _ => return Err(wire::invalid(name)),
             },
-            Type::Time => {
-                let time = arena.as_str(value).and_then(|text| text.parse::<Timestamp>().ok());
-                let time = time
-                    .and_then(|time| rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&time).ok());
-                time.ok_or_else(|| wire::invalid(name))?
-            }
-            Type::Integer if !value.is_number() => return Err(wire::invalid(name)),
-            Type::Boolean if value.as_bool().is_none() => return Err(wire::invalid(name)),
-            _ => text(arena, value),
+            Type::Bytes => text(arena, value),
+            kind => wire::scalar_text(arena, kind, value, name)?,
         };
         match member.wire {
             // That of the body is sent.
@@ -151,9 +160,13 @@ impl Request<'_> {
             self.draft.body = text(self.arena, value).into_bytes();
             return Ok(());
         };
+        self.body(member.value.kind, value, member.wire)
+    }
+
+    fn body(&mut self, kind: Type, value: Value, root: &str) -> Result<(), String> {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
         let namespace = format!(" xmlns=\"{}\"", self.operation.service.target);
-        write(self.operation, self.arena, member.value.kind, value, (member.wire, &namespace), &mut out)?;
+        write(self.operation, self.arena, kind, value, (root, &namespace), &mut out)?;
         self.draft.body = out.into_bytes();
         Ok(())
     }
@@ -179,13 +192,18 @@ impl Request<'_> {
     fn finish(mut self) -> Result<Draft, String> {
         let members = self.operation.input.map(|shape| self.operation.members(shape)).unwrap_or(&[]);
         let payload = members.iter().find(|member| member.location == Location::Payload);
-        let content_type = match payload.map(|member| member.value.kind) {
+        let root = self.operation.root.and(self.operation.input.map(Type::Shape));
+        let content_type = match payload.map(|member| member.value.kind).or(root) {
             Some(Type::Shape(_)) if !self.draft.body.is_empty() => Some("application/xml"),
             Some(Type::Bytes) => Some("application/octet-stream"),
             Some(_) if !self.draft.body.is_empty() => Some("text/plain"),
             _ => None,
         };
         let is_bytes = content_type == Some("application/octet-stream");
+        let wants_checksum = match self.operation.service.id.as_str() {
+            "S3" => content_type.is_some() && !is_bytes,
+            _ => self.operation.has_checksum && !self.draft.body.is_empty(),
+        };
         match self.algorithm.as_deref() {
             Some(other) if is_bytes && other != SHA256 => {
                 return Err(format!(
@@ -193,7 +211,7 @@ impl Request<'_> {
                      algorithm may be given, such as 'ChecksumCRC32'"
                 ));
             }
-            algorithm if algorithm.is_some() || (content_type.is_some() && !is_bytes) => {
+            algorithm if algorithm.is_some() || wants_checksum => {
                 let sum = STANDARD.encode(Sha256::digest(&self.draft.body));
                 self.draft.headers.push((ALGORITHM, SHA256.into()));
                 self.draft.headers.push(("x-amz-checksum-sha256", sum.into()));
@@ -203,7 +221,9 @@ impl Request<'_> {
         if let Some(content_type) = content_type.filter(|_| !self.has_header("content-type")) {
             self.draft.headers.push(("content-type", content_type.into()));
         }
-        self.draft.headers.push(("x-amz-content-sha256", sign::body_hash(&self.draft.body).into()));
+        if self.operation.service.signing == "s3" {
+            self.draft.headers.push(("x-amz-content-sha256", sign::body_hash(&self.draft.body).into()));
+        }
         rest::write_query(self.query, &mut self.draft.query);
         Ok(self.draft)
     }
@@ -243,8 +263,9 @@ fn write(
                 }
             }
             open(name, &attributes, out);
-            // In the order of the model, which the service may insist on.
-            for member in members.iter().filter(|member| member.wire != TYPE) {
+            // In the order of the model, which the service may insist on. Only those of the request itself are elsewhere.
+            let inside = |member: &&Member| member.location == Location::Body && member.wire != TYPE;
+            for member in members.iter().filter(inside) {
                 let value = arena.get_str(value, member.name(operation.naming));
                 if let Some(value) = value.filter(|value| !value.is_null()) {
                     write(operation, arena, member.value.kind, value, (member.wire, ""), out)?;
@@ -363,18 +384,15 @@ fn header(operation: &Operation, member: &Member, reply: &Reply) -> Option<Optio
         Type::Integer => Json::from(text.trim().parse::<i64>().ok()?),
         Type::Float => Json::from(text.trim().parse::<f64>().ok()?),
         Type::Boolean => Json::from(text.trim().parse::<bool>().ok()?),
-        // Users set some of these headers, so a text that is not a date is returned unchanged.
-        Type::Time => match rfc2822::parse(text) {
-            Ok(time) => time.timestamp().to_string().into(),
-            Err(_) => text.into(),
-        },
+        Type::Time | Type::HttpDate => query_protocol::time(text).into(),
         _ => text.into(),
     };
     Some(Some(value))
 }
 
-/// The error in an answer. An operation that takes long may fail after a head with success; objects may have any content.
-pub(super) fn error(operation: &Operation, reply: &Reply) -> Option<ServiceError> {
+/// The error in an answer of S3. An operation that takes long may fail after a head with success; objects may have any
+/// content.
+pub(super) fn error_of_s3(operation: &Operation, reply: &Reply) -> Option<ServiceError> {
     let members = operation.output.map(|shape| operation.members(shape)).unwrap_or(&[]);
     let has_object =
         members.iter().any(|it| it.location == Location::Payload && it.value.kind == Type::Bytes);
@@ -418,7 +436,7 @@ mod tests {
     #[test]
     fn a_bucket_is_part_of_the_host_where_its_name_allows_that() {
         for (bucket, by_host, path, host) in [
-            ("the-bucket", true, "/a/k?tagging=", Some("the-bucket")),
+            ("the-bucket", true, "/a/k?tagging=", Some("the-bucket.s3")),
             ("the-bucket", false, "/the-bucket/a/k?tagging=", None),
             ("the.bucket", true, "/the.bucket/a/k?tagging=", None),
             ("The_Bucket", true, "/The_Bucket/a/k?tagging=", None),
@@ -429,7 +447,10 @@ mod tests {
             assert_eq!(found, (path.to_owned(), host.map(str::to_owned)));
         }
         let parameters = serde_json::json!({"Bucket": "the-bucket"});
-        assert_eq!(target("headBucket", &parameters, true), ("/".to_owned(), Some("the-bucket".to_owned())));
+        assert_eq!(
+            target("headBucket", &parameters, true),
+            ("/".to_owned(), Some("the-bucket.s3".to_owned()))
+        );
         assert_eq!(target("listBuckets", &serde_json::json!({}), true), ("/".to_owned(), None));
     }
 

@@ -16,8 +16,9 @@ use super::pool::ANSWER_BYTES_MAX;
 use super::query_protocol::{self, Element};
 use super::rest;
 use super::rest_xml;
+use super::route53;
 use super::s3;
-use super::settings::Settings;
+use super::settings::{self, Settings};
 use super::wire;
 use crate::fault;
 use crate::json::{self, Arena, Value};
@@ -154,8 +155,7 @@ fn modelled(
         ("states", "StartSyncExecution" | "TestState") => "sync-states",
         (host, _) => host,
     };
-    // Users and roles are the same in all regions.
-    let region = (host == "iam").then_some("us-east-1");
+    let region = settings::region_of_all(host, settings.region());
     let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, region)?);
     let has_key = idempotency::has_member(&operation);
     Ok(Modelled { caller, operation, protocol, optimised, has_key })
@@ -166,8 +166,8 @@ fn modelled(
 pub(super) struct Asked {
     method: &'static str,
     draft: Draft,
-    /// The bucket of S3 whose host is called.
-    bucket: Option<String>,
+    /// What the host begins with, if it is not the service's own.
+    host: Option<String>,
 }
 
 /// What a service answered.
@@ -246,11 +246,11 @@ impl Modelled {
     /// # Errors
     /// What is wrong with the parameters, in AWS's words.
     pub(super) fn asked(&self, arena: &Arena, input: Value, key: Option<&str>) -> Result<Asked, String> {
-        let (method, mut draft, bucket) = self.draft(arena, input)?;
+        let (method, mut draft, host) = self.draft(arena, input)?;
         if let Some(key) = key {
             idempotency::add((&self.operation, self.protocol), arena, input, key, &mut draft.body);
         }
-        Ok(Asked { method, draft, bucket })
+        Ok(Asked { method, draft, host })
     }
 
     /// Sends a request.
@@ -259,11 +259,11 @@ impl Modelled {
     /// When there is no answer, or the service refuses.
     pub(super) async fn ask(&self, asked: Asked) -> Result<Answered, Trouble> {
         let Modelled { caller, operation, protocol, optimised, .. } = self;
-        let Asked { method, draft, bucket } = asked;
-        let at_bucket = bucket.map(|bucket| caller.at_host(&format!("{bucket}.s3"))).transpose();
-        let at_bucket =
-            at_bucket.map_err(|why| Trouble::Lasting(unanswered(operation, CallError::Client(why))))?;
-        let caller = at_bucket.as_ref().unwrap_or(caller);
+        let Asked { method, draft, host } = asked;
+        let at_host = host.map(|host| caller.at_host(&host)).transpose();
+        let at_host =
+            at_host.map_err(|why| Trouble::Lasting(unanswered(operation, CallError::Client(why))))?;
+        let caller = at_host.as_ref().unwrap_or(caller);
         let reply = caller.send(method, &draft, ANSWER_BYTES_MAX).await.map_err(|error| {
             let passes = matches!(error, CallError::Client(_));
             let error = match optimised {
@@ -274,7 +274,8 @@ impl Modelled {
         })?;
         let is_success = reply.status.is_success();
         let error = match protocol {
-            Protocol::RestXml => rest_xml::error(operation, &reply),
+            Protocol::RestXml if operation.service.id == "S3" => rest_xml::error_of_s3(operation, &reply),
+            Protocol::RestXml => (!is_success).then(|| failure::xml_error(&reply)),
             Protocol::Json | Protocol::Rest => (!is_success).then(|| failure::json_error(&reply)),
             Protocol::Query | Protocol::Ec2 => (!is_success).then(|| failure::xml_error(&reply)),
         };
@@ -309,7 +310,7 @@ impl Modelled {
         self.ask(asked).await
     }
 
-    /// The method, the request, and the bucket whose host is called.
+    /// The method, the request, and what the host begins with.
     fn draft(&self, arena: &Arena, input: Value) -> Result<(&'static str, Draft, Option<String>), String> {
         let operation = &self.operation;
         let service = operation.service;
@@ -358,7 +359,11 @@ fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(J
     match protocol {
         Protocol::RestXml => {
             let output = rest_xml::read(operation, shape, reply);
-            Ok((output.ok_or_else(|| unreadable("it is not what its model says"))?, header))
+            let mut output = output.ok_or_else(|| unreadable("it is not what its model says"))?;
+            if operation.service.id == "Route 53" {
+                route53::cut_paths(operation.name, &mut output);
+            }
+            Ok((output, header))
         }
         Protocol::Json | Protocol::Rest => {
             let body: Json = if reply.body.is_empty() {
@@ -467,7 +472,7 @@ fn refused(
     let status = reply.status.as_u16();
     let details = format!("(Service: {service}, Status Code: {status}, Request ID: {request_id})");
     // Measured: without a message of the service, its details are in its place.
-    let cause = if operation.service.protocol == Some(Protocol::RestXml) {
+    let cause = if operation.service.id == "S3" {
         s3::refusal(reply)
     } else if message.is_empty() {
         format!("{details} (SDK Attempt Count: 1) {details}")

@@ -66,12 +66,28 @@ impl Endpoint {
             return Err(format!("'{region}' is not a region"));
         }
         let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
-        let host = match host_prefix {
-            "iam" => format!("iam.{suffix}").into(),
-            _ => format!("{host_prefix}.{region}.{suffix}").into(),
+        let host = match region_of_all(host_prefix, region) {
+            Some("us-east-1") => format!("{host_prefix}.{suffix}").into(),
+            Some("us-gov-west-1") => format!("{host_prefix}.us-gov.{suffix}").into(),
+            // Route 53 alone has no region in the name of its host in China.
+            Some(_) if host_prefix == "route53" => format!("{host_prefix}.{suffix}").into(),
+            Some(region) => format!("{host_prefix}.{region}.{suffix}").into(),
+            None => format!("{host_prefix}.{region}.{suffix}").into(),
         };
         let origin = Origin { tls: true, host, port: 443, pinned: None, authority_pem: None };
         Ok(Endpoint { origin, base: String::new() })
+    }
+}
+
+/// The region in signatures of a service that is the same in all regions of a partition, whichever is given.
+pub(super) fn region_of_all(host_prefix: &str, region: &str) -> Option<&'static str> {
+    let is_in_china = region.starts_with("cn-");
+    match host_prefix {
+        "iam" if is_in_china => Some("cn-north-1"),
+        "cloudfront" | "route53" if is_in_china => Some("cn-northwest-1"),
+        "iam" | "route53" if region.starts_with("us-gov-") => Some("us-gov-west-1"),
+        "cloudfront" | "iam" | "route53" => Some("us-east-1"),
+        _ => None,
     }
 }
 
@@ -166,4 +182,30 @@ pub(super) fn meant(service: &str) -> Option<String> {
 /// A service's identifier in names of environment variables: `Secrets Manager` is `SECRETS_MANAGER`.
 pub(super) fn variable(service_id: &str) -> String {
     service_id.replace([' ', '-'], "_").to_ascii_uppercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Endpoint;
+
+    /// As the endpoint rules of each service have it.
+    #[test]
+    fn hosts_of_aws_are_those_of_the_region_or_the_partition() {
+        for (host_prefix, region, expected) in [
+            ("ec2", "eu-west-1", "ec2.eu-west-1.amazonaws.com"),
+            ("ec2", "cn-north-1", "ec2.cn-north-1.amazonaws.com.cn"),
+            ("123.s3-control", "eu-west-1", "123.s3-control.eu-west-1.amazonaws.com"),
+            ("iam", "eu-west-1", "iam.amazonaws.com"),
+            ("iam", "cn-northwest-1", "iam.cn-north-1.amazonaws.com.cn"),
+            ("iam", "us-gov-east-1", "iam.us-gov.amazonaws.com"),
+            ("route53", "eu-west-1", "route53.amazonaws.com"),
+            ("route53", "cn-north-1", "route53.amazonaws.com.cn"),
+            ("route53", "us-gov-west-1", "route53.us-gov.amazonaws.com"),
+            ("cloudfront", "ap-south-1", "cloudfront.amazonaws.com"),
+            ("cloudfront", "cn-north-1", "cloudfront.cn-northwest-1.amazonaws.com.cn"),
+        ] {
+            let endpoint = Endpoint::of_aws(host_prefix, region).expect("an endpoint");
+            assert_eq!(endpoint.to_string(), format!("https://{expected}"), "{host_prefix} {region}");
+        }
+    }
 }

@@ -104,7 +104,7 @@ fn write_scalar(
             let time = time.ok_or_else(|| invalid(field))?;
             json::shortest(time.as_millisecond() as f64 / 1_000.0, out);
         }
-        Type::Text | Type::Time => json::write_string(&text(arena, value), out),
+        Type::Text | Type::Time | Type::HttpDate => json::write_string(&text(arena, value), out),
         Type::Bytes => json::write_string(&STANDARD.encode(text(arena, value)), out),
         Type::Any | Type::Shape(_) => json::write(arena, value, out),
     }
@@ -132,6 +132,12 @@ pub(super) fn text(arena: &Arena, value: Value) -> String {
 pub(super) fn scalar_text(arena: &Arena, kind: Type, value: Value, name: &str) -> Result<String, String> {
     match kind {
         Type::Bytes => Ok(STANDARD.encode(text(arena, value))),
+        Type::HttpDate => {
+            let time = arena.as_str(value).and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            let printer = jiff::fmt::rfc2822::DateTimePrinter::new();
+            let date = time.and_then(|time| printer.timestamp_to_rfc9110_string(&time).ok());
+            date.ok_or_else(|| invalid(name))
+        }
         Type::Integer | Type::Float if value.is_number() => Ok(text(arena, value)),
         Type::Boolean if value.as_bool().is_some() => Ok(text(arena, value)),
         // A text with such a value is accepted.

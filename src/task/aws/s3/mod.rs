@@ -23,6 +23,7 @@ use super::http1::Reply;
 use super::query_protocol::Element;
 use super::settings::Settings;
 use super::sign::{self, UNRESERVED, encode_path};
+use crate::models::{Location, Member, Naming};
 use crate::random;
 use crate::task::data::{DataStore, Sink, Source};
 
@@ -118,6 +119,29 @@ fn required<'a>(arguments: &'a Json, name: &str) -> Result<&'a str, String> {
 pub(super) fn is_host(bucket: &str) -> bool {
     let is_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (3..=63).contains(&bucket.len()) && bucket.bytes().all(is_label)
+}
+
+/// What the host of S3 Control begins with: the account, if this member is it.
+///
+/// # Errors
+/// When the member leads to another service, which is not called.
+pub(super) fn control_host(member: &Member, value: &str) -> Result<Option<String>, String> {
+    let is_outpost = member.wire == "x-amz-outpost-id" || value.contains(":s3-outposts:");
+    let is_directory = member.location == Location::Path && value.ends_with("--xa-s3");
+    if is_outpost || is_directory {
+        let name = member.name(Naming::Java);
+        return Err(format!(
+            "The field '{name}' names something of S3 on Outposts, or an access point of a directory bucket, which are \
+             not called here"
+        ));
+    }
+    let is_account = member.wire == "x-amz-account-id" && is_label(value);
+    Ok(is_account.then(|| format!("{value}.s3-control")))
+}
+
+fn is_label(text: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    (1..=63).contains(&text.len()) && text.bytes().all(is_part) && !text.starts_with('-')
 }
 
 /// A bucket and how to reach it.
