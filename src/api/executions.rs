@@ -60,8 +60,8 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .maybe_text("mapRunArn", described.map_run_arn.as_deref())
             .number("redriveCount", redrive.count.into())
             .maybe_time("redriveDate", redrive.date_ms)
-            .text("redriveStatus", if redrive.refused.is_none() { "REDRIVABLE" } else { "NOT_REDRIVABLE" })
-            .maybe_text("redriveStatusReason", redrive.refused.as_deref());
+            .text("redriveStatus", redrive.status())
+            .maybe_text("redriveStatusReason", redrive.reason());
     }))
 }
 

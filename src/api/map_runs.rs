@@ -3,7 +3,7 @@
 use super::executions::status_name;
 use super::read::{Fields, page};
 use super::write::{EMPTY, Object, object};
-use crate::runtime::{MapRunCounts, MapRunSettings};
+use crate::runtime::{MapRunCounts, MapRunRedrives, MapRunSettings};
 use crate::service::{Error, Service, UpdateMapRun};
 
 type Answer = Result<Vec<u8>, Error>;
@@ -11,6 +11,7 @@ type Answer = Result<Vec<u8>, Error>;
 pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
     let run = service.describe_map_run(fields.need("mapRunArn"))?;
     let state = run.state();
+    let MapRunRedrives { count, last_ms } = run.redrives();
     let MapRunSettings { concurrency_max, tolerated_count, tolerated_percentage } = state.settings;
     Ok(object(|reply| {
         reply
@@ -23,7 +24,9 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .fraction("toleratedFailurePercentage", tolerated_percentage)
             .number("toleratedFailureCount", tolerated_count)
             .object("itemCounts", |reply| counts(reply, &state.items))
-            .object("executionCounts", |reply| counts(reply, &state.executions));
+            .object("executionCounts", |reply| counts(reply, &state.executions))
+            .number("redriveCount", u64::from(count))
+            .maybe_time("redriveDate", (count > 0).then_some(last_ms));
     }))
 }
 

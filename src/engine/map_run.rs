@@ -39,10 +39,14 @@ pub struct MapRunRequest {
     pub tolerated_count: u64,
     /// `ToleratedFailurePercentage`; 0 and absent are the same.
     pub tolerated_percentage: f64,
+    /// How often it was redriven.
+    pub redrives: u32,
 }
 
 /// The members of a request, which the frame holds as an array.
-const MEMBERS: usize = 12;
+const MEMBERS: usize = 13;
+/// The members of one that is never redriven: an earlier release has written them.
+const MEMBERS_BEFORE_REDRIVES: usize = 12;
 
 impl MapRunRequest {
     fn read(execution: &Execution, value: Value) -> MapRunRequest {
@@ -70,6 +74,7 @@ impl MapRunRequest {
             concurrency_max: count(3),
             tolerated_count: count(4),
             tolerated_percentage: number(5),
+            redrives: if arena.items(value).len() > MEMBERS_BEFORE_REDRIVES { count(6) as u32 } else { 0 },
         }
     }
 }
@@ -103,6 +108,11 @@ impl Run<'_, '_> {
         self.execution.frames[frame as usize].visit = self.execution.visits;
         let row = &self.program.maps[map];
         let effective = self.filtered_input(frame)?;
+        if self.execution.frames[frame as usize].credentials.is_array() {
+            self.redriven_map_run(frame);
+            self.map_run_begins(frame, distributed);
+            return Ok(());
+        }
         let items = match distributed.reader {
             // Recorded: AWS does not evaluate `ItemsPath` then.
             Some(_) => Value::NULL,
@@ -117,9 +127,29 @@ impl Run<'_, '_> {
         let request = self.map_run_request(frame, row, distributed, (effective, items))?;
         let arn = MapRunRequest::read(self.execution, request).arn;
         self.chain(frame, EventKind::MapRunStarted { map_run: arn });
+        self.execution.frames[frame as usize].credentials = request;
+        self.map_run_begins(frame, distributed);
+        Ok(())
+    }
+
+    /// The Map Run that was not over, or failed, when the execution ended goes on, with the same request.
+    fn redriven_map_run(&mut self, frame: u32) {
+        let before = self.execution.frames[frame as usize].credentials;
+        let MapRunRequest { arn, redrives, .. } = MapRunRequest::read(self.execution, before);
+        let count = redrives + 1;
+        let arena = &mut self.execution.arena;
+        let mut members = arena.items(before).to_vec();
+        members.truncate(MEMBERS_BEFORE_REDRIVES);
+        members.push(Value::int(i64::from(count)));
+        self.execution.frames[frame as usize].credentials = arena.array(&members);
+        self.chain(frame, EventKind::MapRunRedriven { map_run: arn, count });
+    }
+
+    /// The frame waits for the Map Run whose request it has.
+    fn map_run_begins(&mut self, frame: u32, distributed: &Distributed) {
         let (token, state) = (self.token(frame), self.state_id(frame));
         let here = &mut self.execution.frames[frame as usize];
-        (here.phase, here.credentials) = (Phase::Task, request);
+        here.phase = Phase::Task;
         (here.is_begun, here.is_submitted) = (true, false);
         here.timeout_at_ms = u64::MAX;
         (here.timeout_ms, here.heartbeat_ms) = (UNLIMITED, UNLIMITED);
@@ -132,7 +162,6 @@ impl Run<'_, '_> {
             timeout_seconds: None,
             heartbeat_seconds: None,
         }));
-        Ok(())
     }
 
     fn map_run_request(
@@ -194,6 +223,7 @@ impl Run<'_, '_> {
             count(concurrency),
             count(tolerated_count),
             percentage,
+            Value::int(0),
         ];
         let request = arena.array(&members);
         self.check_memory(frame)?;
@@ -266,13 +296,17 @@ impl Run<'_, '_> {
         let token = self.token(frame);
         self.env.effects.push(Effect::Cancel(token));
         self.execution.visits = self.execution.visits.wrapping_add(1);
-        let here = &mut self.execution.frames[frame as usize];
-        (here.visit, here.credentials) = (self.execution.visits, Value::UNDEFINED);
+        self.execution.frames[frame as usize].visit = self.execution.visits;
         match result {
-            Ok(output) => self.map_run_succeeded(frame, output),
+            Ok(output) => {
+                self.execution.frames[frame as usize].credentials = Value::UNDEFINED;
+                self.map_run_succeeded(frame, output);
+            }
             Err(fault) => {
                 self.chain(frame, EventKind::MapRunFailed { fault: &fault });
+                // If that ends the execution, its redrive goes on with this Map Run; a retry begins another one.
                 self.failed(frame, fault);
+                self.execution.frames[frame as usize].credentials = Value::UNDEFINED;
             }
         }
         self.resume(frame);

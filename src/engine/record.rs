@@ -151,6 +151,7 @@ impl EventMask {
             | MapStateStarted { .. }
             | MapStateSucceeded
             | MapRunStarted { .. }
+            | MapRunRedriven { .. }
             | MapRunSucceeded
             | MapIterationStarted { .. }
             | MapIterationSucceeded { .. } => 1 << 10,
@@ -272,6 +273,11 @@ pub enum EventKind<'r> {
     /// `map_run` is its ARN.
     MapRunStarted {
         map_run: Value,
+    },
+    /// The Map Run of an execution that was redriven; how often.
+    MapRunRedriven {
+        map_run: Value,
+        count: u32,
     },
     MapRunSucceeded,
     MapRunFailed {

@@ -93,7 +93,11 @@ impl Execution {
             frame.phase = Phase::Again;
             // Recorded: the next event follows the event of the state's entry.
             frame.last_event = frame.entered_event;
-            (frame.effective, frame.credentials) = (Value::UNDEFINED, Value::UNDEFINED);
+            frame.effective = Value::UNDEFINED;
+            // The request of a Map Run stays: what did not succeed of it is done again.
+            if !frame.credentials.is_array() {
+                frame.credentials = Value::UNDEFINED;
+            }
             (frame.timeout_at_ms, frame.due_at_ms, frame.heartbeat_ms, frame.timeout_ms) = (0, 0, 0, 0);
             (frame.heartbeat_missed, frame.is_begun) = (false, false);
         }

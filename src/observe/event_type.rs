@@ -57,6 +57,7 @@ event_types! {
     MapIterationSucceeded => "mapIterationSucceededEventDetails",
     MapRunAborted,
     MapRunFailed => "mapRunFailedEventDetails",
+    MapRunRedriven => "mapRunRedrivenEventDetails",
     MapRunStarted => "mapRunStartedEventDetails",
     MapRunSucceeded,
     MapStateAborted,

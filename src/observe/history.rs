@@ -290,6 +290,11 @@ impl<'r> Details<'r> {
                 let arn = self.arena.str(map_run);
                 self.text("mapRunArn", arn).of(EventType::MapRunStarted)
             }
+            MapRunRedriven { map_run, count } => {
+                let arn = self.arena.str(map_run);
+                let details = self.text("mapRunArn", arn).number("redriveCount", Some(u64::from(count)));
+                details.of(EventType::MapRunRedriven)
+            }
             MapRunSucceeded => EventType::MapRunSucceeded,
             MapRunFailed { fault } => self.fault(fault).of(EventType::MapRunFailed),
             MapRunAborted => EventType::MapRunAborted,

@@ -97,7 +97,7 @@ pub use {
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
-    map_run::{ChildFuture, MapRun, MapRunCounts, MapRunSettings, MapRunState, MapRuns},
+    map_run::{ChildFuture, MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, MapRuns},
     metrics::Observed,
     outcome::{Counts, Outcome, Status},
     rates::MachineCounts,

@@ -95,6 +95,13 @@ exceptions! {
     ValidationException,
 }
 
+impl Exception {
+    /// Whether the same may succeed when there is more room.
+    pub(super) fn is_for_lack_of_room(self) -> bool {
+        matches!(self, Exception::ThrottlingException | Exception::ServiceUnavailable)
+    }
+}
+
 /// Why an action was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{}: {message}", exception.name())]

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 
-use super::executions::Draft;
+use super::executions::{Draft, Execution};
 use super::machines::{Revision, StateMachine, arn_of};
 use super::page::{Page, Part};
+use super::redrive::RedrivenBy;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::asl::MachineType;
 use crate::fault::{self, Fault};
@@ -85,6 +86,11 @@ impl crate::runtime::MapRuns for Keeper {
         child.is_standard()
     }
 
+    fn redriven(&self, arn: &str) -> Option<Arc<MapRun>> {
+        let inner = self.inner()?;
+        inner.executions.map_runs.by_arn.get(arn).map(|kept| Arc::clone(&kept.run))
+    }
+
     fn start(
         &self,
         (run, number): (&Arc<MapRun>, u64),
@@ -111,20 +117,18 @@ impl crate::runtime::MapRuns for Keeper {
         let elsewhere = |arn: &str| inner.cold_view(arn);
         let begun = match inner.executions.start(draft, elsewhere, |draft| inner.begin(draft, tasks)) {
             Ok(begun) => begun,
-            Err(error)
-                if matches!(
-                    error.exception,
-                    Exception::ThrottlingException | Exception::ServiceUnavailable
-                ) =>
-            {
-                return Ok(None);
-            }
+            Err(error) if error.exception.is_for_lack_of_room() => return Ok(None),
             Err(error) => return Err(Fault::new(fault::RUNTIME, error.message)),
         };
         let execution = match begun {
             Ok(begun) => begun,
-            // It was started in an earlier process.
-            Err(known) if known.map_run.as_deref() == Some(run.arn()) => known,
+            // It was started in an earlier process, or before its Map Run was redriven.
+            Err(known) if known.map_run.as_deref() == Some(run.arn()) => {
+                match inner.redriven_child(known, run.redrives().last_ms)? {
+                    Some(known) => known,
+                    None => return Ok(None),
+                }
+            }
             Err(known) => {
                 let cause = format!("Execution Already Exists: '{}'", known.arn);
                 return Err(Fault::new(fault::RUNTIME, cause));
@@ -165,6 +169,37 @@ pub struct UpdateMapRun {
 }
 
 impl Inner {
+    /// A child of a Map Run that was redriven at this time, if it was: if the child did not succeed before that, it is
+    /// redriven too. `None` when there is no room for it at present.
+    fn redriven_child(
+        &self,
+        child: Arc<Execution>,
+        redriven_ms: u64,
+    ) -> Result<Option<Arc<Execution>>, Fault> {
+        let is_to_redrive = {
+            let run = child.run();
+            let is_unsuccessful =
+                run.outcome.as_ref().is_some_and(|outcome| outcome.status != Status::Succeeded);
+            is_unsuccessful && run.redrives.date_ms().unwrap_or(0) < redriven_ms
+        };
+        if !is_to_redrive {
+            return Ok(Some(child));
+        }
+        let failed = |error: Error| Fault::new(fault::RUNTIME, error.message);
+        let child = match self.executions.get(&child.arn) {
+            Some(child) => child,
+            // It is not in memory.
+            None => self.bring_back_over(&child.arn).map_err(failed)?.unwrap_or(child),
+        };
+        match self.redrive(&child, None, RedrivenBy::MapRun) {
+            Ok(_) => Ok(Some(child)),
+            // It counts as it ended.
+            Err(error) if error.exception == Exception::ExecutionNotRedrivable => Ok(Some(child)),
+            Err(error) if error.exception.is_for_lack_of_room() => Ok(None),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
     /// The machine of a Map Run's children: it is part of that of the Map.
     fn child_target(&self, run: &MapRun, child: &Published) -> Option<Target> {
         let mut kept = self.executions.map_runs.by_arn.get_mut(run.arn())?;

@@ -172,13 +172,13 @@ fn describe(
         Status::TimedOut => "TIMED_OUT",
         Status::Aborted => "ABORTED",
     };
-    if let Some(RedriveDescription { count, date_ms, refused }) = redrive {
-        put("RedriveCount", count.into());
-        if let Some(date_ms) = date_ms {
+    if let Some(redrive) = redrive {
+        put("RedriveCount", redrive.count.into());
+        if let Some(date_ms) = redrive.date_ms {
             put("RedriveDate", date_ms.into());
         }
-        put("RedriveStatus", if refused.is_none() { "REDRIVABLE" } else { "NOT_REDRIVABLE" }.into());
-        if let Some(reason) = refused {
+        put("RedriveStatus", redrive.status().into());
+        if let Some(reason) = redrive.reason() {
             put("RedriveStatusReason", reason.into());
         }
     }

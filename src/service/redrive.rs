@@ -61,8 +61,35 @@ pub struct RedriveDescription {
     pub count: u32,
     /// `redriveDate`, in milliseconds since 1970.
     pub date_ms: Option<u64>,
-    /// `redriveStatusReason`: why it cannot be redriven; `None` if its `redriveStatus` is `REDRIVABLE`.
+    /// Why `RedriveExecution` refuses it; `None` if it does not.
     pub refused: Option<String>,
+    /// Whether its `redriveStatus` is `REDRIVABLE_BY_MAP_RUN`: a redrive of the execution that has the Map redrives it.
+    pub by_map_run: bool,
+}
+
+impl RedriveDescription {
+    /// `redriveStatus`
+    pub fn status(&self) -> &'static str {
+        match &self.refused {
+            None => "REDRIVABLE",
+            Some(_) if self.by_map_run => "REDRIVABLE_BY_MAP_RUN",
+            Some(_) => "NOT_REDRIVABLE",
+        }
+    }
+
+    /// `redriveStatusReason`, where it is not redrivable.
+    pub fn reason(&self) -> Option<&str> {
+        self.refused.as_deref().filter(|_| !self.by_map_run)
+    }
+}
+
+/// What redrives an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RedrivenBy {
+    /// `RedriveExecution`
+    Request,
+    /// Its Map Run, which is redriven itself.
+    MapRun,
 }
 
 impl Service {
@@ -77,11 +104,12 @@ impl Service {
         let execution = match inner.executions.get(arn) {
             Some(execution) => execution,
             None => {
-                inner.redrivable(&shown, &shown.run()).map_err(|why| not_redrivable(&why))?;
+                let redrivable = inner.redrivable(&shown, &shown.run(), RedrivenBy::Request);
+                redrivable.map_err(|why| not_redrivable(&why))?;
                 inner.bring_back_over(arn)?.ok_or_else(|| Error::no_execution(arn))?
             }
         };
-        let (date_ms, recorded) = inner.redrive(&execution, client_token)?;
+        let (date_ms, recorded) = inner.redrive(&execution, client_token, RedrivenBy::Request)?;
         if let Some(recorded) = recorded {
             recorded.await;
         }
@@ -95,12 +123,19 @@ impl Inner {
         RedriveDescription {
             count: run.redrives.count,
             date_ms: run.redrives.date_ms(),
-            refused: self.redrivable(execution, &run).err(),
+            refused: self.redrivable(execution, &run, RedrivenBy::Request).err(),
+            by_map_run: execution.map_run.is_some()
+                && self.redrivable(execution, &run, RedrivenBy::MapRun).is_ok(),
         }
     }
 
     /// How it ended, and its state then; or why it cannot be redriven, in AWS's words if AWS has any.
-    fn redrivable(&self, execution: &Execution, run: &Run) -> Result<(Arc<Outcome>, Arc<[u8]>), String> {
+    fn redrivable(
+        &self,
+        execution: &Execution,
+        run: &Run,
+        by: RedrivenBy,
+    ) -> Result<(Arc<Outcome>, Arc<[u8]>), String> {
         let machine = self.machines.get(&execution.target.machine.arn);
         let events = || execution.history.read(last_event);
         let (now_ms, open_ms_max) = (self.now_ms(), limits::STANDARD_SECONDS_MAX * 1_000);
@@ -111,9 +146,14 @@ impl Inner {
         };
         let reason = match outcome.status {
             Status::Succeeded => return cannot("SUCCEEDED"),
-            _ if execution.map_run.is_some() => "The execution is a child of a Map Run",
+            _ if execution.map_run.is_some() && by == RedrivenBy::Request => {
+                "The execution is a child of a Map Run: redrive the execution that has the Map"
+            }
             _ if execution.target.machine.is_express() => "Express executions cannot be redriven",
-            _ if machine.is_none_or(|machine| machine.is_deleting) => "State machine is in DELETING status",
+            // The machine of a child is a part of its Map Run's.
+            _ if execution.map_run.is_none() && machine.is_none_or(|machine| machine.is_deleting) => {
+                "State machine is in DELETING status"
+            }
             _ if events() >= limits::HISTORY_EVENTS_MAX - 1 => "Execution history event limit exceeded",
             _ if now_ms >= execution.started_ms.saturating_add(open_ms_max) => {
                 "Execution has exceeded the max execution time"
@@ -131,17 +171,18 @@ impl Inner {
     }
 
     /// Redrives it; returns `redriveDate`, and a future that completes when that is durable.
-    fn redrive(
+    pub(super) fn redrive(
         &self,
         execution: &Arc<Execution>,
         token: Option<&str>,
+        by: RedrivenBy,
     ) -> Result<(u64, Option<impl Future<Output = ()> + Send + use<>>), Error> {
         let now_ms = self.now_ms();
         let mut run = execution.run();
         if let Some(date_ms) = token.and_then(|token| run.redrives.of_token(token, now_ms)) {
             return Ok((date_ms, run.handle.as_ref().map(|handle| handle.recorded())));
         }
-        let (outcome, stopped) = self.redrivable(execution, &run).map_err(|why| not_redrivable(&why))?;
+        let (outcome, stopped) = self.redrivable(execution, &run, by).map_err(|why| not_redrivable(&why))?;
         self.executions.admit()?;
         let machine = execution.target.revision.runnable()?;
         if !self.executions.take_closed(execution, &outcome) {

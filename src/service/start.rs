@@ -268,7 +268,7 @@ impl Inner {
         let durable = if is_durable { Some(self.label(draft)?) } else { None };
         let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, is_durable);
         // They are also lost after the end: such executions are not redriven.
-        let redrivable = !draft.target.machine.is_express() && tasks.is_none() && draft.map_run.is_none();
+        let redrivable = !draft.target.machine.is_express() && tasks.is_none();
         let watcher: Option<Box<dyn Watcher>> = Some(Box::new(recorder));
         let options = StartOptions { tasks, durable, redrivable, watcher, ..draft.options() };
         let handle =

@@ -21,6 +21,8 @@ const BEFORE: usize = 40;
 struct Function {
     server: Server,
     goes_on: Arc<AtomicBool>,
+    /// Before it may, it fails, instead of giving no answer.
+    fails: Arc<AtomicBool>,
     /// How often it was asked, by the first number.
     asked: Arc<Mutex<HashMap<u64, usize>>>,
 }
@@ -28,7 +30,8 @@ struct Function {
 impl Function {
     fn start() -> Function {
         let (goes_on, asked) = (Arc::<AtomicBool>::default(), Arc::<Mutex<HashMap<u64, usize>>>::default());
-        let (may, count) = (Arc::clone(&goes_on), Arc::clone(&asked));
+        let fails = Arc::<AtomicBool>::default();
+        let (may, count, fault) = (Arc::clone(&goes_on), Arc::clone(&asked), Arc::clone(&fails));
         let server = Server::start(move |asked| {
             let input = asked.json();
             let numbers: Vec<u64> = match &input["Items"] {
@@ -37,12 +40,16 @@ impl Function {
             };
             *count.lock().expect("the counts").entry(numbers[0]).or_default() += 1;
             if numbers[0] >= BEFORE as u64 && !may.load(Ordering::SeqCst) {
-                return crate::server::Says::Nothing;
+                return if fault.load(Ordering::SeqCst) {
+                    answer(200, &[("X-Amz-Function-Error", "Unhandled")], r#"{"errorType":"Broken"}"#)
+                } else {
+                    crate::server::Says::Nothing
+                };
             }
             let doubled: Vec<u64> = numbers.iter().map(|n| 2 * n).collect();
             answer(200, &[], json!(doubled).to_string())
         });
-        Function { server, goes_on, asked }
+        Function { server, goes_on, fails, asked }
     }
 }
 
@@ -66,18 +73,26 @@ impl World {
     }
 
     fn serve(&self) -> Serving {
+        self.serve_with(true)
+    }
+
+    fn serve_with(&self, is_durable: bool) -> Serving {
         let mut command = expressway();
         command.envs([("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]);
         let path = |name: &str| self.folder.0.join(name).to_str().expect("UTF-8").to_owned();
         let endpoint = format!("Lambda={}", self.function.server.url());
         let (state, data) = (path("state"), path("data"));
-        let arguments =
-            ["--state", &state, "--files", &data, "--endpoint", &endpoint, "--drain-timeout", "0"];
-        Serving::start_with(command, &[&arguments[..], &["--insecure"]].concat())
+        let arguments = ["--files", &data, "--endpoint", &endpoint, "--drain-timeout", "0", "--insecure"];
+        let durable: &[&str] = if is_durable { &["--state", &state] } else { &[] };
+        Serving::start_with(command, &[durable, &arguments].concat())
     }
 
     /// Starts an execution over the file, and waits until what is answered is recorded.
     fn begin(&self, kind: &str, more: &Json) -> Serving {
+        self.begin_at(self.serve(), kind, more)
+    }
+
+    fn begin_at(&self, serving: Serving, kind: &str, more: &Json) -> Serving {
         let mut map = json!({"Type": "Map", "End": true, "Label": "each", "ItemReader":
             {"Resource": "arn:aws:states:::file:read", "Parameters": {"Path": "in.jsonl"},
                 "ReaderConfig": {"InputType": "JSONL"}},
@@ -86,7 +101,6 @@ impl World {
                     "Resource": "arn:aws:lambda:us-east-1:123456789012:function:double"}}}});
         map.as_object_mut().expect("an object").extend(more.as_object().expect("fields").clone());
         let definition = json!({"StartAt": "M", "States": {"M": map}}).to_string();
-        let serving = self.serve();
         let role = "arn:aws:iam::123456789012:role/r";
         ask(&serving, "CreateStateMachine", json!({"name": "m", "definition": definition, "roleArn": role}));
         ask(&serving, "StartExecution", json!({"stateMachineArn": MACHINE, "name": "e", "input": "{}"}));
@@ -239,4 +253,114 @@ fn what_is_changed_about_a_map_run_stays_so_and_it_can_be_stopped_after_a_restar
     assert_eq!(map_run(&serving), run);
     let children = children(&serving, &run);
     assert!(children.iter().all(|child| child["status"] != "RUNNING"), "{children:?}");
+}
+
+/// When the process is killed, if it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kill {
+    Never,
+    BeforeRedrive,
+    WhileRedriven,
+}
+
+#[test]
+fn what_did_not_succeed_of_a_map_run_is_done_again_when_its_execution_is_redriven() {
+    let batched = json!({"ItemBatcher": {"MaxItemsPerBatch": 4}});
+    let cases = [
+        ("STANDARD", json!({}), true, Kill::Never),
+        ("STANDARD", batched.clone(), true, Kill::BeforeRedrive),
+        ("EXPRESS", json!({}), true, Kill::WhileRedriven),
+        ("EXPRESS", batched, true, Kill::Never),
+        ("STANDARD", json!({}), true, Kill::WhileRedriven),
+        ("STANDARD", json!({}), false, Kill::Never),
+        ("EXPRESS", json!({}), false, Kill::Never),
+        // One after the other: that after the last one that succeeds fails, and the Map Run with it.
+        ("STANDARD", json!({"MaxConcurrency": 1}), true, Kill::BeforeRedrive),
+        ("EXPRESS", json!({"MaxConcurrency": 1}), true, Kill::Never),
+    ];
+    for (n, (kind, more, is_durable, kill)) in cases.into_iter().enumerate() {
+        let case = format!("{kind} {more} durable: {is_durable}, {kill:?}");
+        let world = World::new(&format!("redriven-{n}"));
+        let way = if more.get("MaxConcurrency").is_some() { "FAILED" } else { "ABORTED" };
+        world.function.fails.store(way == "FAILED", Ordering::SeqCst);
+        let mut serving = world.begin_at(world.serve_with(is_durable), kind, &more);
+        if way == "ABORTED" {
+            let change = json!({"mapRunArn": map_run(&serving)["mapRunArn"], "maxConcurrency": 50});
+            ask(&serving, "UpdateMapRun", change);
+            ask(&serving, "StopExecution", json!({"executionArn": EXECUTION}));
+        }
+        assert_eq!(end(&serving)["status"], way, "{case}");
+        let before = map_run(&serving);
+        assert_eq!((&before["status"], &before["redriveCount"]), (&json!(way), &json!(0)), "{case}");
+        let is_standard = kind == "STANDARD";
+        if is_standard {
+            let children = children(&serving, &before);
+            let child = children.iter().find(|child| child["status"] == way).expect("there is one");
+            let arn = json!({"executionArn": child["executionArn"]});
+            let described = ask(&serving, "DescribeExecution", arn.clone());
+            assert_eq!(described["redriveStatus"], "REDRIVABLE_BY_MAP_RUN", "{case}: {described}");
+            let (status, said) = serving.ask("RedriveExecution", &arn.to_string());
+            assert!(
+                status == 400 && said.contains("redrive the execution that has the Map"),
+                "{case}: {said}"
+            );
+        }
+        if kill == Kill::BeforeRedrive {
+            serving.kill();
+            serving = world.serve();
+        }
+        let asked = || world.function.asked.lock().expect("the counts").values().sum::<usize>();
+        let asked_before = asked();
+        if kill == Kill::WhileRedriven {
+            ask(&serving, "RedriveExecution", json!({"executionArn": EXECUTION}));
+            while asked() == asked_before {
+                std::thread::yield_now();
+            }
+            serving.kill();
+            world.function.goes_on.store(true, Ordering::SeqCst);
+            serving = world.serve();
+        } else {
+            world.function.goes_on.store(true, Ordering::SeqCst);
+            ask(&serving, "RedriveExecution", json!({"executionArn": EXECUTION}));
+        }
+        let ended = end(&serving);
+        assert_eq!(ended["status"], "SUCCEEDED", "{case}: {ended}");
+        let output: Json =
+            ended["output"].as_str().and_then(|it| serde_json::from_str(it).ok()).expect("JSON");
+        let size = if more.get("ItemBatcher").is_some() { 4 } else { 1 };
+        let doubled: Vec<usize> = (0..ITEMS).map(|n| 2 * n).collect();
+        assert_eq!(output, json!(doubled.chunks(size).collect::<Vec<_>>()), "{case}");
+        // In memory, outcomes of Express children are not kept.
+        if is_durable || is_standard {
+            for (n, times) in &*world.function.asked.lock().expect("the counts") {
+                let allowed = if *n < BEFORE as u64 { 1..=1 } else { 1..=3 };
+                assert!(allowed.contains(times), "{case}: {n} was asked for {times} times");
+            }
+        }
+        let after = map_run(&serving);
+        for same in ["mapRunArn", "startDate", "executionArn", "maxConcurrency"] {
+            assert_eq!(after[same], before[same], "{case}");
+        }
+        assert_eq!((&after["status"], &after["redriveCount"]), (&json!("SUCCEEDED"), &json!(1)), "{case}");
+        assert!(after["redriveDate"].as_f64() >= before["stopDate"].as_f64(), "{case}: {after}");
+        assert_eq!(after["itemCounts"]["succeeded"], ITEMS, "{case}: {after}");
+        assert_eq!(after["executionCounts"]["total"], ITEMS / size, "{case}: {after}");
+        let request = json!({"executionArn": EXECUTION});
+        let history = ask(&serving, "GetExecutionHistory", request);
+        let events = history["events"].as_array().expect("events").iter();
+        let redriven: Vec<&Json> = events.filter(|event| event["type"] == "MapRunRedriven").collect();
+        assert_eq!(redriven.len(), 1, "{case}: {history}");
+        assert_eq!(
+            redriven[0]["mapRunRedrivenEventDetails"],
+            json!({"mapRunArn": after["mapRunArn"], "redriveCount": 1})
+        );
+        if is_standard {
+            let children = children(&serving, &after);
+            assert_eq!(children.len(), ITEMS / size, "{case}");
+            assert!(children.iter().all(|child| child["status"] == "SUCCEEDED"), "{case}: {children:?}");
+            let again = children.iter().filter(|child| child["redriveCount"] == 1).count();
+            assert!((1..=(ITEMS - BEFORE) / size).contains(&again), "{case}: {again} were redriven");
+        }
+        serving.kill();
+    }
 }

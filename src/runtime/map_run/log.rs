@@ -3,6 +3,9 @@
 //! Entries are written as things happen, each with a checksum, and are not synced: they outlive the process, and what
 //! is lost in a power failure is done again. A torn entry ends the file. When the Map Run is over, its file only has
 //! its description, and its result for the state: the turn that takes it may not be recorded yet.
+//!
+//! The entries of one that did not succeed stay beside it, in a file that ends with `.before`: if its execution is
+//! redriven, the outcomes of children that succeeded are taken from there.
 
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
@@ -10,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use super::children::{Child, End};
-use super::{MapRun, MapRunCounts, MapRunSettings, MapRunState, Share};
+use super::{MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, Share};
 use crate::fault::{self, Fault};
 use crate::runtime::Status;
 use crate::runtime::durable::{Reader, Writer};
@@ -53,14 +56,18 @@ pub(super) struct Past {
     /// The end of the entries that were read.
     end: u64,
     entry: Vec<u8>,
+    /// The file, if the Map Run is redriven: children that did not succeed are started again.
+    before: Option<PathBuf>,
 }
 
 /// The content of a Map Run's file when its state is entered.
 pub(super) enum Opened {
     /// Nothing yet.
     New(Log),
-    /// Earlier entries, and when it began: it continues.
-    Again(Log, Past, u64),
+    /// Earlier entries: it continues.
+    Again(Log, Past, Box<MapRun>),
+    /// The entries of a Map Run that did not succeed, and is redriven.
+    Redriven(Log, Past),
     Over(Box<MapRun>, MapRunResult),
 }
 
@@ -74,28 +81,49 @@ pub(super) fn path(folder: &Path, arn: &str) -> PathBuf {
     folder.join(arn.rsplit_once(':').map_or(arn, |(_, uuid)| uuid))
 }
 
+/// The entries of a Map Run that did not succeed.
+fn before(path: &Path) -> PathBuf {
+    path.with_extension(BEFORE)
+}
+
+const BEFORE: &str = "before";
+
 impl Log {
     pub(super) fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
         fs::create_dir_all(folder)?;
         let path = path(folder, &run.arn);
-        if let Some(found) = Found::read(&path)?.filter(|found| found.run.is_same(run)) {
+        let before = before(&path);
+        if !path.exists() && before.exists() {
+            // The process ended while the Map Run did: between moving its entries, and writing how it ended.
+            fs::rename(&before, &path)?;
+        }
+        let found = Found::read(&path)?.filter(|found| found.run.is_same(run));
+        // Its file may be of the time before a redrive.
+        if let Some(found) = found.filter(|found| found.run.redrives.count >= run.redrives.count) {
             if let Some(result) = found.result {
                 return Ok(Opened::Over(Box::new(found.run), result));
             }
-            if found.run.state().status == Status::Running {
-                let mut bytes = BufReader::with_capacity(BUFFER_BYTES, File::open(&path)?);
-                bytes.seek(SeekFrom::Start(found.head_bytes))?;
-                let past = Past { bytes, end: found.head_bytes, entry: Vec::new() };
-                let log = Log::of(&path, run)?;
-                return Ok(Opened::Again(log, past, found.run.started_ms));
+            if found.run.state().status == Status::Running && !before.exists() {
+                let past = Past::of(&path, found.head_bytes, None)?;
+                return Ok(Opened::Again(Log::of(&path, run)?, past, Box::new(found.run)));
             }
-            // It was stopped, which was not recorded for its state: that is entered once more.
+            // It was stopped, which was not recorded for its state: that is entered once more. Or it was redriven, and
+            // not all entries were taken: that begins anew.
         }
         drop(File::create(&path)?);
         let mut log = Log::of(&path, run)?;
         entry(&mut log.entries, |writer| head(writer, run));
         log.write()?;
-        Ok(Opened::New(log))
+        match Found::read(&before)? {
+            Some(found) if found.run.is_same(run) && run.redrives.count > 0 => {
+                let past = Past::of(&before, found.head_bytes, Some(before.clone()))?;
+                Ok(Opened::Redriven(log, past))
+            }
+            _ => {
+                remove_if_there(&before)?;
+                Ok(Opened::New(log))
+            }
+        }
     }
 
     /// Writes to this file, at its end.
@@ -133,13 +161,41 @@ impl Log {
         Ok(())
     }
 
-    /// Continues behind the entries that were read, and drops the rest of the file.
+    /// Records an entry of before a redrive.
+    pub(super) fn again(&mut self, past: &Past) {
+        entry(&mut self.entries, |writer| writer.0.extend_from_slice(&past.entry));
+    }
+
+    /// Continues behind the entries that were read, and drops the rest of the file; or, if they are of before a
+    /// redrive, drops that file.
     pub(super) fn goes_on_behind(&mut self, past: &Past) -> Result<(), Fault> {
-        self.file.set_len(past.end).map_err(|error| failed(&error))
+        let kept = match &past.before {
+            None => self.file.set_len(past.end),
+            Some(before) => self.write().and_then(|()| remove_if_there(before)),
+        };
+        kept.map_err(|error| failed(&error))
+    }
+}
+
+fn remove_if_there(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
     }
 }
 
 impl Past {
+    fn of(path: &Path, head_bytes: u64, before: Option<PathBuf>) -> io::Result<Past> {
+        let mut bytes = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
+        bytes.seek(SeekFrom::Start(head_bytes))?;
+        Ok(Past { bytes, end: head_bytes, entry: Vec::new(), before })
+    }
+
+    /// Whether the entries are of before a redrive.
+    pub(super) fn is_before_redrive(&self) -> bool {
+        self.before.is_some()
+    }
+
     /// The next entry; `None` behind the last complete one.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let unreadable = |error: io::Error| {
@@ -172,6 +228,13 @@ pub(super) fn write_change(mut file: &File, settings: MapRunSettings) -> io::Res
 /// Replaces the file of a running Map Run by that of an ended one.
 pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
     let (mut entries, path) = (Vec::new(), path(folder, &run.arn));
+    let before = before(&path);
+    // Those of before a redrive that were not all taken are the ones to keep.
+    if run.state().status == Status::Succeeded {
+        remove_if_there(&before)?;
+    } else if !before.exists() && path.exists() {
+        fs::rename(&path, &before)?;
+    }
     entry(&mut entries, |writer| head(writer, run));
     entry(&mut entries, |writer| over(writer, &run.state(), result));
     let new = path.with_extension("new");
@@ -182,8 +245,10 @@ pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) 
 /// Deletes the log of a Map Run.
 #[cfg(feature = "service")]
 pub(super) fn remove(folder: &Path, arn: &str) {
-    // If it stays, it is removed when the next process finds it.
-    let _ = fs::remove_file(path(folder, arn));
+    // If they stay, they are removed when the next process finds them.
+    let path = path(folder, arn);
+    let _ = fs::remove_file(before(&path));
+    let _ = fs::remove_file(path);
 }
 
 /// The Map Runs of known executions, as in their files; files of others are removed.
@@ -192,7 +257,11 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRu
     let mut runs = Vec::new();
     for file in files.flatten() {
         match Found::read(&file.path()) {
-            Ok(Some(found)) if is_known(&found.run.execution_arn) => runs.push(found.run),
+            Ok(Some(found)) if is_known(&found.run.execution_arn) => {
+                if file.path().extension().is_none_or(|extension| extension != BEFORE) {
+                    runs.push(found.run);
+                }
+            }
             Ok(_) => drop(fs::remove_file(file.path())),
             Err(error) => tracing::warn!(file = %file.path().display(), %error, "a Map Run cannot be read"),
         }
@@ -282,6 +351,7 @@ fn head(writer: &mut Writer, run: &MapRun) {
     writer.number(HEAD).bytes(run.arn.as_bytes()).bytes(run.execution_arn.as_bytes());
     writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms).number(u64::from(run.mark));
     write_settings(writer, run.state().settings);
+    writer.number(u64::from(run.redrives.count)).number(run.redrives.last_ms);
 }
 
 fn read_head(reader: &mut Reader<'_>) -> Option<MapRun> {
@@ -292,7 +362,10 @@ fn read_head(reader: &mut Reader<'_>) -> Option<MapRun> {
     let (machine_arn, started_ms) = (reader.text()?.into(), reader.number()?);
     let mark = reader.number()?.try_into().ok()?;
     let state = MapRunState::new(read_settings(reader)?, MapRunCounts::default(), MapRunCounts::default());
-    Some(MapRun { mark, ..MapRun::new(arn, execution_arn, machine_arn, started_ms, state) })
+    // Absent from files of before there were redrives.
+    let count = reader.number().and_then(|count| count.try_into().ok()).unwrap_or(0);
+    let redrives = MapRunRedrives { count, last_ms: reader.number().unwrap_or(0) };
+    Some(MapRun { mark, redrives, ..MapRun::new(arn, execution_arn, machine_arn, started_ms, state) })
 }
 
 fn write_settings(writer: &mut Writer, settings: MapRunSettings) {

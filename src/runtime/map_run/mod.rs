@@ -57,9 +57,12 @@ pub trait MapRuns: Send + Sync {
     /// Whether the children are to be started by [`start`](MapRuns::start).
     fn keeps(&self, child: &Published) -> bool;
 
+    /// The Map Run of this ARN, which is redriven: its start and its settings stay.
+    fn redriven(&self, arn: &str) -> Option<Arc<MapRun>>;
+
     /// Starts a child execution with this input, and these tasks instead of the engine's: returns its ARN, and a future
     /// of its end. `None` when there is no room for it at present. If an earlier process started the child of this
-    /// number, that one is used.
+    /// number, that one is used; if it did not succeed before the Map Run was redriven, it is redriven too.
     ///
     /// # Errors
     /// Why it can never be started.
@@ -85,12 +88,22 @@ pub struct MapRun {
     execution_arn: Box<str>,
     machine_arn: Box<str>,
     started_ms: u64,
+    redrives: MapRunRedrives,
     /// Of a durable one: a checksum of its request.
     mark: u32,
     state: Mutex<MapRunState>,
     ends: Arc<Ends>,
     /// Of a durable one: the file in which changes of it are recorded.
     file: OnceLock<File>,
+}
+
+/// How often a Map Run was redriven.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MapRunRedrives {
+    /// `redriveCount`
+    pub count: u32,
+    /// `redriveDate`, in milliseconds since 1970; 0 before the first.
+    pub last_ms: u64,
 }
 
 /// The state of a Map Run.
@@ -182,12 +195,19 @@ impl MapRun {
         state: MapRunState,
     ) -> MapRun {
         let (state, ends, file) = (Mutex::new(state), Arc::default(), OnceLock::new());
-        MapRun { arn, execution_arn, machine_arn, started_ms, mark: 0, state, ends, file }
+        let redrives = MapRunRedrives::default();
+        MapRun { arn, execution_arn, machine_arn, started_ms, redrives, mark: 0, state, ends, file }
     }
 
     /// Whether it is the same one, with the same request.
     fn is_same(&self, other: &MapRun) -> bool {
         (&self.arn, self.mark) == (&other.arn, other.mark)
+    }
+
+    /// What stays of one that is redriven.
+    fn goes_on_from(&mut self, before: &MapRun) {
+        self.started_ms = before.started_ms;
+        self.state.get_mut().unwrap_or_else(PoisonError::into_inner).settings = before.state().settings;
     }
 
     /// `mapRunArn`
@@ -208,6 +228,11 @@ impl MapRun {
     /// `startDate`, in milliseconds since 1970.
     pub fn started_ms(&self) -> u64 {
         self.started_ms
+    }
+
+    /// How often it was redriven, and when last.
+    pub fn redrives(&self) -> MapRunRedrives {
+        self.redrives
     }
 
     /// The checksum of its request, if it is durable.
@@ -286,13 +311,21 @@ pub(super) fn begin(
 ) -> impl Future<Output = Result<Vec<u8>, TaskError>> + 'static {
     let request = execution.map_run(call.token);
     let run = map_run(&setup, execution, &request);
-    let run = MapRun { mark: setup.durability.as_ref().map_or(0, |_| mark(execution, &request)), ..run };
+    let mut run = MapRun { mark: setup.durability.as_ref().map_or(0, |_| mark(execution, &request)), ..run };
+    if run.redrives.count > 0
+        && let Some(before) = setup.keeper.as_ref().and_then(|keeper| keeper.redriven(&run.arn))
+    {
+        run.goes_on_from(&before);
+    }
     let (run, log, past, over) = match setup.folder().map(|folder| Log::open(folder, &run)) {
         None => (run, None, None, None),
         Some(Ok(Opened::New(log))) => (run, Some(log), None, None),
-        Some(Ok(Opened::Again(log, past, started_ms))) => {
-            (MapRun { started_ms, ..run }, Some(log), Some(past), None)
+        Some(Ok(Opened::Again(log, past, found))) => {
+            run.goes_on_from(&found);
+            run.redrives = found.redrives;
+            (run, Some(log), Some(past), None)
         }
+        Some(Ok(Opened::Redriven(log, past))) => (run, Some(log), Some(past), None),
         Some(Ok(Opened::Over(run, result))) => (*run, None, None, Some(result)),
         Some(Err(error)) => (run, None, None, Some(Err(log::failed(&error)))),
     };
@@ -316,7 +349,7 @@ pub(super) fn begin(
             }
             return result.map_err(error);
         }
-        let goes_on = past.is_some();
+        let goes_on = past.is_some() || run.redrives.count > 0;
         let mut guard = Guard { run: Arc::clone(&run), setup: Rc::clone(&setup), goes_on, is_over: false };
         let result = match results {
             Ok(results) => Work { run, setup, inputs, children, results, log }.run(past).await,
@@ -397,13 +430,17 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Map
     let items = MapRunCounts { pending, ..MapRunCounts::default() };
     let is_batched = request.batch_items_max > 0 || request.batch_bytes_max > 0;
     let executions = if is_batched { MapRunCounts::default() } else { items };
-    MapRun::new(
+    let shown_ms = setup.now_ms.saturating_add_signed(setup.ahead_ms);
+    let count = request.redrives;
+    let redrives = MapRunRedrives { count, last_ms: if count > 0 { shown_ms } else { 0 } };
+    let run = MapRun::new(
         execution.arena.str(request.arn).into(),
         execution.execution_arn().into(),
         setup.child.identity.state_machine_arn.clone(),
-        setup.now_ms.saturating_add_signed(setup.ahead_ms),
+        shown_ms,
         MapRunState::new(settings, items, executions),
-    )
+    );
+    MapRun { redrives, ..run }
 }
 
 /// The Map Runs of known executions, as in their files.

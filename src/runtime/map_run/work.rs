@@ -57,29 +57,53 @@ impl Work {
     async fn read_past(&mut self, mut past: Past) -> Result<(), Fault> {
         let mut bytes = 0;
         while let Some(entry) = past.next()? {
-            match entry {
-                Entry::Source(version) => self.inputs.was_read(version),
-                Entry::Begun(share) => self.inputs.was_begun(share),
-                Entry::Settings(settings) => self.run.lock().settings = settings,
-                Entry::Ended(end) => {
-                    self.inputs.was_over(end.share);
-                    let mut state = self.run.lock();
-                    state.items.begin(u64::from(end.share.items));
-                    state.executions.begin(1);
-                    state.items.end(end.status, u64::from(end.share.items));
-                    state.executions.end(end.status, 1);
-                    drop(state);
-                    self.results.add(end)?;
-                }
+            if self.is_to_take(&entry, &past) {
+                self.take(entry)?;
             }
             bytes += past.entry_bytes();
             if bytes > PAST_BYTES {
                 bytes = 0;
+                if let Some(log) = &mut self.log {
+                    log.flush()?;
+                }
                 self.others_turn().await?;
             }
         }
         if let Some(log) = &mut self.log {
             log.goes_on_behind(&past)?;
+        }
+        Ok(())
+    }
+
+    /// Whether an entry counts. Of those of before a redrive, failures do not; the others are recorded once more.
+    fn is_to_take(&mut self, entry: &Entry, past: &Past) -> bool {
+        if !past.is_before_redrive() {
+            return true;
+        }
+        if matches!(entry, Entry::Ended(end) if end.status != Status::Succeeded) {
+            return false;
+        }
+        if let Some(log) = &mut self.log {
+            log.again(past);
+        }
+        true
+    }
+
+    fn take(&mut self, entry: Entry) -> Result<(), Fault> {
+        match entry {
+            Entry::Source(version) => self.inputs.was_read(version),
+            Entry::Begun(share) => self.inputs.was_begun(share),
+            Entry::Settings(settings) => self.run.lock().settings = settings,
+            Entry::Ended(end) => {
+                self.inputs.was_over(end.share);
+                let mut state = self.run.lock();
+                state.items.begin(u64::from(end.share.items));
+                state.executions.begin(1);
+                state.items.end(end.status, u64::from(end.share.items));
+                state.executions.end(end.status, 1);
+                drop(state);
+                self.results.add(end)?;
+            }
         }
         Ok(())
     }
