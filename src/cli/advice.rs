@@ -1,7 +1,7 @@
 //! What went wrong, and the next step: texts for people are put together here.
 
-use std::io;
-use std::net::SocketAddr;
+#[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
+use std::{io, net::SocketAddr};
 
 use expressway::os;
 
@@ -81,6 +81,7 @@ impl Server {
 }
 
 /// Why an address cannot be listened on, and which to choose.
+#[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
 pub(super) fn cannot_listen(address: SocketAddr, error: &io::Error, choose: &str) -> String {
     format!("cannot listen on {address}: {}", with_next_step(os::words(error), choose))
 }

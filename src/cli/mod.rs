@@ -2,7 +2,6 @@
 //!
 //! Standard output has results only; messages for people go to standard error.
 
-#[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
 mod advice;
 #[cfg(feature = "cli-cluster")]
 mod cluster;

@@ -9,7 +9,9 @@ pub(crate) mod names;
 use std::fmt;
 use std::sync::{LazyLock, OnceLock};
 
-pub(crate) use known::{Refused, actions, is_service, other_name, refusal, services, source};
+#[cfg(feature = "integrations")]
+pub(crate) use known::is_service;
+pub(crate) use known::{Refused, actions, other_name, refusal, services, source};
 
 /// See `generate.py` for its form. Without the feature there are no services, and nothing is checked.
 #[cfg(feature = "models")]
