@@ -20,7 +20,8 @@ const CONFIG: &str = r#"{
     "Dangling": {"Charge": "Nowhere"},
     "Empty": {"Charge": "Unfinished"},
     "Wrong": {"Charge": "BadKey"},
-    "Neither": {"Charge": "NoAnswer"}
+    "Neither": {"Charge": "NoAnswer"},
+    "Misspelt": {"Charge": "Misspelt"}
   }}},
   "MockedResponses": {
     "Charged": {"0-9": {"Return": {"paid": 12.50, "id": 9007199254740993}}},
@@ -29,7 +30,8 @@ const CONFIG: &str = r#"{
     "Once": {"0": {"Throw": {"Error": "Card.Busy"}}},
     "Unfinished": {},
     "BadKey": {"first": {"Return": 1}},
-    "NoAnswer": {"0": {"Retrun": 1}}
+    "NoAnswer": {"0": {"Note": 1}},
+    "Misspelt": {"0": {"Retrun": 1}}
   }
 }"#;
 
@@ -111,6 +113,10 @@ fn mistakes_are_told_with_their_place() {
     );
     assert!(
         told("Neither").starts_with("the mock configuration's MockedResponses/NoAnswer/0 must be an object")
+    );
+    assert_eq!(
+        told("Misspelt"),
+        "the mock configuration has 'Retrun' at MockedResponses/Misspelt/0: did you mean `Return`?"
     );
     let config = MockConfig::parse(CONFIG.as_bytes()).expect("a configuration");
     let unknown = config.test_case("Nothing", "Happy").map(|_| ()).expect_err("a mistake");
