@@ -241,12 +241,12 @@ mod tests {
             (
                 &["shop-checkout-eu-main-live", "shop-checkout-us-main-live"],
                 16,
-                &["s…eu-main-live", "s…us-main-live"],
+                &["sho…eu-main-live", "sho…us-main-live"],
             ),
             (
                 &["a-long-beginning-1-and-a-long-end", "a-long-beginning-2-and-a-long-end"],
                 12,
-                &["a-l…1-and-…", "a-l…2-and-…"],
+                &["a-l…1-and-a…", "a-l…2-and-a…"],
             ),
             // The same name twice, as of states of two machines.
             (&["charge-the-card", "charge-the-card"], 9, &["char…card", "char…card"]),
