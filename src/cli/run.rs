@@ -159,7 +159,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     met(stream::run(driver, source, asked.clone(), arguments), asked.as_ref())
 }
 
-/// An input that ended without the line that a trace was asked of is told.
+/// Reports that the input has no event at the line that `--trace` names.
 fn met(went: Result<Went, Stop>, asked: Option<&Asked>) -> Result<Went, Stop> {
     match (went?, asked.and_then(Asked::unmet)) {
         (Went::Interrupted, _) => Ok(Went::Interrupted),

@@ -205,7 +205,7 @@ impl Receipts for LineNumbers {
 
     fn event_id(&self, n: usize) -> String {
         let Provenance { source, id, .. } = self.provenance(n);
-        // A line that is settled once, whoever reads it, is the same event if it has the same content.
+        // A line is the same event in each process that reads it, as long as its content is the same.
         let which = self.known.get(n).map_or(self.run, |line| line.hash);
         format!("{source}/{id}/{which:016x}")
     }

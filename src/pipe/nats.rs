@@ -248,7 +248,7 @@ impl Nats {
         let name = &consumer.stream;
         let code = match error.kind() {
             GetStreamErrorKind::JetStream(error) => Some(error.error_code()),
-            // Nobody answers requests to JetStream.
+            // The server has no subscriber for requests to JetStream.
             GetStreamErrorKind::Request if error.to_string().contains("no responders") => {
                 Some(ErrorCode::JETSTREAM_NOT_ENABLED)
             }

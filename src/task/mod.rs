@@ -173,7 +173,7 @@ impl Call<'_> {
 /// `anyhow::Error`, which hides what it was made of.
 ///
 /// Because of that conversion, which would include its own, this type is not an error itself, as `anyhow::Error` is not.
-/// An error that may not leave its thread is told by its text: `map_err(|error| error.to_string())?`.
+/// An error that is not `Send` and `Sync` does not convert; its text does: `map_err(|error| error.to_string())?`.
 ///
 /// ```
 /// use expressway::task::{self, TaskError};

@@ -141,6 +141,13 @@ fn end(serving: &Serving) -> Json {
     }
 }
 
+/// It is the same Map Run.
+fn assert_same(after: &Json, before: &Json, case: &str) {
+    for same in ["mapRunArn", "startDate", "executionArn", "maxConcurrency"] {
+        assert_eq!(after[same], before[same], "{case}");
+    }
+}
+
 #[test]
 fn a_map_run_goes_on_after_the_process_ended() {
     let batched = json!({"ItemBatcher": {"MaxItemsPerBatch": 4}});
@@ -188,9 +195,7 @@ fn a_map_run_goes_on_after_the_process_ended() {
             assert!(allowed.contains(times), "{case}: {n} was asked for {times} times");
         }
         let after = map_run(&serving);
-        for same in ["mapRunArn", "startDate", "executionArn", "maxConcurrency"] {
-            assert_eq!(after[same], before[same], "{case}");
-        }
+        assert_same(&after, &before, &case);
         assert_eq!(
             (&after["status"], &after["itemCounts"]["succeeded"]),
             (&json!("SUCCEEDED"), &json!(ITEMS))
@@ -338,9 +343,7 @@ fn what_did_not_succeed_of_a_map_run_is_done_again_when_its_execution_is_redrive
             }
         }
         let after = map_run(&serving);
-        for same in ["mapRunArn", "startDate", "executionArn", "maxConcurrency"] {
-            assert_eq!(after[same], before[same], "{case}");
-        }
+        assert_same(&after, &before, &case);
         assert_eq!((&after["status"], &after["redriveCount"]), (&json!("SUCCEEDED"), &json!(1)), "{case}");
         assert!(after["redriveDate"].as_f64() >= before["stopDate"].as_f64(), "{case}: {after}");
         assert_eq!(after["itemCounts"]["succeeded"], ITEMS, "{case}: {after}");

@@ -160,7 +160,7 @@ impl Told {
             ("received_total", "Events that the source delivered for the first time.", received),
             (
                 "redelivered_total",
-                "Events that the source delivered again: after a retry, or because nobody had acknowledged them.",
+                "Events that the source delivered again: after a retry, or because they were not acknowledged in time.",
                 redelivered,
             ),
             ("received_bytes_total", "Bytes of all deliveries, repeated ones included.", bytes),

@@ -323,7 +323,7 @@ struct Places<'p> {
 
 impl<'p> Places<'p> {
     fn of(path: &'p Path) -> Places<'p> {
-        // Whoever asks for places has read the file before; if it is gone, its places have no lines.
+        // The file was read before. If it was deleted since, places in it have no lines.
         let text = text(path).unwrap_or_default();
         let tree = if text.trim_start().starts_with('{') {
             source::read(text.as_bytes(), text.len()).ok()

@@ -234,9 +234,13 @@ impl Variables<'_> {
         Ok(None)
     }
 
-    /// A value of the configuration itself. Those on the way to it may be variables.
+    /// A value of the configuration itself.
     fn own(&self, path: &str, depth: usize) -> Result<Option<Json>, Stop> {
-        let mut at = self.root.clone();
+        self.member_at(self.root.clone(), path, depth)
+    }
+
+    /// The value at a path such as `a.b`. Values on the way may be variables.
+    fn member_at(&self, mut at: Json, path: &str, depth: usize) -> Result<Option<Json>, Stop> {
         for key in path.split('.').filter(|key| !key.is_empty()) {
             if let Json::String(text) = &at {
                 at = self.string(text, depth + 1)?;
@@ -254,7 +258,7 @@ impl Variables<'_> {
         let Some((name, behind)) = rest.split_once(')') else { return Ok(None) };
         let path = self.folder.join(name.trim());
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
-        let mut at = match extension {
+        let value = match extension {
             "json" | "yaml" | "yml" => data(&path)?,
             "js" | "cjs" | "mjs" | "ts" => {
                 return Err(Stop::failed(format!(
@@ -264,16 +268,7 @@ impl Variables<'_> {
             }
             _ => Json::String(text(&path)?),
         };
-        for key in behind.trim_start_matches(':').split('.').filter(|key| !key.is_empty()) {
-            if let Json::String(text) = &at {
-                at = self.string(text, depth + 1)?;
-            }
-            match member(&at, key) {
-                Some(inner) => at = inner.clone(),
-                None => return Ok(None),
-            }
-        }
-        Ok(Some(at))
+        self.member_at(value, behind.trim_start_matches(':'), depth)
     }
 }
 

@@ -81,7 +81,7 @@ pub(super) fn path(folder: &Path, arn: &str) -> PathBuf {
     folder.join(arn.rsplit_once(':').map_or(arn, |(_, uuid)| uuid))
 }
 
-/// The entries of a Map Run that did not succeed.
+/// The file with the entries of a Map Run that did not succeed.
 fn before(path: &Path) -> PathBuf {
     path.with_extension(BEFORE)
 }
@@ -229,7 +229,7 @@ pub(super) fn write_change(mut file: &File, settings: MapRunSettings) -> io::Res
 pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
     let (mut entries, path) = (Vec::new(), path(folder, &run.arn));
     let before = before(&path);
-    // Those of before a redrive that were not all taken are the ones to keep.
+    // If a redrive had not taken all entries from that file yet, it stays: this run's file has a part of them only.
     if run.state().status == Status::Succeeded {
         remove_if_there(&before)?;
     } else if !before.exists() && path.exists() {
@@ -362,7 +362,7 @@ fn read_head(reader: &mut Reader<'_>) -> Option<MapRun> {
     let (machine_arn, started_ms) = (reader.text()?.into(), reader.number()?);
     let mark = reader.number()?.try_into().ok()?;
     let state = MapRunState::new(read_settings(reader)?, MapRunCounts::default(), MapRunCounts::default());
-    // Absent from files of before there were redrives.
+    // Files of earlier releases end here.
     let count = reader.number().and_then(|count| count.try_into().ok()).unwrap_or(0);
     let redrives = MapRunRedrives { count, last_ms: reader.number().unwrap_or(0) };
     Some(MapRun { mark, redrives, ..MapRun::new(arn, execution_arn, machine_arn, started_ms, state) })

@@ -61,7 +61,7 @@ fn write(protocol: Protocol, wire: &str, key: &str, body: &mut Vec<u8>) {
             }
             body.extend_from_slice(&rest);
         }
-        Protocol::RestXml => unreachable!("has_member says that there is none"),
+        Protocol::RestXml => unreachable!("`has_member` is false for REST-XML"),
         Protocol::Query | Protocol::Ec2 => {
             let mut pair = String::new();
             query_protocol::pair(wire, key, &mut pair);
