@@ -142,6 +142,8 @@ struct At {
     any: AtomicBool,
     /// Operations that succeeded.
     worked: AtomicU64,
+    /// Reports that it is away.
+    away: AtomicU64,
     lasting: Mutex<Option<Lasting>>,
 }
 
@@ -155,6 +157,25 @@ struct Lasting {
     why: String,
     /// Of an operation, and of the connection.
     causes: [bool; 2],
+}
+
+impl Lasting {
+    /// Whether all is well once the end is there.
+    fn is_there(&mut self) -> bool {
+        self.causes[Cause::Away as usize] = false;
+        self.causes == [false; 2]
+    }
+}
+
+/// What is known of an end when a check begins.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Progress {
+    /// Operations that succeeded.
+    pub(super) worked: u64,
+    /// Reports that it is away.
+    away: u64,
+    /// Whether an operation is retried: then a check says nothing new.
+    pub(super) is_retried: bool,
 }
 
 impl At {
@@ -191,6 +212,7 @@ impl Troubles {
         let (at, now) = (self.at(end), Instant::now());
         let mut lasting = at.lasting();
         at.any.store(true, Ordering::Release);
+        at.away.fetch_add(u64::from(cause == Cause::Away), Ordering::Relaxed);
         let row = lasting.get_or_insert_with(|| Lasting {
             since: now,
             failures: 0,
@@ -222,12 +244,16 @@ impl Troubles {
         }
     }
 
-    /// An end is connected, or answers. Operations that fail for another reason may still fail.
+    /// An end is connected. Operations that fail for another reason may still fail.
     pub(super) fn is_there(&self, end: End) {
-        self.over(end, |lasting| {
-            lasting.causes[Cause::Away as usize] = false;
-            lasting.causes == [false; 2]
-        });
+        self.over(end, Lasting::is_there);
+    }
+
+    /// An end answered a check that began at `before`: it is there, unless it was reported away in the meantime, as one
+    /// is whose connection was lost after it had sent the answer.
+    pub(super) fn answered(&self, end: End, before: Progress) {
+        let away = &self.at(end).away;
+        self.over(end, |lasting| away.load(Ordering::Relaxed) == before.away && lasting.is_there());
     }
 
     fn over(&self, end: End, is_over: impl FnOnce(&mut Lasting) -> bool) {
@@ -240,12 +266,15 @@ impl Troubles {
         }
     }
 
-    /// How many operations succeeded, and whether one is retried at present: then a check says nothing new.
-    pub(super) fn progress(&self, end: End) -> (u64, bool) {
+    /// What is known of an end at present.
+    pub(super) fn progress(&self, end: End) -> Progress {
         let at = self.at(end);
-        let is_retried =
-            at.lasting().as_ref().is_some_and(|lasting| lasting.causes[Cause::Operation as usize]);
-        (at.worked.load(Ordering::Relaxed), is_retried)
+        let lasting = at.lasting();
+        Progress {
+            worked: at.worked.load(Ordering::Relaxed),
+            away: at.away.load(Ordering::Relaxed),
+            is_retried: lasting.as_ref().is_some_and(|it| it.causes[Cause::Operation as usize]),
+        }
     }
 
     fn tell(&self, trouble: &Trouble) {

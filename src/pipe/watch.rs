@@ -11,7 +11,7 @@ use tokio::time::{sleep, timeout};
 
 use super::event::{Backlog, PipeError, Sink, Source};
 use super::process::Processor;
-use super::trouble::{Cause, Connection, End};
+use super::trouble::{Cause, Connection, End, Progress};
 
 /// The time between two checks, and the time that one may take.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
@@ -81,25 +81,25 @@ impl Watched {
         let mut published = None;
         loop {
             let before = self.processor.troubles.progress(self.end);
-            let (works, is_retried) = before;
-            if !is_retried && published.is_none_or(|published| published == works) {
+            if !before.is_retried && published.is_none_or(|published| published == before.worked) {
                 self.answered(before, timeout(CHECK_EVERY, sink.check()).await);
             }
-            published = Some(works);
+            published = Some(before.worked);
             sleep(CHECK_EVERY).await;
         }
     }
 
-    /// Takes the answer to a check, which began after so many operations had succeeded.
-    fn answered(&self, before: (u64, bool), answer: Result<Result<(), PipeError>, Elapsed>) {
+    /// Takes the answer to a check that began at `before`.
+    fn answered(&self, before: Progress, answer: Result<Result<(), PipeError>, Elapsed>) {
         let why = match answer {
             Ok(Err(PipeError::Away(why))) => why,
             // One that refuses, because counting is not permitted for instance, is there.
-            Ok(_) => return self.processor.troubles.is_there(self.end),
+            Ok(_) => return self.processor.troubles.answered(self.end, before),
             Err(_) => format!("it did not answer within {} s", CHECK_EVERY.as_secs()),
         };
         // Operations that succeeded meanwhile, or are retried, say more.
-        if self.processor.troubles.progress(self.end) == (before.0, false) {
+        let now = self.processor.troubles.progress(self.end);
+        if now.worked == before.worked && !now.is_retried {
             self.failed(&why);
         }
     }

@@ -589,15 +589,15 @@ fn lines_fail_here_and_are_tried_again_here() {
 
 /// The reported trouble.
 #[derive(Clone, Default)]
-struct Told(Arc<Mutex<Vec<Trouble>>>);
+pub(super) struct Told(Arc<Mutex<Vec<Trouble>>>);
 
 impl Told {
-    fn by(&self, pipe: Pipe) -> Pipe {
+    pub(super) fn by(&self, pipe: Pipe) -> Pipe {
         let told = self.clone();
         pipe.on_trouble(move |trouble| told.0.lock().unwrap().push(trouble.clone()))
     }
 
-    fn all(&self) -> Vec<Trouble> {
+    pub(super) fn all(&self) -> Vec<Trouble> {
         self.0.lock().unwrap().clone()
     }
 }

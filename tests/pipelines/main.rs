@@ -16,6 +16,7 @@ mod servers;
 #[cfg(feature = "cli-pipe")]
 mod sqs;
 mod stopped;
+mod watched;
 #[cfg(feature = "cli-pipe")]
 mod webhook;
 
