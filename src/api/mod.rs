@@ -124,16 +124,36 @@ pub(crate) fn message_without_data(error: &str, body: &[u8]) -> Option<String> {
         "StateMachineTypeNotSupported",
         "UnknownOperationException",
     ];
-    if !QUOTES_NONE.contains(&error) {
-        return None;
-    }
     let said: Json = serde_json::from_slice(body).ok()?;
+    let message = said["message"].as_str()?;
+    let message = match error {
+        // It names the test case, and what is wrong with the file of mocks.
+        "ValidationException" if message.starts_with("Test case '") => Cow::Borrowed(message),
+        "ValidationException" => Cow::Owned(without_values(message)?),
+        error if QUOTES_NONE.contains(&error) => Cow::Borrowed(message),
+        _ => return None,
+    };
     let cut = |text: &str| text.chars().take(LOGGED_CHARS_MAX).collect::<String>();
-    let message = cut(said["message"].as_str()?);
+    let message = cut(&message);
     Some(match said["suggestion"].as_str() {
         Some(suggestion) => format!("{message}; {}", cut(suggestion)),
         None => message,
     })
+}
+
+/// What is wrong with members of a request, without their values: `Value 'x' at 'name' failed …` is `Value at 'name' failed …`.
+fn without_values(message: &str) -> Option<String> {
+    let (before, problems) = message.split_once(" detected: ")?;
+    let mut out = format!("{before} detected: ");
+    for (n, part) in problems.split("Value '").enumerate() {
+        // What is in a value may look like what is behind it.
+        match part.rsplit_once("' at '") {
+            Some((_, behind)) if n > 0 => out.push_str(&format!("Value at '{behind}")),
+            None if n > 0 => return None,
+            _ => out.push_str(part),
+        }
+    }
+    Some(out)
 }
 
 /// Characters of a message in a log.

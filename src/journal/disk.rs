@@ -1,6 +1,7 @@
 //! The journal's I/O: files of a folder, by name. [`Folder`] is the real one; [`Model`](super::model::Model) loses what
 //! was not synced.
 
+use crate::os;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -159,7 +160,9 @@ impl Disk for Folder {
         }
         names.iter().try_for_each(|name| {
             let found = fs::metadata(self.path.join(name));
-            found.map(drop).map_err(|error| io::Error::new(error.kind(), format!("{name}: {error}")))
+            found
+                .map(drop)
+                .map_err(|error| io::Error::new(error.kind(), format!("{name}: {}", os::words(&error))))
         })
     }
 

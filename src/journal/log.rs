@@ -1,5 +1,6 @@
 //! A log on one thread: recovers, writes one block after the other, reuses segments.
 
+use crate::os;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -311,7 +312,7 @@ impl Log {
             lsn,
             file: self.disk.describe(&segment.name),
             doing,
-            error: error.to_string(),
+            error: os::words(&error),
         };
         write_all(&*segment.file, block, self.offset).map_err(|error| fail("writing", error))?;
         segment.file.sync().map_err(|error| fail("syncing", error))?;
@@ -330,7 +331,7 @@ impl Log {
                 let file = self.disk.describe(&plan.name);
                 plan.carry_out().map_err(|error| {
                     let doing = "making a segment for";
-                    Failure { lsn, file, doing, error: error.to_string() }
+                    Failure { lsn, file, doing, error: os::words(&error) }
                 })?
             }
         };

@@ -173,7 +173,7 @@ pub struct Failure {
 #[non_exhaustive]
 pub enum JournalError {
     /// An error of the system.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", crate::os::words(source))]
     Io {
         /// What was attempted.
         what: String,

@@ -9,6 +9,7 @@
 //! 3. A batch counts against the room from its first record until the log's room is updated, after it was written:
 //!    accepted records always have room.
 
+use crate::os;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
@@ -161,7 +162,7 @@ impl LogJournal {
                 continue;
             }
             let file = live.last().map_or_else(String::new, |name| self.disk.describe(name));
-            let (lsn, error) = (queue.durable.next(), error.to_string());
+            let (lsn, error) = (queue.durable.next(), os::words(&error));
             queue.own.lost = Some(Failure { lsn, file, doing: "looking for the files before", error });
             self.shared.work.notify_one();
             return;
@@ -373,7 +374,7 @@ fn make_room(shared: &Shared, disk: &dyn Disk) {
             queue.own.tries += 1;
             match made {
                 Ok(segment) => (queue.own.made, queue.own.no_room) = (Some(segment), None),
-                Err(error) => queue.own.no_room = Some(error.to_string()),
+                Err(error) => queue.own.no_room = Some(os::words(&error)),
             }
             shared.work.notify_one();
             shared.done.notify_all();

@@ -65,7 +65,7 @@ impl Said {
     }
 
     fn keep(&self, error: String) {
-        let error = error.strip_prefix("nats: ").unwrap_or(&error).to_owned();
+        let error = os::without_number(error.strip_prefix("nats: ").unwrap_or(&error));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error));
     }
 
@@ -144,7 +144,7 @@ fn away(error: impl std::fmt::Display) -> PipeError {
 }
 
 fn refused(error: impl std::fmt::Display) -> PipeError {
-    PipeError::Refused(format!("NATS: {error}"))
+    PipeError::Refused(format!("NATS: {}", os::without_number(&error.to_string())))
 }
 
 /// The user and the password, or the token, in a URL, which the client itself does not use.
@@ -257,7 +257,8 @@ impl Nats {
         refused(match code {
             Some(ErrorCode::STREAM_NOT_FOUND) => {
                 let subjects = match consumer.subjects.as_slice() {
-                    [] => "SUBJECT".to_owned(),
+                    // Those of the stream are not known here: as NATS's own examples have them.
+                    [] => format!("{}.>", name.to_lowercase()),
                     subjects => subjects.join(","),
                 };
                 format!(
@@ -620,8 +621,10 @@ impl Sink for NatsSink {
             match self.nats.context.stream_by_subject(self.subject.clone()).await {
                 Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => {
                     let (server, subject) = (&self.nats.address, &self.subject);
+                    // A stream's name has no points.
+                    let name = subject.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
                     Err(away(format!(
-                        "no stream captures the subject {subject}; create one: nats --server {server} stream add NAME \
+                        "no stream captures the subject {subject}; create one: nats --server {server} stream add {name} \
                          --subjects '{subject}' --defaults"
                     )))
                 }

@@ -156,7 +156,8 @@ impl Processor {
                 () = sleep(visibility_timeout / 3) => {
                     // If it fails, the events may be delivered twice.
                     if let Err(why) = batch.receipts.extend(events).await {
-                        let why = format!("more time for {} events under way: {why}", events.len());
+                        let (n, s) = (events.len(), if events.len() == 1 { "" } else { "s" });
+                        let why = format!("more time for {n} event{s} under way: {why}");
                         self.troubles.failed(End::Source, Cause::Away, || self.source.clone(), &why);
                     }
                 }

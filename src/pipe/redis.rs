@@ -90,7 +90,7 @@ fn away(error: impl std::fmt::Display) -> PipeError {
 }
 
 fn refused(error: impl std::fmt::Display) -> PipeError {
-    PipeError::Refused(format!("Redis: {error}"))
+    PipeError::Refused(format!("Redis: {}", os::without_number(&error.to_string())))
 }
 
 // ---- connections ----

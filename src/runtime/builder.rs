@@ -47,7 +47,7 @@ pub enum Profile {
 #[non_exhaustive]
 pub enum BuildError {
     /// A thread or its reactor could not be made.
-    #[error("cannot start a shard's thread: {0}")]
+    #[error("cannot start a shard's thread: {}", crate::os::words(.0))]
     Thread(#[from] std::io::Error),
     /// The system gave no random seed.
     #[error("no randomness from the operating system: {0}")]

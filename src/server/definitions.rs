@@ -4,6 +4,7 @@
 //! The folder is polled rather than watched: that works on every file system, mounted ones included, and a second is
 //! soon enough after saving a file.
 
+use crate::os;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -232,13 +233,13 @@ fn text(folder: &Path, path: &Path, rewrite: Option<&Rewrite>) -> Result<String,
     match inside(path) {
         Ok(true) => {}
         Ok(false) => return Err("it is a link that leads out of the folder".to_owned()),
-        Err(error) => return Err(io::Error::to_string(&error)),
+        Err(error) => return Err(os::words(&error)),
     }
-    let bytes = fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let bytes = fs::metadata(path).map_err(|error| os::words(&error))?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(format!("it has {bytes} bytes, more than the {FILE_BYTES_MAX} allowed"));
     }
-    let text = fs::read_to_string(path).map_err(|error| error.to_string())?;
+    let text = fs::read_to_string(path).map_err(|error| os::words(&error))?;
     let text = match rewrite {
         Some(Rewrite(rewrite)) => rewrite(text),
         None => text,

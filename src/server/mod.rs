@@ -176,7 +176,7 @@ pub enum StartError {
     #[error("cannot listen on {}: {}", .0, crate::os::words(.1))]
     Listen(SocketAddr, #[source] io::Error),
     /// The system has no thread or reactor for it.
-    #[error("cannot start a server thread: {0}")]
+    #[error("cannot start a server thread: {}", crate::os::words(.0))]
     Thread(#[source] io::Error),
 }
 

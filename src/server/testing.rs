@@ -23,15 +23,17 @@ pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Reply {
             let forgotten = service.forget_everything();
             tell(200, None, &serde_json::json!({"forgotten": forgotten}))
         }
-        (&Method::PUT, MOCKS) => match MockConfig::parse(body) {
-            Ok(config) => {
-                let machines: Vec<&str> = config.state_machines().collect();
-                let told = serde_json::json!({"stateMachines": machines});
-                service.set_mocks(config);
-                tell(200, None, &told)
+        (&Method::PUT, MOCKS) => {
+            match MockConfig::parse(body).and_then(|config| config.check().map(|()| config)) {
+                Ok(config) => {
+                    let machines: Vec<&str> = config.state_machines().collect();
+                    let told = serde_json::json!({"stateMachines": machines});
+                    service.set_mocks(config);
+                    tell(200, None, &told)
+                }
+                Err(error) => refuse(400, "ValidationException", &error.to_string()),
             }
-            Err(error) => refuse(400, "ValidationException", &error.to_string()),
-        },
+        }
         _ => refuse(
             405,
             "UnknownOperationException",

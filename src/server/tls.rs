@@ -1,9 +1,10 @@
 //! TLS, with `rustls`: versions 1.2 and 1.3, and HTTP/2 by ALPN.
 
+use crate::os;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig, crypto::ring};
 
@@ -28,6 +29,13 @@ pub enum TlsError {
     Pair(#[source] rustls::Error),
 }
 
+fn why(error: pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => os::words(&error),
+        error => error.to_string(),
+    }
+}
+
 impl Tls {
     /// Reads a chain of certificates and a private key, both PEM.
     ///
@@ -37,11 +45,11 @@ impl Tls {
         let wrong = |file: &Path, reason: String| TlsError::File { file: file.display().to_string(), reason };
         let chain = CertificateDer::pem_file_iter(certificates)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-            .map_err(|error| wrong(certificates, error.to_string()))?;
+            .map_err(|error| wrong(certificates, why(error)))?;
         if chain.is_empty() {
             return Err(wrong(certificates, "there is no certificate in it".to_owned()));
         }
-        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, error.to_string()))?;
+        let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, why(error)))?;
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))

@@ -73,7 +73,7 @@ pub enum BuildError {
     #[error(transparent)]
     State(#[from] StateError),
     /// The thread that publishes changes of status cannot start.
-    #[error("changes of status cannot be put: {0}")]
+    #[error("changes of status cannot be put: {}", crate::os::words(.0))]
     StatusEvents(#[source] std::io::Error),
 }
 

@@ -1,5 +1,6 @@
 //! The file of the database: only its owner may read it, and it is checked to be still in its place.
 
+use crate::os;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,8 @@ impl Disk {
     /// # Errors
     /// When it does not.
     pub(super) fn is_in_place(&self) -> Result<(), StateError> {
-        let gone = |error: io::Error| StateError::Gone(format!("{}: {error}", self.path().display()));
+        let gone =
+            |error: io::Error| StateError::Gone(format!("{}: {}", self.path().display(), os::words(&error)));
         let there = fs::metadata(self.path()).map_err(gone)?;
         let ours = self.file.metadata().map_err(gone)?;
         if is_same(&there, &ours) {

@@ -1,5 +1,6 @@
 //! Test cases of a mock configuration file, chosen with `#Case` behind a state machine's ARN.
 
+use crate::os;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -45,7 +46,7 @@ impl Mocks {
         }
         let path = self.path.as_deref().ok_or("there is no mock configuration")?;
         let unreadable = |error: std::io::Error| {
-            format!("the mock configuration {} cannot be read: {error}", path.display())
+            format!("the mock configuration {} cannot be read: {}", path.display(), os::words(&error))
         };
         let stamp = stamp(path).map_err(unreadable)?;
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);

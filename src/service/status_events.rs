@@ -4,6 +4,7 @@
 //! Events wait in a bounded queue, and a thread of their own delivers them. One that cannot be delivered is retried,
 //! with growing delays, before any later one of its execution.
 
+use crate::os;
 use std::collections::{HashSet, VecDeque};
 use std::fs::File;
 use std::io::{self, Write};
@@ -97,7 +98,7 @@ impl StatusSink for StatusFile {
             lines.push_str(&event.delivered(&self.source).to_string());
             lines.push('\n');
         }
-        self.file.write_all(lines.as_bytes()).map_err(|error| error.to_string())?;
+        self.file.write_all(lines.as_bytes()).map_err(|error| os::words(&error))?;
         Ok(vec![true; events.len()])
     }
 }

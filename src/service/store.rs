@@ -30,7 +30,7 @@ const RETRY_MAX: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MAX);
 #[non_exhaustive]
 pub enum StateError {
     /// Its folder cannot be made.
-    #[error("the folder {} cannot be made: {error}", path.display())]
+    #[error("the folder {} cannot be made: {}", path.display(), crate::os::words(error))]
     Folder {
         /// The folder.
         path: PathBuf,

@@ -121,7 +121,7 @@ impl From<Refused> for io::Error {
 pub(crate) fn cause(to_do: &str, error: &io::Error) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<Refused>()) {
         Some(Refused(cause)) => cause.clone(),
-        None => format!("{to_do}: {error}"),
+        None => format!("{to_do}: {}", os::words(error)),
     }
 }
 
@@ -205,7 +205,7 @@ impl DataStore for Files {
 
     fn write(&self, arguments: &Json, name: &str) -> Result<Box<dyn Sink>, String> {
         let path = self.path(arguments, name)?;
-        let failed = |error: io::Error| format!("The file '{name}' cannot be written: {error}");
+        let failed = |error: io::Error| format!("The file '{name}' cannot be written: {}", os::words(&error));
         let folder = path.parent().unwrap_or(&self.root);
         // Creating the folder would follow a link on the way: the existing part is checked first.
         let known = folder.ancestors().find(|folder| folder.exists()).unwrap_or(&self.root);

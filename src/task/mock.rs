@@ -111,6 +111,24 @@ impl MockConfig {
         cases.into_iter().flat_map(|cases| cases.keys().map(String::as_str))
     }
 
+    /// The names of the mocked responses, in the file's order.
+    pub fn responses(&self) -> impl Iterator<Item = &str> {
+        self.responses.keys().map(String::as_str)
+    }
+
+    /// Whether all test cases can be used.
+    ///
+    /// # Errors
+    /// As [`MockConfig::test_case`], of the first that cannot.
+    pub fn check(&self) -> Result<(), MockError> {
+        for machine in self.state_machines() {
+            for case in self.test_cases(machine) {
+                self.test_case(machine, case)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The answers of one test case.
     ///
     /// # Errors

@@ -344,7 +344,7 @@ async fn a_subject_without_a_stream_is_told_and_the_pipeline_goes_on_when_there_
     let address = format!("127.0.0.1:{} nowhere", bench.server.port);
     assert_eq!((trouble.end, trouble.address.as_str()), (End::Sink, &*address));
     let none = format!(
-        "NATS: no stream captures the subject nowhere; create one: nats --server 127.0.0.1:{} stream add NAME \
+        "NATS: no stream captures the subject nowhere; create one: nats --server 127.0.0.1:{} stream add NOWHERE \
          --subjects 'nowhere' --defaults",
         bench.server.port
     );

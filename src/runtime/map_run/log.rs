@@ -7,6 +7,7 @@
 //! The entries of one that did not succeed stay beside it, in a file that ends with `.before`: if its execution is
 //! redriven, the outcomes of children that succeeded are taken from there.
 
+use crate::os;
 use std::fs::{self, File};
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -73,7 +74,10 @@ pub(super) enum Opened {
 
 /// Why a Map Run cannot be durable.
 pub(super) fn failed(error: &io::Error) -> Fault {
-    Fault::new(fault::RUNTIME, format!("What the Map Run came to cannot be written down: {error}"))
+    Fault::new(
+        fault::RUNTIME,
+        format!("What the Map Run came to cannot be written down: {}", os::words(error)),
+    )
 }
 
 /// The file of the Map Run with this ARN.
@@ -199,7 +203,10 @@ impl Past {
     /// The next entry; `None` behind the last complete one.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
         let unreadable = |error: io::Error| {
-            Fault::new(fault::RUNTIME, format!("What the Map Run came to before cannot be read: {error}"))
+            Fault::new(
+                fault::RUNTIME,
+                format!("What the Map Run came to before cannot be read: {}", os::words(&error)),
+            )
         };
         if !read_entry(&mut self.bytes, &mut self.entry).map_err(unreadable)? {
             return Ok(None);

@@ -1,5 +1,6 @@
 //! The files of a studio: definitions in one folder, or one file.
 
+use crate::os;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -129,7 +130,7 @@ impl Files {
     }
 
     fn cannot(&self, what: &str, name: &str, error: &io::Error) -> String {
-        format!("Cannot {what} {}: {error}", self.folder.join(name).display())
+        format!("Cannot {what} {}: {}", self.folder.join(name).display(), os::words(error))
     }
 }
 

@@ -3,6 +3,7 @@
 //! While a page of the console shows pipelines, a thread polls all of them at once, every second. The page's action
 //! returns the last answers without waiting.
 
+use crate::os;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -150,8 +151,11 @@ async fn ask_all(addresses: &[String]) -> Vec<Answer> {
 }
 
 async fn fetch(address: &str) -> Result<Stats, String> {
-    let stream = TcpStream::connect(address).await.map_err(|error| format!("cannot connect: {error}"))?;
-    let broken = |error: hyper::Error| format!("the connection broke: {error}");
+    let stream = TcpStream::connect(address)
+        .await
+        .map_err(|error| format!("cannot connect: {}", os::words(&error)))?;
+    let broken =
+        |error: hyper::Error| format!("the connection broke: {}", os::without_number(&error.to_string()));
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // It ends when the answer is read and the sender is dropped.
     tokio::spawn(connection);
@@ -160,7 +164,9 @@ async fn fetch(address: &str) -> Result<Stats, String> {
     let reply = sender.send_request(request).await.map_err(broken)?;
     let status = reply.status();
     let body = Limited::new(reply.into_body(), ANSWER_BYTES_MAX).collect().await;
-    let body = body.map_err(|error| format!("the answer cannot be read: {error}"))?.to_bytes();
+    let body = body
+        .map_err(|error| format!("the answer cannot be read: {}", os::without_number(&error.to_string())))?
+        .to_bytes();
     if status != StatusCode::OK {
         let text = String::from_utf8_lossy(&body);
         return Err(format!("{status}: {}", text.trim().chars().take(200).collect::<String>()));

@@ -3,6 +3,7 @@
 //! It replaces hyper's client: with that, a `lambda:invoke` task reached 0.45 of the rate of a bare hyper client; this
 //! one costs less per connection than hyper's. `httparse`, which hyper also uses, parses heads and chunk sizes.
 
+use crate::os;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -47,7 +48,9 @@ pub(super) enum Http1Error {
 impl std::fmt::Display for Http1Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Http1Error::Unsent(error) | Http1Error::Io(error) => error.fmt(f),
+            Http1Error::Unsent(error) | Http1Error::Io(error) => {
+                f.write_str(&os::without_number(&error.to_string()))
+            }
             Http1Error::CutOff => f.write_str("connection closed before message completed"),
             Http1Error::Malformed(what) => write!(f, "malformed HTTP response: {what}"),
             Http1Error::TooLarge => f.write_str("the answer is too large"),

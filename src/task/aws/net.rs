@@ -1,5 +1,6 @@
 //! Connections: TCP, and TLS over it.
 
+use crate::os;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -52,7 +53,8 @@ pub(super) enum NetError {
 
 impl NetError {
     pub(super) fn failed(origin: &Origin, error: impl std::fmt::Display) -> NetError {
-        NetError::Failed(format!("{}: {error}", origin.authority()))
+        let why = os::without_number(&error.to_string());
+        NetError::Failed(format!("{}: {why}", origin.authority()))
     }
 }
 
@@ -89,7 +91,7 @@ async fn connect_now(origin: &Origin) -> Result<Stream, NetError> {
 
 /// Java's messages, which workflows know from AWS, for errors of name resolution.
 fn explain(origin: &Origin, error: &io::Error) -> String {
-    let text = error.to_string();
+    let text = os::without_number(&error.to_string());
     match text.strip_prefix("failed to lookup address information: ") {
         Some(why) => format!("{}: {why}", origin.host),
         None => format!("Connect to {} failed: {text}", origin.authority()),

@@ -3,6 +3,7 @@
 //!
 //! They are fetched by one caller at a time, and again before they expire: until then all others use the old ones.
 
+use crate::os;
 use std::fmt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -318,7 +319,7 @@ pub(super) fn sign_on_query(role: &str, account: &str) -> String {
 }
 
 fn read(path: &PathBuf) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    std::fs::read_to_string(path).map_err(|error| format!("{}: {}", path.display(), os::words(&error)))
 }
 
 /// The output of a command. It runs on a separate thread, and is not stopped when it takes too long.
@@ -331,9 +332,9 @@ async fn output(command: &str) -> Result<String, String> {
         let ran = Command::new(shell[0]).arg(shell[1]).arg(&command).output();
         drop(done.send(ran));
     };
-    thread.spawn(run).map_err(|error| format!("the credential_process cannot run: {error}"))?;
+    thread.spawn(run).map_err(|error| format!("the credential_process cannot run: {}", os::words(&error)))?;
     let ran = answer.await.map_err(|_| "the credential_process did not run".to_owned())?;
-    let ran = ran.map_err(|error| format!("the credential_process cannot run: {error}"))?;
+    let ran = ran.map_err(|error| format!("the credential_process cannot run: {}", os::words(&error)))?;
     if !ran.status.success() {
         let said = String::from_utf8_lossy(&ran.stderr);
         return Err(format!("the credential_process failed with {}: {}", ran.status, said.trim()));

@@ -53,6 +53,11 @@ impl Endpoint {
         };
         let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         let host = uri.host().filter(|host| named && !host.is_empty()).ok_or_else(wrong)?;
+        // A port that is none would be left out.
+        let has_port = uri.authority().is_some_and(|authority| authority.as_str() != host);
+        if has_port && uri.port_u16().is_none() {
+            return Err(wrong());
+        }
         let host = host.trim_start_matches('[').trim_end_matches(']').into();
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
         let base = uri.path().to_owned();

@@ -76,7 +76,7 @@ pub enum SetupError {
     #[error("the function {0} has an empty command")]
     NoCommand(String),
     /// The folder cannot be read.
-    #[error("cannot read the folder of functions {0}: {1}")]
+    #[error("cannot read the folder of functions {}: {}", .0, crate::os::words(.1))]
     Folder(String, std::io::Error),
     /// There is no function in the folder.
     #[error(
@@ -87,7 +87,7 @@ pub enum SetupError {
     #[error("the folder {0} is no function: it has none of {1}")]
     NotAFunction(String, String),
     /// The thread that manages processes could not be started.
-    #[error("cannot start what looks after functions: {0}")]
+    #[error("cannot start what looks after functions: {}", crate::os::words(.0))]
     Start(#[from] std::io::Error),
 }
 

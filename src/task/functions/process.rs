@@ -1,5 +1,6 @@
 //! One process of a function, from its start to its end: its requests, its invocations, and its timeouts.
 
+use crate::os;
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::process::ExitStatusExt;
@@ -73,7 +74,7 @@ pub(super) async fn live(host: &Host, function: &Function, mut ending: watch::Re
         Err(error) => {
             function.free.set(function.free.get() - 1);
             let shown = &function.program.shown;
-            let message = format!("Error: cannot start {shown}: {error}");
+            let message = format!("Error: cannot start {shown}: {}", os::words(&error));
             let payload = failed("Runtime.InvalidEntrypoint", &new_id(), &message);
             if let Some(letter) = function.take() {
                 conclude(host, letter, Answer { payload, is_error: true, ..Answer::default() });
@@ -258,7 +259,7 @@ fn exited(id: &str, status: &io::Result<ExitStatus>) -> Vec<u8> {
 fn reason(status: &io::Result<ExitStatus>) -> String {
     let status = match status {
         Ok(status) => status,
-        Err(error) => return format!("Runtime exited with error: {error}"),
+        Err(error) => return format!("Runtime exited with error: {}", os::words(error)),
     };
     match (status.code(), status.signal()) {
         (Some(0), _) => "Runtime exited without providing a reason".to_owned(),

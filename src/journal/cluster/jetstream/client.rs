@@ -1,6 +1,7 @@
 //! A connection to NATS, and the requests of JetStream that are used, as JSON. Every wait is bounded: connecting and
 //! requests have time limits, and a connection that exceeds one is dropped with its pending requests.
 
+use crate::os;
 use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -136,12 +137,12 @@ impl Client {
                 options = options.token(token.clone());
             }
             if let Some(file) = credentials {
-                options = options.credentials_file(file).await.map_err(|error| error.to_string())?;
+                options = options.credentials_file(file).await.map_err(|error| os::words(&error))?;
             }
             if let Some(file) = roots {
                 options = options.add_root_certificates(file.clone());
             }
-            options.connect(servers.clone()).await.map_err(|error| error.to_string())
+            options.connect(servers.clone()).await.map_err(|error| os::without_number(&error.to_string()))
         };
         let client = match within(self.address.runtime()?, NATS_CONNECT_MS, connecting) {
             Ok(client) => client.map_err(Trouble::said)?,
@@ -172,7 +173,7 @@ impl Client {
             }
             Ok(Err(error)) => {
                 self.open = None;
-                Err(Trouble::said(error.to_string()))
+                Err(Trouble::said(os::without_number(&error.to_string())))
             }
             Err(_) => {
                 self.open = None;

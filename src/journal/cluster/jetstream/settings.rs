@@ -1,5 +1,6 @@
 //! The settings in a NATS URL: servers, credentials, replicas and their durability.
 
+use crate::os;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ impl Settings {
 /// Reads a server's description from its monitoring address.
 fn told(place: &str) -> Result<Value, String> {
     let time = Duration::from_millis(NATS_CONNECT_MS / 5);
-    let wrong = |error: std::io::Error| error.to_string();
+    let wrong = |error: std::io::Error| os::words(&error);
     let address = place.to_socket_addrs().map_err(wrong)?.next().ok_or("it has no address")?;
     let mut stream = TcpStream::connect_timeout(&address, time).map_err(wrong)?;
     stream.set_read_timeout(Some(time)).map_err(wrong)?;

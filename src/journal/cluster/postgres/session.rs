@@ -1,6 +1,7 @@
 //! A connection to PostgreSQL with its own runtime, for threads that block. Every wait is bounded: connecting,
 //! querying, and the server's work have time limits, and a connection that exceeds them is dropped.
 
+use crate::os;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +28,7 @@ fn trouble(error: &tokio_postgres::Error) -> Trouble {
                 text = format!("{text}: {error}");
                 source = error.source();
             }
-            Trouble::said(text)
+            Trouble::said(os::without_number(&text))
         }
     }
 }

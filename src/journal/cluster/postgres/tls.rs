@@ -1,5 +1,6 @@
 //! TLS to PostgreSQL, by rustls: the certificate is verified unless the URL disables it, and SCRAM is bound to it.
 
+use crate::os;
 use std::fs;
 use std::future::Future;
 use std::io;
@@ -81,7 +82,7 @@ fn client_config(is_verified: bool, root: Option<&str>) -> Result<Arc<ClientConf
     match root {
         Some(file) => {
             let wrong = |why: String| format!("sslrootcert={file}: {why}");
-            let pem = fs::read(file).map_err(|error| wrong(error.to_string()))?;
+            let pem = fs::read(file).map_err(|error| wrong(os::words(&error)))?;
             for certificate in CertificateDer::pem_slice_iter(&pem) {
                 let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
                 roots.add(certificate).map_err(|error| wrong(error.to_string()))?;
