@@ -21,7 +21,7 @@ pub(super) struct ClusterArguments {
         value_name = "URL",
         group = "kept",
         conflicts_with = "testing",
-        env = "EXPRESSWAY_JOURNAL",
+        env = VARIABLE,
         hide_env_values = true
     )]
     journal: Option<String>,
@@ -39,17 +39,36 @@ pub(super) struct ClusterArguments {
 /// How often a standby node checks who owns the cluster.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 const DEFAULT: &str = "expressway";
+/// May hold the URL.
+pub(super) const VARIABLE: &str = "EXPRESSWAY_JOURNAL";
+
+/// The command line for an empty variable, which counts as unset.
+pub(super) fn without_variable(command: clap::Command) -> clap::Command {
+    let unset = |argument: clap::Arg| argument.env(clap::builder::Resettable::Reset);
+    command
+        .mut_subcommand("serve", |serve| serve.mut_arg("journal", unset))
+        .mut_subcommand("cluster", |cluster| {
+            cluster.mut_subcommand("status", |status| status.mut_arg("url", unset))
+        })
+}
+
+/// What is wrong with a URL, and where it was given: by an option, or in the environment.
+fn wrong(url: &str, option: &str, error: &JournalError) -> Stop {
+    let is_given = |argument: std::ffi::OsString| argument.to_str().is_some_and(|it| it.ends_with(url));
+    let by = if std::env::args_os().any(is_given) { option } else { VARIABLE };
+    Stop::failed(format!("{by}: {error}"))
+}
 
 impl ClusterArguments {
-    /// Whether a cluster is configured. An empty environment variable counts as unset.
+    /// Whether a cluster is configured.
     pub(super) fn is_given(&self) -> bool {
-        self.journal.as_ref().is_some_and(|url| !url.is_empty())
+        self.journal.is_some()
     }
 
     /// The configured cluster, if any.
     pub(super) fn cluster(&self) -> Result<Option<Cluster>, Stop> {
-        let Some(url) = self.journal.as_ref().filter(|_| self.is_given()) else { return Ok(None) };
-        let refused = |error: JournalError| Stop::failed(format!("--journal: {error}"));
+        let Some(url) = &self.journal else { return Ok(None) };
+        let refused = |error| wrong(url, "--journal", &error);
         let cluster = Cluster::new(url, &self.cluster).map_err(refused)?;
         Ok(Some(cluster.lease(Duration::from_secs(self.lease.into()))))
     }
@@ -143,7 +162,7 @@ fn stand_by(cluster: &Cluster, url: &str, address: &str, standby: Option<&Standb
 
 /// A cluster by its URL and its name.
 pub(super) fn named(url: &str, name: &str) -> Result<Cluster, Stop> {
-    Cluster::new(url, name).map_err(|error| Stop::failed(error.to_string()))
+    Cluster::new(url, name).map_err(|error| wrong(url, "cluster status", &error))
 }
 
 #[derive(Debug, clap::Args)]
@@ -159,7 +178,7 @@ enum What {
     #[command(after_help = STATUS_HELP)]
     Status {
         /// Where it is, as `serve --journal` has it
-        #[arg(value_name = "URL", env = "EXPRESSWAY_JOURNAL", hide_env_values = true)]
+        #[arg(value_name = "URL", env = VARIABLE, hide_env_values = true)]
         url: String,
         /// The name of the cluster
         #[arg(long, value_name = "NAME", default_value = DEFAULT)]

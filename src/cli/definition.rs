@@ -14,7 +14,7 @@ use expressway::picture::Graph;
 use expressway::program::{DataResource, Program, StateKind, Task};
 use expressway::task::data::Files;
 
-use super::project::{self, FoundMachine, Project, Substitutions, Unread};
+use super::project::{self, FoundMachine, Place, Problem, Project, Substitutions, Unread};
 use super::report::{self, NotRunHere};
 use super::{OneDefinition, Reading, Stop, Type, advice, say};
 
@@ -84,7 +84,7 @@ pub(super) fn text(file: &Path) -> Result<Vec<u8>, Stop> {
     let mut text = Vec::new();
     if file.as_os_str() == "-" {
         let read = io::stdin().lock().take(bytes_max).read_to_end(&mut text);
-        read.map_err(|error| Stop::failed(format!("cannot read standard input: {error}")))?;
+        read.map_err(|error| Stop::failed(format!("cannot read standard input: {}", os::words(&error))))?;
         return Ok(text);
     }
     open(file)?.take(bytes_max).read_to_end(&mut text).map_err(|error| unreadable(file, &error))?;
@@ -178,8 +178,10 @@ pub(super) struct Written {
     pub(super) text: Vec<u8>,
     is_yaml: bool,
     reading: Reading,
-    /// What could not be resolved or read, each with its place.
-    notes: Vec<String>,
+    /// What could not be resolved.
+    pub(super) unresolved: Vec<Problem>,
+    /// What could not be read beside it.
+    beside: Vec<Unread>,
 }
 
 impl Written {
@@ -191,13 +193,17 @@ impl Written {
             MachineType::Standard => Type::Standard,
         }));
         let (text, reading) = (definition.into_bytes(), Reading { machine_type });
-        Written { place, machine: Some(name), text, is_yaml: false, reading, notes: unresolved }
+        let (machine, beside) = (Some(name), Vec::new());
+        Written { place, machine, text, is_yaml: false, reading, unresolved, beside }
     }
 
     /// Reports what could not be resolved, and what beside it could not be read.
     pub(super) fn tell(&self) {
-        for note in &self.notes {
-            say(&format!("note: {note}"));
+        for unread in &self.beside {
+            say(&format!("note: {unread}"));
+        }
+        for problem in &self.unresolved {
+            say(&format!("note: {problem}"));
         }
     }
 
@@ -276,7 +282,9 @@ pub(super) fn all(
         FileOrProject::Project(project) if arguments.machine.is_some() => {
             Ok((vec![chosen(project, arguments, reading)?], Vec::new()))
         }
-        FileOrProject::Project(Project { machines, unread }) => {
+        FileOrProject::Project(project) => {
+            project.left_out().for_each(|line| say(&line));
+            let Project { machines, unread, .. } = project;
             Ok((machines.into_iter().map(|machine| Written::of(machine, reading)).collect(), unread))
         }
     }
@@ -294,16 +302,14 @@ pub(super) fn one(
     }
 }
 
-/// The selected machine of a project. What cannot be read beside it is among its notes.
+/// The selected machine of a project, and what cannot be read beside it.
 fn chosen(
     project: Project,
     arguments: &project::ProjectArguments,
     reading: Reading,
 ) -> Result<Written, Stop> {
-    let (machine, unread) = project.choose(arguments.machine.as_deref())?;
-    let mut written = Written::of(machine, reading);
-    written.notes.splice(0..0, unread.iter().map(Unread::to_string));
-    Ok(written)
+    let (machine, beside) = project.choose(arguments.machine.as_deref())?;
+    Ok(Written { beside, ..Written::of(machine, reading) })
 }
 
 enum FileOrProject {
@@ -341,18 +347,24 @@ fn read(
         )));
     }
     let mut text = text(file)?;
-    let mut notes = Vec::new();
+    let mut unresolved = Vec::new();
     if !given.is_empty() {
-        let (replaced, left) = given.apply(&String::from_utf8_lossy(&text), &Default::default());
+        let written = String::from_utf8_lossy(&text).into_owned();
+        let (replaced, left) = given.apply(&written, &Default::default());
         text = replaced.into_bytes();
-        notes.extend(left.into_iter().map(|(name, line)| {
-            let file = file.display();
-            format!("{file}:{line}: nothing is known of `${{{name}}}`; say --substitute {name}=VALUE")
+        unresolved.extend(left.into_iter().map(|(name, at)| Problem {
+            place: Place::in_text(file, &written, at),
+            what: format!("nothing is known of `${{{name}}}`; say --substitute {name}=VALUE"),
         }));
     }
     let place =
         if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
-    Ok(FileOrProject::File(Written { place, machine: None, text, is_yaml: is_yaml(file), reading, notes }))
+    // Standard input has no name that tells.
+    let begins = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    let is_json = begins.is_none_or(|byte| b"{[\"".contains(byte));
+    let is_yaml = is_yaml(file) || (file.as_os_str() == "-" && !is_json);
+    let (machine, beside) = (None, Vec::new());
+    Ok(FileOrProject::File(Written { place, machine, text, is_yaml, reading, unresolved, beside }))
 }
 
 /// Reads, checks and compiles a text. Without a given type, it is inferred from the definition: one that uses what only STANDARD machines may use is
@@ -480,7 +492,7 @@ pub(super) fn load(meant: &OneDefinition) -> Result<Loaded, Stop> {
 /// The folder that distributed Maps may read and write.
 pub(super) fn files(folder: &Path) -> Result<Files, Stop> {
     Files::below(folder).map_err(|error| {
-        let why = if folder.exists() { error.to_string() } else { nothing_there(folder, "folder") };
+        let why = if folder.exists() { os::words(&error) } else { nothing_there(folder, "folder") };
         Stop::failed(format!("cannot use the folder {}: {why}", folder.display()))
     })
 }

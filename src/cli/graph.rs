@@ -4,6 +4,7 @@ mod follow;
 #[cfg(feature = "cli-png")]
 mod png;
 
+use expressway::os;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -151,7 +152,7 @@ fn run_through(arguments: &Arguments, input: &str, program: Program) -> Result<(
     Source::named(Some(input))?
         .take(u64::from(limits::PAYLOAD_BYTES_MAX) + 1)
         .read_to_end(&mut text)
-        .map_err(|error| Stop::failed(format!("cannot read the input of --run: {error}")))?;
+        .map_err(|error| Stop::failed(format!("cannot read the input of --run: {}", os::words(&error))))?;
     let identity = run::identity(None, &arguments.definition.file, false);
     let mocked = match &arguments.mock {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,

@@ -192,7 +192,14 @@ impl LogSettings {
             Ok(filter) => (filter, Ok(())),
             Err(error) => {
                 let asked = asked.as_deref().unwrap_or_default();
-                let text = format!("{asked} is no level of the log: {error}; try --log-level info");
+                let text = match self.log_level {
+                    Some(_) => {
+                        format!("--log-level {asked} is no level of the log: {error}; try --log-level info")
+                    }
+                    None => format!(
+                        "the environment variable RUST_LOG={asked} is no level of the log: {error}; try RUST_LOG=info"
+                    ),
+                };
                 (EnvFilter::new(usual), Err(Stop::failed(text)))
             }
         };

@@ -43,6 +43,13 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
     if error.kind() == ErrorKind::UnknownArgument {
         return misplaced(error);
     }
+    if error.kind() == ErrorKind::ValueValidation {
+        return no_number(error);
+    }
+    #[cfg(feature = "cli-cluster")]
+    if error.kind() == ErrorKind::ArgumentConflict {
+        return unwanted_variable(error);
+    }
     if error.kind() != ErrorKind::InvalidSubcommand {
         return None;
     }
@@ -65,10 +72,65 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
     Some(format!("there is no subcommand `{asked}`: {advice}"))
 }
 
+/// The message for a value that is no number, where Rust's own words for that would be shown.
+fn no_number(error: &clap::Error) -> Option<String> {
+    let source = std::error::Error::source(error)?;
+    let expected = if source.is::<std::num::ParseFloatError>() {
+        "a number, such as 0.5"
+    } else if source.is::<std::num::ParseIntError>() || source.to_string().contains("invalid digit") {
+        "a whole number"
+    } else {
+        return None;
+    };
+    let shown = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(text)) => text.clone(),
+        _ => String::new(),
+    };
+    let (option, value) = (shown(ContextKind::InvalidArg), shown(ContextKind::InvalidValue));
+    let value =
+        if value.is_empty() { "there is no value".to_owned() } else { format!("'{value}' is not one") };
+    Some(format!("{option} takes {expected}: {value}"))
+}
+
+/// The message for an option that does not go with one that the environment sets.
+#[cfg(feature = "cli-cluster")]
+fn unwanted_variable(error: &clap::Error) -> Option<String> {
+    use super::cluster::VARIABLE;
+    let named = |kind: ContextKind| match error.get(kind) {
+        Some(ContextValue::String(name)) => vec![name.clone()],
+        Some(ContextValue::Strings(names)) => names.clone(),
+        _ => Vec::new(),
+    };
+    let [given, other] = [ContextKind::InvalidArg, ContextKind::PriorArg].map(named);
+    let (journal, others): (Vec<String>, Vec<String>) =
+        given.into_iter().chain(other).partition(|name| name.starts_with("--journal"));
+    let is_set = std::env::var_os(VARIABLE).is_some() && !journal.is_empty();
+    let is_option = std::env::args().any(|it| it == "--journal" || it.starts_with("--journal="));
+    (is_set && !is_option).then(|| {
+        let others = others.join(", ");
+        format!("{others} does not go with a journal, which the environment variable {VARIABLE} sets; unset it, or leave {others} out")
+    })
+}
+
 /// The message for a second argument of a subcommand that takes one file: what it was meant as.
 fn misplaced(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
     let given: Vec<String> = std::env::args().collect();
+    if argument.starts_with("--") && error.get(ContextKind::SuggestedArg).is_none() {
+        // clap advises to pass it as a value.
+        let group = given.get(1..3).filter(|words| words.iter().all(|word| !word.starts_with('-')));
+        let is_group = |words: &&[String]| {
+            super::command().find_subcommand(&words[0]).is_some_and(|it| it.has_subcommands())
+        };
+        let command = match (group.filter(is_group), given.get(1)) {
+            (Some(words), _) => words.join(" "),
+            (None, Some(command)) if !command.starts_with('-') => command.clone(),
+            _ => return None,
+        };
+        return Some(format!(
+            "`expressway {command}` has no option `{argument}`; `expressway {command} --help` lists all"
+        ));
+    }
     if argument.starts_with('-') || given.get(1).is_none_or(|command| command != "run") {
         return None;
     }

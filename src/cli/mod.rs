@@ -50,6 +50,7 @@ mod top;
 mod trace;
 mod worker;
 
+use expressway::os;
 use std::io::{self, Write};
 #[cfg(feature = "cli-services")]
 use std::net::{IpAddr, Ipv6Addr};
@@ -62,7 +63,7 @@ use expressway::asl::{MachineType, Options, Resources};
 
 use report::NotRunHere;
 
-/// Runs AWS Step Functions Express workflows in memory.
+/// Runs AWS Step Functions workflows.
 #[derive(Debug, Parser)]
 #[command(version, about, after_help = AFTER_HELP.as_str(), max_term_width = 110)]
 struct Arguments {
@@ -239,6 +240,9 @@ enum Stop {
     /// It cannot be carried out; the sentence says why.
     #[error("{0}")]
     Failed(String),
+    /// As before, because of what stands at a place of a project.
+    #[error("{0}")]
+    At(Box<project::Problem>),
     /// As before, and why was already printed.
     #[error("the definition has errors")]
     AlreadySaid,
@@ -263,14 +267,14 @@ impl Stop {
     fn writing(error: &io::Error) -> Stop {
         match error.kind() {
             io::ErrorKind::BrokenPipe => Stop::NobodyReads,
-            _ => Stop::failed(format!("cannot write to standard output: {error}")),
+            _ => Stop::failed(format!("cannot write to standard output: {}", os::words(error))),
         }
     }
 }
 
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match arguments() {
         Ok(arguments) => arguments,
         // Help and version are errors for clap; printing can only fail when the output is closed.
         Err(error) => {
@@ -320,8 +324,8 @@ pub(crate) fn main() -> ExitCode {
         Ok(Went::PartlyWrong) => ExitCode::from(1),
         Ok(Went::Interrupted) => ExitCode::from(interrupt::EXIT_CODE),
         Err(Stop::AlreadySaid) => ExitCode::from(2),
-        Err(Stop::Failed(text)) => {
-            say_at(Level::Error, &format!("expressway: {text}"));
+        Err(stop @ (Stop::Failed(_) | Stop::At(_))) => {
+            say_at(Level::Error, &format!("expressway: {stop}"));
             #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
             log::flush();
             ExitCode::from(2)
@@ -341,9 +345,31 @@ enum Level {
     Error,
 }
 
+/// What the command line asks for.
+fn arguments() -> Result<Arguments, clap::Error> {
+    let mut command = command();
+    #[cfg(feature = "cli-cluster")]
+    if std::env::var_os(cluster::VARIABLE).is_some_and(|url| url.is_empty()) {
+        // clap takes an empty variable for a value.
+        command = cluster::without_variable(command);
+    }
+    let mut matches = command.try_get_matches_from_mut(std::env::args_os())?;
+    <Arguments as clap::FromArgMatches>::from_arg_matches_mut(&mut matches)
+        .map_err(|error| error.format(&mut command))
+}
+
 /// The whole command line, for generated documents.
 fn command() -> clap::Command {
-    <Arguments as clap::CommandFactory>::command()
+    numbers(<Arguments as clap::CommandFactory>::command())
+}
+
+/// Lets a value of an option be a negative number, which its range refuses in plain words.
+fn numbers(command: clap::Command) -> clap::Command {
+    let takes = |argument: clap::Arg| match argument.get_action() {
+        clap::ArgAction::Set if !argument.is_positional() => argument.allow_negative_numbers(true),
+        _ => argument,
+    };
+    command.mut_args(takes).mut_subcommands(numbers)
 }
 
 /// Writes a line to standard error; errors are ignored. With `--log json` it becomes a JSON object like all others.
@@ -428,6 +454,9 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
             Ok(read) => read,
             Err(stop) => {
                 say(&format!("expressway: {stop}"));
+                if let Format::Json = arguments.format {
+                    print(report::unread_json(file, arguments.project.machine.as_deref(), &stop).as_bytes())?;
+                }
                 unreadable = true;
                 continue;
             }
@@ -438,16 +467,19 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
             if !found.passes(not_run) {
                 went = Went::PartlyWrong;
             }
-            let text = &written.text;
             match arguments.format {
                 Format::Text => {
-                    print(report::text(&found, text, report::Look::stdout(), not_run).as_bytes())?;
+                    let look = report::Look::stdout();
+                    print(report::text(&found, &written.text, look, not_run).as_bytes())?;
                 }
-                Format::Json => print(report::json(&found, text, not_run).as_bytes())?,
+                Format::Json => print(report::json(&found, &written, not_run).as_bytes())?,
             }
         }
         for part in &unread {
             say(&format!("expressway: {part}"));
+            if let Format::Json = arguments.format {
+                print(report::unread_json(file, part.machine(), part.stop()).as_bytes())?;
+            }
         }
         unreadable |= !unread.is_empty();
     }

@@ -63,7 +63,10 @@ impl Totals {
         if events > 1 {
             let rate = events as f64 / seconds;
             let megabytes = self.bytes as f64 / seconds / 1e6;
-            out.push_str(&format!(": {} events/s, {megabytes:.1} MB/s of input", grouped(rate as u64)));
+            out.push_str(&format!(
+                ": {} events/s, {megabytes:.1} MB/s of input",
+                grouped(rate.round() as u64)
+            ));
         }
         out.push_str(&format!("\n  succeeded  {}", grouped(self.succeeded)));
         if self.failed > 0 {
@@ -182,7 +185,7 @@ fn line(totals: &Totals, total_bytes: Option<u64>, running: &str, elapsed: Durat
         parts.push(running.to_owned());
     }
     if !is_quiet {
-        parts.push(format!("{} events/s", grouped(rate as u64)));
+        parts.push(format!("{} events/s", grouped(rate.round() as u64)));
     }
     parts.push(time(elapsed));
     let mut line = String::new();

@@ -1,13 +1,15 @@
 //! Problems of definitions, for people (the source with the place marked) and for machines.
 
 use std::io::{self, IsTerminal};
+use std::path::Path;
 
 use annotate_snippets::{Group, Level, Renderer};
 use expressway::asl::{self, Severity};
 use terminal_size::{Height, Width, terminal_size_of};
 
-use super::counted;
-use super::definition::{Found, NotRun};
+use super::definition::{Found, NotRun, Written};
+use super::project::Place;
+use super::{Stop, counted};
 
 /// Problems of one definition that are shown with their source; the rest is counted.
 const SHOWN_MAX: usize = 200;
@@ -140,9 +142,31 @@ fn row(it: &asl::Excerpt<'_>, source: &str) -> serde_json::Value {
     })
 }
 
+/// The code for what is not known of a project before it is deployed.
+const NOT_RESOLVED: &str = "NOT_RESOLVED";
+/// The code for a state machine, or a file, that cannot be read.
+const NOT_READ: &str = "NOT_READ";
+
+/// A problem of a project for machines, with the members of the other rows, and the file where it stands: that may be
+/// another one than the definition's.
+fn project_row(severity: &str, code: &str, what: &str, place: &Place) -> serde_json::Value {
+    serde_json::json!({
+        "severity": severity,
+        "code": code,
+        "message": what,
+        "file": place.file,
+        "location": Some(&place.names).filter(|names| !names.is_empty()),
+        "line": place.at.map(|(line, _)| line),
+        "column": place.at.map(|(_, column)| column),
+        "start": null,
+        "end": null,
+        "suggestion": null,
+    })
+}
+
 /// For machines: one object on one line.
-pub(super) fn json(found: &Found, text: &[u8], not_run: NotRunHere) -> String {
-    let source = String::from_utf8_lossy(text);
+pub(super) fn json(found: &Found, written: &Written, not_run: NotRunHere) -> String {
+    let source = String::from_utf8_lossy(&written.text);
     let refused = found.refused.iter().map(|it| row(&not_run_here(it, not_run), &source));
     let diagnostics = found.diagnostics.iter().map(|it| {
         let problem = asl::Excerpt {
@@ -155,7 +179,25 @@ pub(super) fn json(found: &Found, text: &[u8], not_run: NotRunHere) -> String {
         };
         row(&problem, &source)
     });
-    let all: Vec<serde_json::Value> = diagnostics.chain(refused).collect();
+    let unresolved =
+        written.unresolved.iter().map(|it| project_row("NOTICE", NOT_RESOLVED, &it.what, &it.place));
+    let all: Vec<serde_json::Value> = diagnostics.chain(refused).chain(unresolved).collect();
     let result = if found.passes(not_run) { "OK" } else { "FAIL" };
-    format!("{}\n", serde_json::json!({ "file": found.file, "result": result, "diagnostics": all }))
+    line(&found.file, written.machine.as_deref(), result, all)
+}
+
+/// For machines: a definition, or a part of a project, that cannot be read.
+pub(super) fn unread_json(given: &Path, machine: Option<&str>, stop: &Stop) -> String {
+    let (place, what) = match stop {
+        Stop::At(problem) => (problem.place.clone(), problem.what.clone()),
+        stop => (Place { file: given.display().to_string(), ..Place::default() }, stop.to_string()),
+    };
+    line(&place.file, machine, "FAIL", vec![project_row("ERROR", NOT_READ, &what, &place)])
+}
+
+fn line(file: &str, machine: Option<&str>, result: &str, diagnostics: Vec<serde_json::Value>) -> String {
+    let line = serde_json::json!({
+        "file": file, "machine": machine, "result": result, "diagnostics": diagnostics,
+    });
+    format!("{line}\n")
 }

@@ -3,6 +3,7 @@
 mod kept;
 mod source;
 
+use expressway::os;
 use std::env;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
@@ -190,20 +191,20 @@ struct Security {
     #[arg(long, value_name = "NAME")]
     allow_host: Vec<String>,
     /// Connections at the same time [default: 20000, fewer with little memory]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
     max_connections: Option<usize>,
     /// Bytes of a request's body [default: 4194304]
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = at_least_one)]
     max_body: Option<usize>,
     /// Bytes, as 512MiB, that the server may take in all: executions, state machines, requests and responses have their
     /// shares of it. By default half of the memory of the machine or of its control group
     #[arg(long = "memory", value_name = "BYTES", value_parser = bytes)]
     memory_max: Option<usize>,
     /// Seconds for a request's head and body to come, and for a response to be read [default: 30]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     slow_timeout: Option<u32>,
     /// Seconds a connection may stay open without a request [default: 120]
-    #[arg(long, value_name = "SECONDS")]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     idle_timeout: Option<u32>,
 }
 
@@ -312,6 +313,10 @@ impl Arguments {
         let are_mocks = self.memory.mock_config.is_some() || self.memory.testing;
         Ok(Some(if are_mocks { integrations.beside_mocks() } else { integrations }))
     }
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
 }
 
 impl Security {
@@ -431,7 +436,7 @@ pub(super) fn serve(mut arguments: Arguments) -> Result<Went, Stop> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Stop::failed(format!("cannot wait for signals: {error}")))?;
+        .map_err(|error| Stop::failed(format!("cannot wait for signals: {}", os::words(&error))))?;
     let server = Server::start_on(listener, &config, &service).map_err(refused)?;
     #[cfg(feature = "cli-cluster")]
     if let Some(owning) = &mut owning {
@@ -603,7 +608,17 @@ fn service(
     let integrations = || arguments.integrations(config, address, functions);
     builder = (arguments.status)
         .of(builder, || (!arguments.tasks.no_integrations).then(integrations).transpose())?;
-    builder.build().map_err(|error| Stop::failed(format!("cannot start the service: {error}")))
+    builder.build().map_err(|error| {
+        // Why the folder cannot be made is told as of any other.
+        let folder = arguments.memory.state.as_ref().filter(|folder| !folder.is_dir());
+        match folder.and_then(|folder| Some((folder, fs::create_dir_all(folder).err()?))) {
+            Some((folder, error)) => {
+                let why = definition::why_unwritable(folder, &error);
+                Stop::failed(format!("--state {}: cannot make the folder: {why}", folder.display()))
+            }
+            None => Stop::failed(format!("cannot start the service: {error}")),
+        }
+    })
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {

@@ -1,5 +1,6 @@
 //! SIGTERM and SIGINT, which ask a server to end.
 
+use expressway::os;
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
@@ -15,7 +16,7 @@ use super::{Level, Stop, log, say_at};
 pub(super) fn listen_for_signals(
     lost: impl FnOnce() -> Option<String> + Send + 'static,
 ) -> Result<oneshot::Receiver<()>, Stop> {
-    let failed = |error| Stop::failed(format!("cannot wait for signals: {error}"));
+    let failed = |error| Stop::failed(format!("cannot wait for signals: {}", os::words(&error)));
     let (told, first) = oneshot::channel();
     let (started, starting) = std::sync::mpsc::sync_channel(1);
     let listen = move || {
@@ -49,7 +50,7 @@ fn end_at_once(lost: impl FnOnce() -> Option<String> + Send + 'static) -> ! {
     let (done, said) = std::sync::mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let lost = lost().map_or_else(String::new, |lost| format!("; {lost}"));
-        say_at(Level::Error, &format!("error: ended at once{lost}"));
+        say_at(Level::Error, &format!("expressway: ended at once{lost}"));
         log::flush();
         let _ = done.send(());
     });

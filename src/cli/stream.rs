@@ -4,6 +4,7 @@
 //! keeps the order, and it bounds the work under way, because every channel is short. The threads end when their
 //! channels do; when the output was closed by its reader, they are not joined.
 
+use expressway::os;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
@@ -124,7 +125,7 @@ impl Threads {
             Ok(_) if broken => Err(Stop::failed(
                 "an executing thread panicked, which is a bug in expressway; the outputs are incomplete",
             )),
-            Ok(Err(error)) => Err(Stop::failed(format!("cannot read the input: {error}"))),
+            Ok(Err(error)) => Err(Stop::failed(format!("cannot read the input: {}", os::words(&error)))),
             Ok(Ok(())) => Ok(()),
         }
     }

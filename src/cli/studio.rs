@@ -1,5 +1,6 @@
 //! `studio`: definitions on this machine, drawn, run and edited in the browser.
 
+use expressway::os;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +40,7 @@ pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
     let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let files = Files::at(&arguments.path, key.clone()).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => definition::unreadable(&arguments.path, &error),
-        _ => Stop::failed(format!("cannot open {}: {error}", arguments.path.display())),
+        _ => Stop::failed(format!("cannot open {}: {}", arguments.path.display(), os::words(&error))),
     })?;
     let mut config = Config::default();
     config.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, arguments.port));

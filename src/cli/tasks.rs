@@ -195,8 +195,16 @@ impl Mocked {
             None => only("test case", &cases, file)?,
         };
         config.test_case(machine, case).map(Mocked::by).map_err(|error| {
-            let advice = did_you_mean(case, cases.iter().copied());
-            let advice = advice.unwrap_or_else(|| format!("there are {}", cases.join(", ")));
+            let (asked, names) = match &error {
+                MockError::NoResponse { response, .. } => (&**response, config.responses().collect()),
+                MockError::NoTestCase { .. } => (case, cases),
+                _ => return wrong(error),
+            };
+            let advice = did_you_mean(asked, names.iter().copied());
+            let advice = advice.unwrap_or_else(|| match names[..] {
+                [] => "there are none".to_owned(),
+                _ => format!("there are {}", names.join(", ")),
+            });
             Stop::failed(format!("{}: {error}: {advice}", file.display()))
         })
     }

@@ -5,6 +5,7 @@
 //! executions under way are bounded by the number of jobs, the ended ones that wait for their turn by number and by
 //! bytes.
 
+use expressway::os;
 use std::collections::VecDeque;
 use std::io;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel};
@@ -167,7 +168,7 @@ impl Together {
                 Ok(Message::Batch(Ok(Some(next)))) => batch = Some((next, Cursor::default())),
                 Ok(Message::Batch(Ok(None))) => input_ended = true,
                 Ok(Message::Batch(Err(error))) => {
-                    return Err(Stop::failed(format!("cannot read the input: {error}")));
+                    return Err(Stop::failed(format!("cannot read the input: {}", os::words(&error))));
                 }
                 Ok(Message::Ended { at, report }) => self.ended(at, report),
                 Ok(Message::Interrupted) => return self.interrupted(inbox, stream),

@@ -57,8 +57,10 @@ fn printed(folder: &Path, line: &str, taken: u16) -> String {
     let line = line.trim();
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     for (name, _) in std::env::vars_os() {
-        let is_ours =
-            |name: &str| name.starts_with("AWS_") || name.starts_with("SFN_") || name.ends_with("_ENDPOINT");
+        let is_ours = |name: &str| {
+            ["AWS_", "SFN_", "EXPRESSWAY_", "RUST_LOG"].iter().any(|it| name.starts_with(it))
+                || name.ends_with("_ENDPOINT")
+        };
         if name.to_str().is_some_and(is_ours) {
             command.env_remove(name);
         }

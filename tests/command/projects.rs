@@ -2,7 +2,7 @@
 //!
 //! A line of expectations is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
 //! `fails` and `refused` print it as an error (exit code 1 and 2), `notes` prints it while validating, `valid` and
-//! `invalid` print it, and `unread` is told of by validating (exit code 2).
+//! `invalid` print it, `unread` is told of by validating (exit code 2), and `row` is on a line of `--format json`.
 
 use std::fs;
 use std::path::Path;
@@ -42,6 +42,11 @@ fn check(folder: &Path, at: &str, line: &str) -> Result<(), String> {
         ("unread", [text]) => {
             let (code, _, err) = asked("validate", &[]);
             (Some(2) == code, err.contains(text), err)
+        }
+        ("row", [text]) => {
+            let (_, out, _) = asked("validate", &["--format", "json"]);
+            let are_rows = out.lines().all(|row| serde_json::from_str::<serde_json::Value>(row).is_ok());
+            (are_rows, out.contains(text), out)
         }
         ("valid" | "invalid", [text]) => {
             let (code, out, err) = asked("validate", &[]);

@@ -445,7 +445,7 @@ fn executions_that_are_lost_are_told_by_their_state_machines() {
     serving.terminate();
     let (code, said) = serving.end();
     assert_eq!(code, Some(2), "{said}");
-    assert!(said.contains(&format!("error: ended at once; {LOST}")), "{said}");
+    assert!(said.contains(&format!("expressway: ended at once; {LOST}")), "{said}");
     // With a folder, nothing is lost.
     let folder = Folder::new("nothing-is-lost");
     let state = folder.0.join("state");

@@ -47,7 +47,7 @@ Exit codes: 0 all were sent; 1 some stay where they are; 2 it cannot be carried 
 /// Sends dead letters again.
 pub(in crate::cli) fn redrive(arguments: &Arguments) -> Result<Went, Stop> {
     let idle = Duration::try_from_secs_f64(arguments.idle)
-        .map_err(|error| Stop::failed(format!("--idle {}: {error}", arguments.idle)))?;
+        .map_err(|_| Stop::failed(format!("--idle {}: expected seconds, 0 or more", arguments.idle)))?;
     arguments.log.begin()?;
     let config = config::redrive(&arguments.config)?;
     let mut skipped: Box<dyn Fn() -> u64> = Box::new(|| 0);

@@ -21,6 +21,12 @@ struct Entry<'t> {
 
 /// The file, the line, the table, what is wrong, and the line itself.
 pub(super) fn explained(path: &Path, text: &str, error: &Error) -> String {
+    if text.trim_start().starts_with('{') {
+        return format!(
+            "{}: this is JSON, and pipelines are described in TOML; a definition is named by one: definition = \"{0}\"",
+            path.display()
+        );
+    }
     let unknown = misspelt::unknown(error.message());
     let parsed = DeTable::parse(text).ok();
     let mut entries = Vec::new();

@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use expressway::asl::diagnostic::line_column;
 use expressway::asl::did_you_mean;
 use expressway::json::yaml;
 use serde_json::{Map, Value as Json};
 
 use super::resources::{self, Kind};
-use super::{FoundMachine, Part, Places, Project, Stop, Substitutions, data, is_yaml, machine_type, text};
+use super::{
+    FoundMachine, Part, Place, Places, Problem, Project, Stop, Substitutions, data, is_yaml, machine_type,
+    text,
+};
 
 /// Nesting of functions, and of names that refer to names.
 const DEPTH_MAX: usize = 100;
@@ -43,32 +48,48 @@ fn stack(
     project: &mut Project,
 ) {
     let template = Template { inputs: inputs.values, ..Template::new(path, root, given) };
+    project.templates.push(path.to_owned());
     for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
         let id = format!("{}{name}", inputs.prefix);
         let at = format!("Resources/{name}/Properties");
+        if let Some(condition) = resource["Condition"].as_str().filter(|name| !template.is_wanted(name, &at))
+        {
+            if resource["Type"].as_str().is_some_and(|kind| is_machine(kind) || is_stack(kind)) {
+                let what = format!("it is not created, because the condition {condition} does not hold");
+                project
+                    .absent
+                    .push((id, Problem { place: template.place(&format!("Resources/{name}")), what }));
+            }
+            continue;
+        }
         match resource["Type"].as_str().unwrap_or_default() {
             kind if is_machine(kind) => {
                 let found = template.machine(&id, &resource["Properties"], &at);
                 project.add(Part::Machine(id), found);
             }
             "AWS::CloudFormation::Stack" => {
-                template.nested(&id, &resource["Properties"], "TemplateURL", &at, depth, project);
+                template.nested(&id, resource, "TemplateURL", &at, depth, project);
             }
             "AWS::Serverless::Application" => {
-                template.nested(&id, &resource["Properties"], "Location", &at, depth, project);
+                template.nested(&id, resource, "Location", &at, depth, project);
             }
             // A loop of the transform AWS::LanguageExtensions.
             _ if name.starts_with("Fn::ForEach::") && resource.to_string().contains("::StateMachine\"") => {
-                let stop = Stop::failed(format!(
-                    "{}: state machines of Fn::ForEach are not read; write them out, or take the template that a \
-                     deployment has: aws cloudformation get-template --stack-name NAME --template-stage Processed",
-                    template.place(&format!("Resources/{name}")),
-                ));
-                project.failed(Part::File, &stop);
+                let stop = template.failed(
+                    &format!("Resources/{name}"),
+                    "state machines of Fn::ForEach are not read; write them out, or take the template that a deployment \
+                     has: aws cloudformation get-template --stack-name NAME --template-stage Processed",
+                );
+                project.failed(Part::File, stop);
             }
             _ => {}
         }
     }
+}
+
+/// Whether a type of resource is a template inside a template.
+fn is_stack(kind: &str) -> bool {
+    matches!(kind, "AWS::CloudFormation::Stack" | "AWS::Serverless::Application")
 }
 
 /// Whether a type of resource is a state machine.
@@ -85,7 +106,7 @@ pub(super) struct Template<'t> {
     inputs: Map<String, Json>,
     places: OnceCell<Places<'t>>,
     /// What could not be resolved since this was last cleared.
-    unresolved: RefCell<Vec<String>>,
+    unresolved: RefCell<Vec<Problem>>,
     /// What keeps the definition from being read at all.
     broken: RefCell<Option<Stop>>,
 }
@@ -115,7 +136,7 @@ impl<'t> Template<'t> {
     }
 
     /// A place of the template, for people.
-    fn place(&self, names: &str) -> String {
+    fn place(&self, names: &str) -> Place {
         self.places().place(names)
     }
 
@@ -124,7 +145,7 @@ impl<'t> Template<'t> {
     }
 
     fn failed(&self, at: &str, why: impl std::fmt::Display) -> Stop {
-        Stop::failed(format!("{}: {why}", self.place(at)))
+        Stop::at(self.place(at), why)
     }
 
     /// A file beside the template.
@@ -169,18 +190,18 @@ impl<'t> Template<'t> {
             }
         };
         let (definition, left) = self.given.apply(&written, &known);
-        for (name, line) in left {
+        for (name, at) in left {
             // The names in the text were reported already.
             let is_told = format!("--substitute {name}=VALUE");
-            if self.unresolved.borrow().iter().any(|told| told.ends_with(&is_told)) {
+            if self.unresolved.borrow().iter().any(|told| told.what.ends_with(&is_told)) {
                 continue;
             }
-            let advice = format!("nothing is known of `${{{name}}}`; say --substitute {name}=VALUE");
+            let what = format!("nothing is known of `${{{name}}}`; say --substitute {name}=VALUE");
             let place = match &file {
-                Some(file) => format!("{}:{line}", file.display()),
+                Some(file) => Place::in_text(file, &written, at),
                 None => self.places().place_of(&place, &format!("${{{name}}}")),
             };
-            self.unresolved.borrow_mut().push(format!("{place}: {advice}"));
+            self.unresolved.borrow_mut().push(Problem { place, what });
         }
         let definition = if file.as_deref().is_some_and(is_yaml) {
             match yaml::read(&definition) {
@@ -273,14 +294,17 @@ impl<'t> Template<'t> {
     fn nested(
         &self,
         id: &str,
-        properties: &Json,
+        resource: &Json,
         property: &str,
         at: &str,
         depth: usize,
         project: &mut Project,
     ) {
         let place = format!("{at}/{property}");
-        let location = self.resolve(&properties[property], &place, 0);
+        let properties = &resource["Properties"];
+        // The CDK says where the file is that a deployment puts into S3.
+        let here = resource["Metadata"].get("aws:asset:path").filter(|path| path.is_string());
+        let location = here.cloned().unwrap_or_else(|| self.resolve(&properties[property], &place, 0));
         let Some(name) = location.as_str().filter(|name| !name.contains("://") && !name.contains("${"))
         else {
             return;
@@ -298,7 +322,7 @@ impl<'t> Template<'t> {
                 let inputs = Inputs { values, prefix: format!("{id}.") };
                 stack(&path, &root, self.given, inputs, depth + 1, project);
             }
-            Err(stop) => project.failed(Part::Module(id.to_owned()), &self.failed(&place, stop)),
+            Err(stop) => project.failed(Part::Module(id.to_owned()), self.failed(&place, stop)),
         }
     }
 
@@ -321,10 +345,11 @@ impl<'t> Template<'t> {
 
     /// Leaves a value unresolved, as it is written.
     fn open(&self, place: &str, name: &str, why: &str) -> Json {
-        let place = format!("{}: {why}; say --substitute {name}=VALUE", self.place(place));
+        let what = format!("{why}; say --substitute {name}=VALUE");
+        let problem = Problem { place: self.place(place), what };
         let mut unresolved = self.unresolved.borrow_mut();
-        if !unresolved.contains(&place) {
-            unresolved.push(place);
+        if !unresolved.contains(&problem) {
+            unresolved.push(problem);
         }
         Json::String(format!("${{{name}}}"))
     }
@@ -334,16 +359,25 @@ impl<'t> Template<'t> {
             return self.open(place, "VALUE", "functions refer to each other without an end");
         }
         match value {
+            Json::String(text) if text.contains("{{resolve:") => Json::String(self.dynamic(text, place)),
             Json::Array(items) => {
                 let item = |(n, item)| self.resolve(item, &format!("{place}[{n}]"), depth + 1);
                 items.iter().enumerate().map(item).filter(|item| !is_no_value(item)).collect()
             }
             Json::Object(members) if members.len() == 1 => {
                 let (name, argument) = members.iter().next().unwrap_or_else(|| unreachable!("there is one"));
-                match self.function(name, argument, place, depth + 1) {
-                    Some(value) => value,
-                    None => self.members(members, place, depth),
+                if !name.starts_with("Fn::") && name != "Ref" {
+                    return self.members(members, place, depth);
                 }
+                // Where the list of a function is unknown, that is told already.
+                let told = self.unresolved.borrow().len();
+                self.function(name, argument, place, depth + 1).unwrap_or_else(|| {
+                    let function = name.trim_start_matches("Fn::");
+                    if self.unresolved.borrow().len() > told {
+                        return Json::String(format!("${{{function}}}"));
+                    }
+                    self.open(place, function, &format!("{name} does not take what is given to it"))
+                })
             }
             Json::Object(members) => self.members(members, place, depth),
             other => other.clone(),
@@ -396,12 +430,23 @@ impl<'t> Template<'t> {
                 item.unwrap_or_else(|| self.open(place, "VALUE", "Fn::Select finds nothing"))
             }
             "Fn::FindInMap" => {
-                let keys: Vec<String> =
-                    argument.as_array()?.iter().map(|key| plain(&resolved(key))).collect();
+                let all = argument.as_array()?;
+                let keys: Vec<String> = all.iter().take(3).map(|key| plain(&resolved(key))).collect();
                 let found = keys.iter().try_fold(&self.root["Mappings"], |at, key| at.get(key));
                 let name = keys.join(".");
-                let open = || self.open(place, &name, &format!("there is no mapping {name}"));
+                let otherwise = all.get(3).and_then(|it| it.get("DefaultValue"));
+                let open = || match otherwise {
+                    Some(value) => resolved(value),
+                    None => self.open(place, &name, &format!("there is no mapping {name}")),
+                };
                 self.given.get(&name).map(Json::from).or(found.cloned()).unwrap_or_else(open)
+            }
+            "Fn::Length" => Json::from(resolved(argument).as_array()?.len()),
+            "Fn::Base64" => Json::String(STANDARD.encode(plain(&resolved(argument)))),
+            "Fn::GetAZs" => {
+                let region = plain(&resolved(argument));
+                let region = if region.is_empty() { resources::REGION } else { &region };
+                ["a", "b", "c"].iter().map(|zone| Json::String(format!("{region}{zone}"))).collect()
             }
             "Fn::If" => {
                 let holds = self.holds(&serde_json::json!({"Condition": argument.get(0)?}), place, depth);
@@ -447,18 +492,36 @@ impl<'t> Template<'t> {
     }
 
     fn reference(&self, name: &str, place: &str, depth: usize) -> Json {
+        let parameter = self.root["Parameters"].get(name);
+        let kind = parameter.and_then(|it| it["Type"].as_str()).unwrap_or_default();
+        // A list is written with commas.
+        let of_kind = |value: Json| match &value {
+            Json::String(text) if kind == "CommaDelimitedList" || kind.contains("List<") => {
+                text.split(',').map(|item| Json::from(item.trim())).collect()
+            }
+            _ => value,
+        };
         if let Some(value) = self.given.get(name) {
-            return Json::from(value);
+            return of_kind(Json::from(value));
         }
         if let Some(value) = resources::pseudo(name) {
             return Json::from(value);
         }
         if let Some(value) = self.inputs.get(name) {
-            return value.clone();
+            return of_kind(value.clone());
         }
-        if let Some(parameter) = self.root["Parameters"].get(name) {
-            let open = || self.open(place, name, &format!("the parameter {name} has no default"));
-            return parameter.get("Default").cloned().unwrap_or_else(open);
+        if let Some(parameter) = parameter {
+            let default = parameter.get("Default").cloned();
+            return match default {
+                // The default of such a parameter is a name.
+                Some(stored) if kind.starts_with("AWS::SSM::Parameter::Value") => {
+                    let why =
+                        format!("the parameter {name} has the value that SSM has for {}", plain(&stored));
+                    self.open(place, name, &why)
+                }
+                Some(value) => of_kind(value),
+                None => self.open(place, name, &format!("the parameter {name} has no default")),
+            };
         }
         match self.resource(name) {
             Some(resource) => {
@@ -472,6 +535,33 @@ impl<'t> Template<'t> {
             }
             None => self.open(place, name, &format!("there is no parameter or resource {name}")),
         }
+    }
+
+    /// A text with dynamic references, such as `{{resolve:ssm:/shop/key}}`, which only a deployment knows.
+    fn dynamic(&self, text: &str, place: &str) -> String {
+        let (mut out, mut rest) = (String::new(), text);
+        while let Some(at) = rest.find("{{resolve:") {
+            let Some(length) = rest[at..].find("}}") else { break };
+            let name = &rest[at + 2..at + length];
+            out.push_str(&rest[..at]);
+            match self.given.get(name) {
+                Some(value) => out.push_str(value),
+                None => {
+                    self.open(place, name, "a dynamic reference is not known before it is deployed");
+                    out.push_str(&rest[at..at + length + 2]);
+                }
+            }
+            rest = &rest[at + length + 2..];
+        }
+        out + rest
+    }
+
+    /// Whether a resource with this condition is created: also where that is not known.
+    fn is_wanted(&self, condition: &str, place: &str) -> bool {
+        self.unresolved.borrow_mut().clear();
+        let holds = self.holds(&serde_json::json!({ "Condition": condition }), place, 0);
+        let is_known = self.unresolved.borrow_mut().drain(..).count() == 0;
+        holds || !is_known
     }
 
     fn resource(&self, name: &str) -> Option<&Json> {

@@ -13,6 +13,7 @@ mod substitutions;
 #[cfg(feature = "cli-terraform")]
 mod terraform;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,14 +34,18 @@ pub(super) struct Project {
     pub(super) machines: Vec<FoundMachine>,
     /// What cannot be read of it.
     pub(super) unread: Vec<Unread>,
+    /// What the conditions of a template leave out: state machines and stacks, by their logical ids.
+    absent: Vec<(String, Problem)>,
+    /// The templates that were read, those that others nest among them.
+    templates: Vec<PathBuf>,
 }
 
 /// A part of a project that cannot be read.
 #[derive(Debug)]
 pub(super) struct Unread {
     part: Part,
-    /// Its place, what is wrong there, and what to try.
-    why: String,
+    /// What is wrong, and what to try.
+    stop: Stop,
 }
 
 /// What a part of a project is.
@@ -58,9 +63,9 @@ enum Part {
 impl fmt::Display for Unread {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.part {
-            Part::Machine(name) => write!(out, "the state machine {name} cannot be read: {}", self.why),
-            Part::Module(name) => write!(out, "the module {name} cannot be read: {}", self.why),
-            Part::File => self.why.fmt(out),
+            Part::Machine(name) => write!(out, "the state machine {name} cannot be read: {}", self.stop),
+            Part::Module(name) => write!(out, "the module {name} cannot be read: {}", self.stop),
+            Part::File => self.stop.fmt(out),
         }
     }
 }
@@ -70,18 +75,76 @@ impl Unread {
     fn has(&self, machine: &str) -> bool {
         match &self.part {
             Part::Machine(name) => name == machine,
-            Part::Module(name) => {
-                machine.strip_prefix(&**name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-            }
+            Part::Module(name) => is_in(name, machine),
             Part::File => false,
         }
     }
 
-    fn machine(&self) -> Option<&str> {
+    /// The logical id, if it is a state machine.
+    pub(super) fn machine(&self) -> Option<&str> {
         match &self.part {
             Part::Machine(name) => Some(name),
             Part::Module(_) | Part::File => None,
         }
+    }
+
+    pub(super) fn stop(&self) -> &Stop {
+        &self.stop
+    }
+}
+
+impl Project {
+    /// Lines about what a deployment would leave out.
+    pub(super) fn left_out(&self) -> impl Iterator<Item = String> {
+        self.absent.iter().map(|(id, why)| format!("note: {id}: {why}"))
+    }
+}
+
+/// A place in a file of a project.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) file: String,
+    /// Line and column, if they are known.
+    pub(super) at: Option<(u32, u32)>,
+    /// The names that lead to it, such as `Resources/Orders/Properties`; empty where a line says it all.
+    pub(super) names: String,
+}
+
+impl Place {
+    /// The place of a byte of a file.
+    pub(super) fn in_text(file: &Path, text: &str, byte: usize) -> Place {
+        let at = Some(asl::diagnostic::line_column(text, byte));
+        Place { file: file.display().to_string(), at, names: String::new() }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.file)?;
+        if let Some((line, _)) = self.at {
+            write!(out, ":{line}")?;
+        }
+        if self.names.is_empty() { Ok(()) } else { write!(out, ": {}", self.names) }
+    }
+}
+
+/// What is wrong at a place of a project, or not known there, and what to try.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Problem {
+    pub(super) place: Place,
+    pub(super) what: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}: {}", self.place, self.what)
+    }
+}
+
+impl Stop {
+    /// The stop for what is wrong at a place of a project.
+    fn at(place: Place, what: impl fmt::Display) -> Stop {
+        Stop::At(Box::new(Problem { place, what: what.to_string() }))
     }
 }
 
@@ -89,21 +152,32 @@ impl Project {
     fn add(&mut self, part: Part, found: Result<FoundMachine, Stop>) {
         match found {
             Ok(machine) => self.machines.push(machine),
-            Err(stop) => self.failed(part, &stop),
+            Err(stop) => self.failed(part, stop),
         }
     }
 
-    fn failed(&mut self, part: Part, stop: &Stop) {
-        self.unread.push(Unread { part, why: stop.to_string() });
+    fn failed(&mut self, part: Part, stop: Stop) {
+        self.unread.push(Unread { part, stop });
     }
 
     fn extend(&mut self, other: Project) {
         self.machines.extend(other.machines);
         self.unread.extend(other.unread);
+        self.absent.extend(other.absent);
+        self.templates.extend(other.templates);
+    }
+
+    /// The logical ids of all state machines, also of those that cannot be read.
+    fn names_mut(&mut self) -> impl Iterator<Item = &mut String> {
+        let unread = self.unread.iter_mut().filter_map(|unread| match &mut unread.part {
+            Part::Machine(name) | Part::Module(name) => Some(name),
+            Part::File => None,
+        });
+        self.machines.iter_mut().map(|machine| &mut machine.name).chain(unread)
     }
 
     fn is_empty(&self) -> bool {
-        self.machines.is_empty() && self.unread.is_empty()
+        self.machines.is_empty() && self.unread.is_empty() && self.absent.is_empty()
     }
 
     /// The selected one, or the only one; and what cannot be read beside it.
@@ -116,12 +190,22 @@ impl Project {
                 if let Some(unread) = self.unread.iter().find(|unread| unread.has(name)) {
                     return Err(Stop::failed(unread.to_string()));
                 }
+                if let Some((_, why)) = self.absent.iter().find(|(id, _)| is_in(id, name)) {
+                    return Err(Stop::at(why.place.clone(), &why.what));
+                }
                 let advice = asl::did_you_mean(name, names.iter().copied());
                 let advice = advice.unwrap_or_else(|| match names[..] {
                     [] => "it has none that can be read".to_owned(),
                     _ => format!("there are {list}"),
                 });
-                self.machines.iter().position(|machine| machine.name == name).ok_or_else(|| {
+                // Where only one is made of a resource, its key may be left out.
+                let only = || {
+                    let is_of = |(_, machine): &(usize, &FoundMachine)| without_keys(&machine.name) == name;
+                    let mut found = self.machines.iter().enumerate().filter(is_of).map(|(at, _)| at);
+                    found.next().filter(|_| found.next().is_none())
+                };
+                let exact = self.machines.iter().position(|machine| machine.name == name);
+                exact.or_else(only).ok_or_else(|| {
                     let text = format!("there is no state machine {name} in the project: {advice}");
                     Stop::failed(self.with_unread(text))
                 })?
@@ -129,7 +213,10 @@ impl Project {
             None => match (names.len(), self.machines.len()) {
                 (1, 1) => 0,
                 (0, _) if self.unread.is_empty() => {
-                    return Err(Stop::failed("there is no state machine in the template"));
+                    return Err(match self.absent.first() {
+                        Some((_, why)) => Stop::at(why.place.clone(), &why.what),
+                        None => Stop::failed("there is no state machine in the template"),
+                    });
                 }
                 (0 | 1, _) => return Err(Stop::failed(listed(&self.unread))),
                 (count, _) => {
@@ -147,6 +234,29 @@ impl Project {
     }
 }
 
+/// An address of Terraform without the keys of `for_each` and the numbers of `count`.
+fn without_keys(address: &str) -> String {
+    let (mut out, mut rest) = (String::new(), address);
+    while let Some((before, inside)) = rest.split_once('[') {
+        let Some((_, behind)) = inside.split_once(']') else { break };
+        out.push_str(before);
+        rest = behind;
+    }
+    out + rest
+}
+
+/// The name of a state machine on a server for its id in a project: `orders["eu"]` is `orders-eu`.
+#[cfg(feature = "cli-serve")]
+pub(super) fn machine_name(id: &str) -> String {
+    let id = id.replace(['"', ']'], "");
+    id.replace(|c: char| !c.is_alphanumeric() && !"-_.".contains(c), "-")
+}
+
+/// Whether a state machine is this one, or in this module.
+fn is_in(id: &str, machine: &str) -> bool {
+    machine.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
 /// One a line.
 fn listed(unread: &[Unread]) -> String {
     unread.iter().map(Unread::to_string).collect::<Vec<_>>().join("\n")
@@ -162,8 +272,8 @@ pub(super) struct FoundMachine {
     pub(super) place: String,
     /// The definition as JSON.
     pub(super) definition: String,
-    /// What could not be resolved, each with its place.
-    pub(super) unresolved: Vec<String>,
+    /// What could not be resolved.
+    pub(super) unresolved: Vec<Problem>,
 }
 
 /// Bytes that a file of a project may have.
@@ -215,22 +325,52 @@ pub(super) fn is_there(path: &Path) -> Result<bool, Stop> {
     read(path, &Substitutions::default()).map(|machines| machines.is_some())
 }
 
-/// The files of a folder that are projects.
-fn files(folder: &Path) -> Result<Vec<PathBuf>, Stop> {
-    let synthesized = [folder.to_owned(), folder.join("cdk.out")];
-    let mut files: Vec<PathBuf> = Vec::new();
-    for folder in synthesized.iter().filter(|folder| folder.join("manifest.json").is_file()) {
-        let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        files.extend(paths.filter(|path| {
-            path.file_name()
-                .and_then(|name| name.to_str())
-                .is_some_and(|name| name.ends_with(".template.json"))
-        }));
+/// The files of a folder that are projects, each with what tells its state machines from those of the others.
+fn files(folder: &Path) -> Result<Vec<(PathBuf, String)>, Stop> {
+    let mut files = Vec::new();
+    for folder in [folder.to_owned(), folder.join("cdk.out")] {
+        if folder.join("manifest.json").is_file() {
+            assembly(&folder, 0, &mut files)?;
+        }
     }
-    files.sort();
-    files.extend(NAMES.iter().map(|name| folder.join(name)).filter(|file| file.is_file()));
+    // Templates that others nest come last: by then they are read.
+    files.sort_by_key(|(path, _)| (path.to_string_lossy().ends_with(".nested.template.json"), path.clone()));
+    let named = NAMES.iter().map(|name| folder.join(name)).filter(|file| file.is_file());
+    files.extend(named.map(|file| (file, "template".to_owned())));
     Ok(files)
+}
+
+/// Nesting of assemblies: stages may have stages.
+const ASSEMBLIES_DEPTH_MAX: usize = 8;
+
+/// The templates of a folder that the CDK wrote, and of the stages in it.
+fn assembly(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, String)>) -> Result<(), Stop> {
+    // One that cannot be read says nothing of its templates' names.
+    let manifest = data(&folder.join("manifest.json")).unwrap_or(Json::Null);
+    let artifacts = || manifest["artifacts"].as_object().into_iter().flatten().map(|(_, artifact)| artifact);
+    let shown = |template: &str| {
+        let artifact = artifacts().find(|it| it["properties"]["templateFile"] == template);
+        let name = artifact.and_then(|it| it["displayName"].as_str());
+        let name = name.unwrap_or(template.trim_end_matches(".template.json"));
+        // As the CDK's own commands show the ids of stacks on construct trees.
+        name.split(" (").next().unwrap_or(name).replace('/', "-")
+    };
+    let stages: Vec<&str> =
+        artifacts().filter_map(|artifact| artifact["properties"]["directoryName"].as_str()).collect();
+    let entries = fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
+    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+        let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
+        if name.ends_with(".template.json") {
+            let shown = shown(name);
+            files.push((path, shown));
+        } else if (name.starts_with("assembly-") || stages.contains(&name))
+            && path.join("manifest.json").is_file()
+            && depth < ASSEMBLIES_DEPTH_MAX
+        {
+            assembly(&path, depth + 1, files)?;
+        }
+    }
+    Ok(())
 }
 
 fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
@@ -248,18 +388,41 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
             folder.display()
         )));
     }
-    let mut project = Project::default();
-    for file in files {
-        match data(&file) {
-            Ok(root) => template(&file, root, given).into_iter().for_each(|found| project.extend(found)),
-            Err(stop) => project.failed(Part::File, &stop),
+    let mut all: Vec<(String, Project)> = Vec::new();
+    for (file, name) in files {
+        if all.iter().any(|(_, found)| found.templates.contains(&file)) {
+            continue;
         }
+        let mut found = Project::default();
+        match data(&file) {
+            Ok(root) => template(&file, root, given).into_iter().for_each(|it| found.extend(it)),
+            Err(stop) => found.failed(Part::File, stop),
+        }
+        all.push((name, found));
+    }
+    let mut project = Project::default();
+    for (_, found) in tell_apart(all) {
+        project.extend(found);
     }
     if project.is_empty() {
         Err(Stop::failed(format!("the project in {} has no state machine", folder.display())))
     } else {
         Ok(project)
     }
+}
+
+/// Puts the template's name before a logical id that several templates have, as stages of the CDK do.
+fn tell_apart(mut all: Vec<(String, Project)>) -> Vec<(String, Project)> {
+    let mut count: BTreeMap<String, usize> = BTreeMap::new();
+    for name in all.iter_mut().flat_map(|(_, found)| found.names_mut()) {
+        *count.entry(name.clone()).or_default() += 1;
+    }
+    for (template, found) in &mut all {
+        for name in found.names_mut().filter(|name| count[&**name] > 1) {
+            name.insert_str(0, &format!("{template}."));
+        }
+    }
+    all
 }
 
 /// The first definition of a folder by name, for a suggestion.
@@ -302,19 +465,23 @@ fn of_terraform(_: &Path, _: &Substitutions) -> Result<Project, Stop> {
 /// The content of a JSON or YAML file; short forms of template functions become long ones.
 fn data(path: &Path) -> Result<Json, Stop> {
     let text = text(path)?;
-    let wrong = |error: &dyn std::fmt::Display| Stop::failed(format!("{}: {error}", path.display()));
     if text.trim_start().starts_with('{') {
-        return serde_json::from_str(&text).map_err(|error| wrong(&error));
+        return serde_json::from_str(&text).map_err(|error| {
+            // The error's own text ends with its line and column.
+            let wrong = error.to_string();
+            let wrong = wrong.rsplit_once(" at line ").map_or(&*wrong, |(what, _)| what);
+            let before: usize =
+                text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
+            Stop::at(Place::in_text(path, &text, before + error.column().saturating_sub(1)), wrong)
+        });
     }
-    let source = yaml::read_template(&text).map_err(|error| {
-        let line = 1 + text.bytes().take(error.span.start as usize).filter(|&byte| byte == b'\n').count();
-        Stop::failed(format!("{}:{line}: {error}", path.display()))
-    })?;
-    serde_json::from_str(&yaml::to_json(&source.root)).map_err(|error| wrong(&error))
+    let source = yaml::read_template(&text)
+        .map_err(|error| Stop::at(Place::in_text(path, &text, error.span.start as usize), error))?;
+    serde_json::from_str(&yaml::to_json(&source.root))
+        .map_err(|error| Stop::failed(format!("{}: {error}", path.display())))
 }
 
-/// The place of a member of a JSON or YAML file, for people: the file, the line where it can be found, and the names that
-/// lead to it, such as `Resources/Orders/Properties`.
+/// The places of members of a JSON or YAML file.
 struct Places<'p> {
     path: &'p Path,
     tree: Option<source::Source>,
@@ -333,12 +500,12 @@ impl<'p> Places<'p> {
         Places { path, tree, text }
     }
 
-    fn place(&self, names: &str) -> String {
+    fn place(&self, names: &str) -> Place {
         self.shown(names, self.begins(names))
     }
 
     /// The place of a text that stands somewhere below these names.
-    fn place_of(&self, names: &str, wanted: &str) -> String {
+    fn place_of(&self, names: &str, wanted: &str) -> Place {
         let from = self.begins(names);
         let at = from.and_then(|from| Some(from + self.text.get(from..)?.find(wanted)?));
         self.shown(names, at.or(from))
@@ -350,11 +517,11 @@ impl<'p> Places<'p> {
         Some(asl::span_at(&tree.root, &format!("/{names}")).start as usize)
     }
 
-    fn shown(&self, names: &str, at: Option<usize>) -> String {
-        let file = self.path.display();
-        match at {
-            Some(at) => format!("{file}:{}: {names}", asl::diagnostic::line_column(&self.text, at).0),
-            None => format!("{file}: {names}"),
+    fn shown(&self, names: &str, at: Option<usize>) -> Place {
+        Place {
+            file: self.path.display().to_string(),
+            at: at.map(|at| asl::diagnostic::line_column(&self.text, at)),
+            names: names.to_owned(),
         }
     }
 }

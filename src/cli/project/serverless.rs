@@ -16,13 +16,12 @@ const DEPTH_MAX: usize = 20;
 pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Project {
     let mut project = Project::default();
     let variables = Variables { folder: path.parent().unwrap_or(Path::new(".")), root: &root, given };
-    let placed =
-        |names: &str, stop: &Stop| Stop::failed(format!("{}: {stop}", Places::of(path).place(names)));
+    let placed = |names: &str, stop: &Stop| Stop::at(Places::of(path).place(names), stop);
     // A part that cannot be read is reported: what refers to it is not resolved then.
     let mut part = |names: &str, value: &Json| {
         let expanded = variables.expand(value, 0);
         expanded.unwrap_or_else(|stop| {
-            project.failed(Part::File, &placed(names, &stop));
+            project.failed(Part::File, placed(names, &stop));
             Json::Null
         })
     };
@@ -58,13 +57,13 @@ pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Projec
             Ok(Json::Object(machines)) => written.extend(machines),
             Ok(_) => {
                 let stop = Stop::failed("this is no mapping of state machines by name");
-                project.failed(Part::File, &placed(at, &stop));
+                project.failed(Part::File, placed(at, &stop));
             }
-            Err(stop) => project.failed(Part::File, &placed(at, &stop)),
+            Err(stop) => project.failed(Part::File, placed(at, &stop)),
         }
     }
     if let Err(stop) = &block {
-        project.failed(Part::File, &placed(at, stop));
+        project.failed(Part::File, placed(at, stop));
     }
     let mut machines = Vec::new();
     for (name, machine) in &written {
@@ -81,7 +80,7 @@ pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Projec
                 resources.insert(name.clone(), resource);
                 machines.push((name, at, machine));
             }
-            Err(stop) => project.failed(Part::Machine(name.clone()), &placed(&at, &stop)),
+            Err(stop) => project.failed(Part::Machine(name.clone()), placed(&at, &stop)),
         }
     }
     let root = json!({ "Resources": resources });

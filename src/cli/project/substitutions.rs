@@ -94,7 +94,8 @@ impl Substitutions {
     }
 
     /// Replaces known names in the text by their values; `known` goes before the command line's. Values inside a string
-    /// are escaped as in JSON. Returns the names that are left, each with its line.
+    /// are escaped as in JSON. Returns the names that are left, each with the byte at
+    /// which it stands.
     pub(in crate::cli) fn apply(
         &self,
         text: &str,
@@ -113,8 +114,7 @@ impl Substitutions {
                     out.push_str(&quoted[1..quoted.len() - 1]);
                 }
                 None => {
-                    let line = 1 + text[..text.len() - rest.len() + at].matches('\n').count();
-                    left.push((name.to_owned(), line));
+                    left.push((name.to_owned(), text.len() - rest.len() + at));
                     out.push_str(&rest[at..=at + length]);
                 }
             }
@@ -130,14 +130,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_replaced_and_what_is_left_is_named_by_line() {
+    fn names_are_replaced_and_what_is_left_is_named_by_place() {
         let single = |name: &str, value: &str| (name.to_owned(), Substitution::new(value.to_owned(), true));
         let given = [single("A", "say \"a\""), single("B", "2"), single("Z", "3")];
         let given = Substitutions(BTreeMap::from(given));
         let known = BTreeMap::from([("B".into(), "1".into())]);
         let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${B}, \"z\": \"${C}${\"}", &known);
         assert_eq!(text, "{\"x\": \"say \\\"a\\\"\",\n\"y\": 1, \"z\": \"${C}${\"}");
-        assert_eq!(left[0], ("C".to_owned(), 2));
+        assert_eq!(left[0], ("C".to_owned(), 32));
         // The template's own value of B goes before.
         assert_eq!(given.unused().collect::<Vec<_>>(), ["B", "Z"]);
     }

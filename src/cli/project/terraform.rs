@@ -5,6 +5,7 @@
 
 mod evaluate;
 mod functions;
+mod instances;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -15,7 +16,11 @@ use hcl::{Block, Body, Expression};
 use serde_json::{Map, Value as Json};
 
 use super::resources::{ACCOUNT, Kind, REGION, other_arn};
-use super::{FoundMachine, Part, Project, Stop, Substitutions, machine_type, text, unreadable};
+use super::{
+    FoundMachine, Part, Place, Problem, Project, Stop, Substitutions, machine_type, text, unreadable,
+};
+use evaluate::Variables;
+use instances::Instance;
 
 /// Nesting of modules.
 const MODULES_DEPTH_MAX: usize = 8;
@@ -51,29 +56,49 @@ fn module(
         let name = label(block, 1);
         let place = file.place(&format!("\"aws_sfn_state_machine\" \"{name}\""));
         let id = format!("{prefix}{name}");
-        project.add(Part::Machine(id.clone()), module.machine(file, block, id, place));
+        match module.instances(block, &place) {
+            Ok(instances) => {
+                for Instance { key, known } in instances {
+                    let id = format!("{id}{key}");
+                    let found = module.machine(file, block, id.clone(), &place, &known);
+                    project.add(Part::Machine(id), found);
+                }
+            }
+            Err(stop) => project.failed(Part::Machine(id), stop),
+        }
     }
     for (file, block) in module.blocks("module") {
         let source = attribute(block, "source").map(|source| module.value(source));
         let name = label(block, 0);
         let id = format!("{prefix}{name}");
         let place = file.place(&format!("module \"{name}\""));
-        match source.as_ref().and_then(Json::as_str) {
-            Some(source) if source.starts_with('.') => {
-                let own = block.body().attributes().map(|it| (it.key().to_owned(), module.value(it.expr())));
-                let folder = folder.join(source);
-                let prefix = format!("{id}.");
-                if let Err(stop) = self::module(&folder, given, &own.collect(), &prefix, depth + 1, project) {
-                    let (file, line) = &place;
-                    let stop = Stop::failed(format!("{file}:{line}: source = {source:?}: {stop}"));
-                    project.failed(Part::Module(id), &stop);
-                }
+        let Some(source) = source.as_ref().and_then(Json::as_str) else { continue };
+        // The registry's module of a state machine has its arguments.
+        let is_machine = source.contains(REGISTRY_MODULE) && attribute(block, "definition").is_some();
+        if !is_machine && !source.starts_with('.') {
+            continue;
+        }
+        let instances = match module.instances(block, &place) {
+            Ok(instances) => instances,
+            Err(stop) => {
+                project.failed(Part::Module(id), stop);
+                continue;
             }
-            // The registry's module of a state machine has its arguments.
-            Some(source) if source.contains(REGISTRY_MODULE) && attribute(block, "definition").is_some() => {
-                project.add(Part::Machine(id.clone()), module.machine(file, block, id, place));
+        };
+        for Instance { key, known } in instances {
+            let id = format!("{id}{key}");
+            if is_machine {
+                let found = module.machine(file, block, id.clone(), &place, &known);
+                project.add(Part::Machine(id), found);
+                continue;
             }
-            _ => {}
+            let own = block.body().attributes();
+            let own = own.map(|it| (it.key().to_owned(), module.evaluate(it.expr(), &known, 0)));
+            let (own, prefix) = (own.collect(), format!("{id}."));
+            if let Err(stop) = self::module(&folder.join(source), given, &own, &prefix, depth + 1, project) {
+                let stop = Stop::at(place.clone(), format!("source = {source:?}: {stop}"));
+                project.failed(Part::Module(id), stop);
+            }
         }
     }
     Ok(())
@@ -103,7 +128,7 @@ fn assigned(folder: &Path, project: &mut Project) -> Result<Map<String, Json>, S
         let read = match File::read(&file) {
             Ok(read) => read,
             Err(stop) => {
-                project.failed(Part::File, &stop);
+                project.failed(Part::File, stop);
                 continue;
             }
         };
@@ -124,13 +149,39 @@ struct File {
 impl File {
     fn read(path: &Path) -> Result<File, Stop> {
         let text = text(path)?;
-        let body = hcl::parse(&text).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))?;
+        let body = hcl::parse(&text).map_err(|error| not_hcl(path, &text, &error))?;
         Ok(File { path: path.to_owned(), text, body })
     }
 
-    /// The file's name, and the line of a text in it, or of its beginning.
-    fn place(&self, wanted: &str) -> (String, usize) {
-        (self.path.display().to_string(), line_of(&self.text, 0, wanted).unwrap_or(1))
+    /// The place of a text in it, or of its beginning.
+    fn place(&self, wanted: &str) -> Place {
+        Place::in_text(&self.path, &self.text, self.text.find(wanted).unwrap_or(0))
+    }
+
+    /// The place of a text that stands in this block, or that of the block.
+    fn place_in(&self, block: &Place, wanted: &str) -> Place {
+        let line = block.at.map_or(0, |(line, _)| line as usize - 1);
+        let from = self.text.split_inclusive('\n').take(line).map(str::len).sum();
+        match self.text[from..].find(wanted) {
+            Some(at) => Place::in_text(&self.path, &self.text, from + at),
+            None => block.clone(),
+        }
+    }
+}
+
+/// The place where a text cannot be read as HCL, and why not.
+fn not_hcl(path: &Path, text: &str, error: &hcl::Error) -> Stop {
+    match error {
+        hcl::Error::Parse(error) => {
+            let (place, line) = (Place::in_text(path, text, error.location().offset()), error.line().trim());
+            let what = if line.is_empty() {
+                error.message().to_owned()
+            } else {
+                format!("{} in `{line}`", error.message())
+            };
+            Stop::at(place, what)
+        }
+        error => Stop::failed(format!("{}: {error}", path.display())),
     }
 }
 
@@ -143,7 +194,7 @@ struct Module<'m> {
     /// What could not be resolved since this was last cleared, as it is written.
     unresolved: RefCell<Vec<String>>,
     /// Why a file could not be read since then.
-    broken: RefCell<Option<String>>,
+    broken: RefCell<Option<Stop>>,
 }
 
 fn label(block: &Block, n: usize) -> &str {
@@ -165,7 +216,7 @@ impl<'m> Module<'m> {
         for path in files(folder, ".tf")? {
             match File::read(&path) {
                 Ok(file) => read.push(file),
-                Err(stop) => project.failed(Part::File, &stop),
+                Err(stop) => project.failed(Part::File, stop),
             }
         }
         Ok(Module::of(folder, read, given, inputs))
@@ -191,47 +242,48 @@ impl<'m> Module<'m> {
         self.evaluate(expression, &BTreeMap::new(), 0)
     }
 
-    /// The state machine of a block that stands in this file and line.
+    /// The state machine of a block that stands at this place of a file, for these values of `each` and `count`.
     fn machine(
         &self,
         file: &File,
         block: &Block,
         name: String,
-        (path, line): (String, usize),
+        place: &Place,
+        known: &Variables,
     ) -> Result<FoundMachine, Stop> {
-        let place = format!("{path}:{line}");
         let definition = attribute(block, "definition")
-            .ok_or_else(|| Stop::failed(format!("{place}: the block has no `definition`")))?;
+            .ok_or_else(|| Stop::at(place.clone(), "the block has no `definition`"))?;
         self.unresolved.borrow_mut().clear();
         self.broken.borrow_mut().take();
-        let definition = match self.value(definition) {
+        let definition = match self.evaluate(definition, known, 0) {
             Json::String(text) => text,
             // `jsonencode` was forgotten.
             other => other.to_string(),
         };
-        let from = file.text.lines().take(line.saturating_sub(1)).map(|it| it.len() + 1).sum();
-        let line_of = |what: &str| line_of(&file.text, from, what).unwrap_or(line);
         let unresolved: Vec<String> = self.unresolved.take();
         if let Some(broken) = self.broken.take() {
-            return Err(Stop::failed(format!("{place}: {broken}")));
+            return Err(Stop::at(place.clone(), broken));
         }
         if let [whole] = &unresolved[..]
             && definition == format!("${{{whole}}}")
         {
-            return Err(Stop::failed(format!(
-                "{path}:{}: nothing is known of its definition, `{whole}`: take its value from `terraform show -json`, and \
-                 give that as a file instead of the project",
-                line_of(whole)
-            )));
+            let why = format!(
+                "nothing is known of its definition, `{whole}`: take its value from `terraform show -json`, and give that \
+                 as a file instead of the project"
+            );
+            return Err(Stop::at(file.place_in(place, whole), why));
         }
-        let unresolved = unresolved.into_iter().map(|what| {
-            format!("{path}:{}: nothing is known of `{what}`; say --substitute {what}=VALUE", line_of(&what))
+        let unresolved = unresolved.into_iter().map(|what| Problem {
+            place: file.place_in(place, &what),
+            what: format!("nothing is known of `{what}`; say --substitute {what}=VALUE"),
         });
-        let kind = attribute(block, "type").map(|kind| self.value(kind));
+        let kind = attribute(block, "type").map(|kind| self.evaluate(kind, known, 0));
+        // One of several of a block is told by its address.
+        let shown = if name.contains('[') { format!("{place}: {name}") } else { place.to_string() };
         Ok(FoundMachine {
             name,
             machine_type: machine_type(kind.as_ref().and_then(Json::as_str).or(Some("STANDARD"))),
-            place,
+            place: shown,
             definition,
             unresolved: unresolved.collect(),
         })
@@ -240,7 +292,7 @@ impl<'m> Module<'m> {
     /// The value of `var.NAME`.
     fn variable(&self, name: &str) -> Option<Json> {
         if let Some(value) = self.given.get(name).or_else(|| self.given.get(&format!("var.{name}"))) {
-            return Some(Json::from(value));
+            return Some(evaluate::given(value));
         }
         self.inputs.get(name).cloned().or_else(|| {
             let (_, block) = self.blocks("variable").find(|(_, block)| label(block, 0) == name)?;
@@ -255,16 +307,27 @@ impl<'m> Module<'m> {
         Some(self.evaluate(found, &BTreeMap::new(), depth + 1))
     }
 
-    /// An attribute of a resource: its ARN, or its name.
-    fn resource(&self, kind: &str, name: &str, wanted: &str, depth: usize) -> Option<Json> {
-        let (_, block) = (self.blocks("resource"))
-            .find(|(_, block)| label(block, 0) == kind && label(block, 1) == name)?;
-        let of = |attribute: &Expression| self.evaluate(attribute, &BTreeMap::new(), depth + 1);
+    /// The block of a resource or of a data source.
+    fn block(&self, what: &str, kind: &str, name: &str) -> Option<&Block> {
+        let mut blocks = self.files.iter().flat_map(|file| file.body.blocks());
+        blocks.find(|it| it.identifier() == what && label(it, 0) == kind && label(it, 1) == name)
+    }
+
+    /// An attribute of a resource, which may be one of several by its key: its ARN, or its name.
+    fn resource(&self, block: &Block, key: Option<&str>, wanted: &str, depth: usize) -> Option<Json> {
+        let (kind, name) = (label(block, 0), label(block, 1));
+        let known = self.known_of(block, key, depth + 1);
+        let of = |attribute: &Expression| self.evaluate(attribute, &known, depth + 1);
         // An attribute that is set in the block has that value.
         if let Some(own) = attribute(block, wanted) {
             return Some(of(own));
         }
         let named = NAMED_BY.iter().find_map(|by| attribute(block, by)).map(of);
+        // A data source is something that is there already: without its name, nothing is known of it.
+        let is_data = block.identifier() == "data";
+        if is_data && named.is_none() {
+            return None;
+        }
         let called = named.as_ref().and_then(Json::as_str).unwrap_or(name).to_owned();
         let arn = |called: &str| match KINDS.iter().find(|(terraform, _)| *terraform == kind) {
             Some((_, aws)) => Kind::of(aws).map(|kind| kind.arn(called)),
@@ -281,7 +344,7 @@ impl<'m> Module<'m> {
             "id" | "url" if kind == "aws_sqs_queue" => {
                 Some(Json::from(format!("https://sqs.{REGION}.amazonaws.com/{ACCOUNT}/{called}")))
             }
-            "id" | "name" | "function_name" | "bucket" => Some(Json::from(called)),
+            "id" | "name" | "function_name" | "bucket" if !is_data => Some(Json::from(called)),
             _ => None,
         }
     }
@@ -305,9 +368,3 @@ const KINDS: [(&str, &str); 12] = [
     ("aws_iam_role", "AWS::IAM::Role"),
     ("aws_ecs_cluster", "AWS::ECS::Cluster"),
 ];
-
-/// The line of a text, searched from a byte on.
-fn line_of(text: &str, from: usize, wanted: &str) -> Option<usize> {
-    let at = text.get(from..)?.find(wanted)? + from;
-    Some(1 + text[..at].matches('\n').count())
-}

@@ -1,5 +1,6 @@
 //! `--definitions`: the state machines of folders, of files and of projects.
 
+use expressway::os;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use expressway::task::aws::Integrations;
 
 use super::Arguments;
 use crate::cli::definition::{self, Found, Refuses, Written};
-use crate::cli::project::Destinations;
+use crate::cli::project::{Destinations, machine_name};
 use crate::cli::report::{self, NotRunHere};
 use crate::cli::{Level, Reading, Stop, Type, say, say_at};
 
@@ -40,7 +41,7 @@ impl Source<'_> {
         for written in definitions {
             written.tell();
             let found = written.check(self.refuses);
-            let name = written.machine.as_deref().unwrap_or("workflow");
+            let name = &*written.machine.as_deref().map_or("workflow".to_owned(), machine_name);
             let machine_type = Some(found.machine_type);
             let what = match put(self.service, self.place, name, machine_type, &written.json()?).await {
                 Done::Refused(reason) => {
@@ -90,8 +91,9 @@ impl Source<'_> {
     /// Whether anything was new, changed or removed.
     async fn look(&self, definitions: &mut Definitions) -> Result<bool, Stop> {
         let reports = definitions.look(self.service).await;
-        let reports = reports
-            .map_err(|error| Stop::failed(format!("cannot read the folder of definitions: {error}")))?;
+        let reports = reports.map_err(|error| {
+            Stop::failed(format!("cannot read the folder of definitions: {}", os::words(&error)))
+        })?;
         for report in &reports {
             // Of a file that was not taken for a definition nothing is shown: it may be a secret.
             let is_shown = match &report.done {

@@ -4,6 +4,7 @@
 mod snapshot;
 mod view;
 
+use expressway::os;
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
 
@@ -89,7 +90,8 @@ fn look_on(arguments: &Arguments) -> Result<(), Stop> {
         let overview = Overview::new(&look()?, Some(&first));
         return print(&overview, &arguments.url);
     }
-    let mut terminal = ratatui::try_init().map_err(|error| Stop::Failed(format!("no terminal: {error}")))?;
+    let mut terminal =
+        ratatui::try_init().map_err(|error| Stop::Failed(format!("no terminal: {}", os::words(&error))))?;
     let result = watch(&mut terminal, arguments, every, first, look);
     ratatui::restore();
     result
@@ -102,7 +104,7 @@ fn watch(
     mut before: Snapshot,
     look: impl Fn() -> Result<Snapshot, Stop>,
 ) -> Result<(), Stop> {
-    let broken = |error: io::Error| Stop::Failed(format!("the terminal: {error}"));
+    let broken = |error: io::Error| Stop::Failed(format!("the terminal: {}", os::words(&error)));
     let mut overview = Overview::new(&before, None);
     let mut view = View::default();
     loop {

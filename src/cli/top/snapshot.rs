@@ -1,5 +1,6 @@
 //! A snapshot of a server's metrics, and what follows from it and the one before.
 
+use expressway::os;
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -22,7 +23,7 @@ pub(super) async fn fetch(url: &str) -> Result<Snapshot, String> {
     let within = std::time::Duration::from_secs(10);
     let text = tokio::time::timeout(within, get(url)).await;
     let text = text.map_err(|_| format!("{url}: no answer in 10 seconds"))?;
-    Snapshot::parse(&text.map_err(|error| format!("{url}: {error}"))?)
+    Snapshot::parse(&text.map_err(|error| format!("{url}: {}", os::without_number(&error.to_string())))?)
 }
 
 async fn get(url: &str) -> Result<String, Box<dyn std::error::Error>> {
@@ -31,6 +32,9 @@ async fn get(url: &str) -> Result<String, Box<dyn std::error::Error>> {
         return Err("only http:// is understood".into());
     }
     let host = uri.host().ok_or("there is no host in it")?;
+    if uri.port_u16().is_none() && uri.authority().is_some_and(|authority| authority.as_str() != host) {
+        return Err("its port is no number up to 65535".into());
+    }
     let stream = tokio::net::TcpStream::connect((host, uri.port_u16().unwrap_or(80))).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);

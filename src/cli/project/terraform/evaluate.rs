@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 
 use hcl::expr::{
     BinaryOp, BinaryOperator, ForExpr, ObjectKey, Operation, Traversal, TraversalOperator, UnaryOp,
-    UnaryOperator,
+    UnaryOperator, Variable,
 };
 use hcl::template::{Directive, Element, Template};
-use hcl::{Expression, Number};
+use hcl::{Block, Expression, Number};
 use serde_json::{Map, Value as Json};
 
 use super::super::resources::{ACCOUNT, REGION};
-use super::{Module, functions};
+use super::{Module, attribute, functions, label};
 
 /// Nesting of expressions and names.
-const DEPTH_MAX: usize = 100;
+pub(super) const DEPTH_MAX: usize = 100;
 /// Bytes of an expression's value.
 const BYTES_MAX: usize = 4 << 20;
 
@@ -60,10 +60,10 @@ impl Module<'_> {
                 self.call(call, known, depth).unwrap_or_else(|| self.unknown(expression))
             }
             Expression::Parenthesis(inner) => value(inner),
-            Expression::Conditional(conditional) => match value(&conditional.cond_expr) {
-                Json::Bool(true) => value(&conditional.true_expr),
-                Json::Bool(false) => value(&conditional.false_expr),
-                _ => self.unknown(expression),
+            Expression::Conditional(conditional) => match truth(&value(&conditional.cond_expr)) {
+                Some(true) => value(&conditional.true_expr),
+                Some(false) => value(&conditional.false_expr),
+                None => self.unknown(expression),
             },
             Expression::Operation(operation) => {
                 operate(operation, &value).unwrap_or_else(|| self.unknown(expression))
@@ -79,7 +79,7 @@ impl Module<'_> {
     fn unknown(&self, expression: &Expression) -> Json {
         let written = written(expression);
         if let Some(value) = self.given.get(&written) {
-            return Json::from(value);
+            return given(value);
         }
         let mut unresolved = self.unresolved.borrow_mut();
         if !unresolved.contains(&written) {
@@ -112,8 +112,8 @@ impl Module<'_> {
     fn directive(&self, directive: &Directive, known: &Variables, depth: usize, out: &mut String) {
         match directive {
             Directive::If(it) => {
-                let chosen = match self.evaluate(&it.cond_expr, known, depth + 1) {
-                    Json::Bool(true) => Some(&it.true_template),
+                let chosen = match truth(&self.evaluate(&it.cond_expr, known, depth + 1)) {
+                    Some(true) => Some(&it.true_template),
                     _ => it.false_template.as_ref(),
                 };
                 if let Some(chosen) = chosen {
@@ -137,6 +137,30 @@ impl Module<'_> {
 
     /// `var.a.b`, `local.a`, `aws_lambda_function.f.arn`, `data.aws_region.current.name`, `path.module`.
     fn traversal(&self, traversal: &Traversal, known: &Variables, depth: usize) -> Option<Json> {
+        // `list[*].name` is the name of each.
+        let splat = |it: &TraversalOperator| {
+            matches!(it, TraversalOperator::FullSplat | TraversalOperator::AttrSplat)
+        };
+        if let Some(at) = traversal.operators.iter().position(splat) {
+            let (before, behind) = (&traversal.operators[..at], &traversal.operators[at + 1..]);
+            let list = match before {
+                [] => self.evaluate(&traversal.expr, known, depth + 1),
+                before => self.traversal(
+                    &Traversal::new(traversal.expr.clone(), before.to_vec()),
+                    known,
+                    depth + 1,
+                )?,
+            };
+            let each = |item: &Json| {
+                let known = Variables::from([("item".to_owned(), item.clone())]);
+                let item = Expression::Variable(Variable::new("item").ok()?);
+                match behind {
+                    [] => Some(known["item"].clone()),
+                    behind => self.traversal(&Traversal::new(item, behind.to_vec()), &known, depth + 1),
+                }
+            };
+            return list.as_array()?.iter().map(each).collect();
+        }
         let mut steps = Vec::new();
         for operator in &traversal.operators {
             steps.push(match operator {
@@ -155,27 +179,55 @@ impl Module<'_> {
                 "terraform" => (Json::from("default"), 1),
                 "data" => {
                     let value = match (step(0)?, step(2)?) {
-                        ("aws_caller_identity", "account_id") => ACCOUNT,
-                        ("aws_region", "name" | "id" | "region") => REGION,
-                        ("aws_partition", "partition") => "aws",
-                        _ => return None,
+                        ("aws_caller_identity", "account_id") => Json::from(ACCOUNT),
+                        ("aws_region", "name" | "id" | "region") => Json::from(REGION),
+                        ("aws_partition", "partition") => Json::from("aws"),
+                        (kind, _) => {
+                            let block = self.block("data", kind, step(1)?)?;
+                            return self.of_block(block, &steps[2..], depth);
+                        }
                     };
-                    (Json::from(value), 3)
+                    (value, 3)
                 }
                 name if known.contains_key(name) => (known.get(name)?.clone(), 0),
-                kind if kind.starts_with("aws_") => {
-                    // One of several made by `count` or `for_each` is named like all of them.
-                    let wanted = if steps.len() > 2 { steps.len() - 1 } else { 1 };
-                    (self.resource(kind, step(0)?, step(wanted)?, depth)?, steps.len())
+                kind => {
+                    let block = self.block("resource", kind, step(0)?)?;
+                    return self.of_block(block, &steps[1..], depth);
                 }
-                _ => return None,
             },
             other => (self.evaluate(other, known, depth + 1), 0),
         };
-        steps[used.min(steps.len())..].iter().try_fold(found, |at, step| match &at {
-            Json::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
-            other => other.get(step).cloned(),
-        })
+        inside(found, &steps[used.min(steps.len())..])
+    }
+
+    /// What is behind the name of a resource or a data source: perhaps a key, an attribute, and what is in it.
+    fn of_block(&self, block: &Block, steps: &[String], depth: usize) -> Option<Json> {
+        let (key, steps) = if Self::has_keys(block) {
+            steps.split_first().map(|(key, steps)| (Some(&**key), steps))?
+        } else {
+            (None, steps)
+        };
+        let (wanted, rest) = steps.split_first()?;
+        let found = match (block.identifier(), label(block, 0), &**wanted) {
+            ("data", "template_file", "rendered") => self.rendered(block, key, depth + 1)?,
+            ("data", "local_file", "content") => {
+                let known = self.known_of(block, key, depth + 1);
+                let name = self.evaluate(attribute(block, "filename")?, &known, depth + 1);
+                Json::from(self.content(&self.beside(&functions::text(&name)))?)
+            }
+            (_, kind, wanted) if kind.starts_with("aws_") => self.resource(block, key, wanted, depth)?,
+            _ => return None,
+        };
+        inside(found, rest)
+    }
+
+    /// The text of `data.template_file`.
+    fn rendered(&self, block: &Block, key: Option<&str>, depth: usize) -> Option<Json> {
+        let known = self.known_of(block, key, depth);
+        let of = |name: &str| Some(self.evaluate(attribute(block, name)?, &known, depth + 1));
+        let text = functions::text(&of("template")?);
+        let template: Template = text.parse().ok()?;
+        self.filled(&template, &of("vars").unwrap_or_else(|| Json::Object(Map::new())), depth)
     }
 
     /// `[for x in list : f(x) if c]`, `{for k, v in map : k => v}`.
@@ -199,6 +251,37 @@ impl Module<'_> {
             }
         }
         Some(if each.key_expr.is_some() { Json::Object(object) } else { Json::Array(list) })
+    }
+}
+
+/// What is behind a value: members by their names, items by their numbers.
+fn inside(found: Json, steps: &[String]) -> Option<Json> {
+    steps.iter().try_fold(found, |at, step| match &at {
+        Json::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
+        other => other.get(step).cloned(),
+    })
+}
+
+/// A value of the command line. A list or an object is one, as Terraform's `-var` takes it.
+pub(super) fn given(text: &str) -> Json {
+    let read = serde_json::from_str(text).ok();
+    read.filter(|value: &Json| value.is_array() || value.is_object()).unwrap_or_else(|| Json::from(text))
+}
+
+/// Whether a value is true. Terraform takes a text for what it says.
+pub(super) fn truth(value: &Json) -> Option<bool> {
+    match value {
+        Json::Bool(is) => Some(*is),
+        Json::String(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
+/// A number. Terraform takes a text for what it says.
+pub(super) fn number_of(value: &Json) -> Option<f64> {
+    match value {
+        Json::String(text) => text.parse().ok(),
+        value => value.as_f64(),
     }
 }
 
@@ -228,19 +311,19 @@ fn operate(operation: &Operation, value: &dyn Fn(&Expression) -> Json) -> Option
     use BinaryOperator as Is;
     match operation {
         Operation::Unary(UnaryOp { operator: UnaryOperator::Not, expr }) => {
-            Some(Json::Bool(!value(expr).as_bool()?))
+            Some(Json::Bool(!truth(&value(expr))?))
         }
-        Operation::Unary(UnaryOp { operator: UnaryOperator::Neg, expr }) => number(-value(expr).as_f64()?),
+        Operation::Unary(UnaryOp { operator: UnaryOperator::Neg, expr }) => number(-number_of(&value(expr))?),
         Operation::Binary(BinaryOp { lhs_expr, operator, rhs_expr }) => {
             let (left, right) = (value(lhs_expr), value(rhs_expr));
             match operator {
                 Is::Eq => return Some(Json::Bool(left == right)),
                 Is::NotEq => return Some(Json::Bool(left != right)),
-                Is::And => return Some(Json::Bool(left.as_bool()? && right.as_bool()?)),
-                Is::Or => return Some(Json::Bool(left.as_bool()? || right.as_bool()?)),
+                Is::And => return Some(Json::Bool(truth(&left)? && truth(&right)?)),
+                Is::Or => return Some(Json::Bool(truth(&left)? || truth(&right)?)),
                 _ => {}
             }
-            let (left, right) = (left.as_f64()?, right.as_f64()?);
+            let (left, right) = (number_of(&left)?, number_of(&right)?);
             match operator {
                 Is::Plus => number(left + right),
                 Is::Minus => number(left - right),
@@ -258,7 +341,7 @@ fn operate(operation: &Operation, value: &dyn Fn(&Expression) -> Json) -> Option
 }
 
 /// Integers are written as such.
-fn number(value: f64) -> Option<Json> {
+pub(super) fn number(value: f64) -> Option<Json> {
     const WHOLE_MAX: f64 = 9_007_199_254_740_992.0;
     if value.fract() == 0.0 && value.abs() < WHOLE_MAX {
         Some(Json::from(value as i64))

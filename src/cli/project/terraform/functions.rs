@@ -2,14 +2,17 @@
 
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use expressway::json::yaml;
 use hcl::Expression;
 use hcl::expr::FuncCall;
 use hcl::template::Template;
 use serde_json::{Map, Value as Json};
 
 use super::super::text as read_text;
-use super::Module;
-use super::evaluate::{Variables, written};
+use super::evaluate::{DEPTH_MAX, Variables, number, number_of, truth, written};
+use super::{Module, Stop, not_hcl};
 
 /// A value as templates write it.
 pub(super) fn text(value: &Json) -> String {
@@ -30,16 +33,13 @@ impl Module<'_> {
             "jsondecode" => serde_json::from_str(&string(0)?).ok()?,
             "templatefile" => {
                 let path = self.beside(&string(0)?);
-                let template: Template = self
-                    .content(call, &path)?
-                    .parse()
-                    .map_err(|error| {
-                        self.broken(format!("{}: {error}", path.display()));
-                    })
-                    .ok()?;
+                let text = self.content_for(call, &path)?;
+                let template: Result<Template, _> = text.parse();
+                let template = template.map_err(|error| self.broken(not_hcl(&path, &text, &error))).ok()?;
                 self.filled(&template, &value(1)?, depth)?
             }
-            "file" => Json::from(self.content(call, &self.beside(&string(0)?))?),
+            "templatestring" => self.filled(&string(0)?.parse().ok()?, &value(1)?, depth)?,
+            "file" => Json::from(self.content_for(call, &self.beside(&string(0)?))?),
             "fileexists" => Json::from(self.beside(&string(0)?).is_file()),
             "format" => format(&all())?,
             "join" => {
@@ -51,11 +51,26 @@ impl Module<'_> {
             "lower" => Json::from(string(0)?.to_lowercase()),
             "upper" => Json::from(string(0)?.to_uppercase()),
             "trimspace" | "chomp" => Json::from(string(0)?.trim()),
-            "replace" => Json::from(string(0)?.replace(&string(1)?, &string(2)?)),
+            "replace" => match string(1)? {
+                // A regular expression.
+                pattern if pattern.len() > 1 && pattern.starts_with('/') && pattern.ends_with('/') => {
+                    return None;
+                }
+                pattern => Json::from(string(0)?.replace(&pattern, &string(2)?)),
+            },
             "tostring" => Json::from(string(0)?),
             "tonumber" => serde_json::from_str(&string(0)?).ok()?,
             "tobool" => Json::from(string(0)? == "true"),
-            "tolist" | "toset" | "tomap" | "nonsensitive" | "sensitive" => value(0)?,
+            "toset" => match value(0)? {
+                Json::Array(items) => {
+                    let mut items = items;
+                    items.sort_by_key(text);
+                    items.dedup();
+                    Json::Array(items)
+                }
+                other => other,
+            },
+            "tolist" | "tomap" | "nonsensitive" | "sensitive" => value(0)?,
             "abspath" => Json::from(string(0)?),
             "coalesce" => all().into_iter().find(|it| !it.is_null() && it.as_str() != Some(""))?,
             "try" => (0..call.args.len()).find_map(|n| self.tried(&call.args[n], known, depth))?,
@@ -83,28 +98,33 @@ impl Module<'_> {
                 items.get(at.checked_rem(items.len())?)?.clone()
             }
             "lookup" => value(0)?.get(string(1)?).cloned().or_else(|| value(2))?,
-            _ => return None,
+            "can" => Json::from(self.tried(call.args.first()?, known, depth).is_some()),
+            name => return of_values(name, &all()),
         })
     }
 
     /// A path relative to the folder, as Terraform resolves it.
-    fn beside(&self, path: &str) -> PathBuf {
+    pub(super) fn beside(&self, path: &str) -> PathBuf {
         let path = Path::new(path);
         if path.starts_with(&self.folder) { path.to_owned() } else { self.folder.join(path) }
     }
 
-    /// The text of a file that a function reads. Unless the command line has a value for the call, a machine whose
-    /// definition needs it is broken without.
-    fn content(&self, call: &FuncCall, path: &Path) -> Option<String> {
+    /// The text of a file that a function reads, unless the command line has a value for the call.
+    fn content_for(&self, call: &FuncCall, path: &Path) -> Option<String> {
         if self.given.get(&written(&Expression::from(call.clone()))).is_some() {
             return None;
         }
-        read_text(path).map_err(|stop| self.broken(stop.to_string())).ok()
+        self.content(path)
+    }
+
+    /// The text of a file. A machine whose definition needs it is broken without.
+    pub(super) fn content(&self, path: &Path) -> Option<String> {
+        read_text(path).map_err(|stop| self.broken(stop)).ok()
     }
 
     /// Records why the definition cannot be read. The first reason counts.
-    fn broken(&self, why: String) {
-        self.broken.borrow_mut().get_or_insert(why);
+    fn broken(&self, stop: Stop) {
+        self.broken.borrow_mut().get_or_insert(stop);
     }
 
     /// The text of a template with these variables.
@@ -126,6 +146,117 @@ impl Module<'_> {
         }
         (!failed).then_some(value)
     }
+}
+
+/// Functions that need nothing but their arguments.
+fn of_values(name: &str, values: &[Json]) -> Option<Json> {
+    let value = |n: usize| values.get(n);
+    let string = |n: usize| value(n).map(text);
+    let list = |n: usize| value(n)?.as_array();
+    let numbers = || {
+        // `max(1, 2)`, and `max([1, 2]...)`, whose list is given as it is.
+        let all = match values {
+            [Json::Array(items)] => items.as_slice(),
+            all => all,
+        };
+        all.iter().map(number_of).collect::<Option<Vec<f64>>>()
+    };
+    Some(match name {
+        "contains" => Json::from(list(0)?.contains(value(1)?)),
+        "index" => Json::from(list(0)?.iter().position(|item| Some(item) == value(1))?),
+        "startswith" => Json::from(string(0)?.starts_with(&string(1)?)),
+        "endswith" => Json::from(string(0)?.ends_with(&string(1)?)),
+        "strcontains" => Json::from(string(0)?.contains(&string(1)?)),
+        "trimprefix" => Json::from(string(0)?.strip_prefix(&string(1)?).unwrap_or(&string(0)?)),
+        "trimsuffix" => Json::from(string(0)?.strip_suffix(&string(1)?).unwrap_or(&string(0)?)),
+        "trim" => {
+            let letters = string(1)?;
+            Json::from(string(0)?.trim_matches(|c| letters.contains(c)))
+        }
+        "title" => Json::from(titled(&string(0)?)),
+        "substr" => {
+            let (offset, length) = (value(1)?.as_u64()?, value(2)?.as_i64()?);
+            let length = usize::try_from(length).unwrap_or(usize::MAX);
+            let offset = usize::try_from(offset).ok()?;
+            Json::from(string(0)?.chars().skip(offset).take(length).collect::<String>())
+        }
+        "basename" => Json::from(Path::new(&string(0)?).file_name()?.to_str()?),
+        "dirname" => Json::from(Path::new(&string(0)?).parent()?.to_str()?),
+        "base64encode" => Json::from(STANDARD.encode(string(0)?)),
+        "yamldecode" => {
+            let source = yaml::read(&string(0)?).ok()?;
+            serde_json::from_str(&yaml::to_json(&source.root)).ok()?
+        }
+        "range" => {
+            let of = |n: usize| value(n)?.as_i64();
+            let (from, to, step) = match values.len() {
+                1 => (0, of(0)?, 1),
+                2 => (of(0)?, of(1)?, 1),
+                _ => (of(0)?, of(1)?, of(2)?),
+            };
+            let step = usize::try_from(step).ok().filter(|step| *step > 0)?;
+            (from..to.min(from.saturating_add(ITEMS_MAX))).step_by(step).map(Json::from).collect()
+        }
+        "sort" => {
+            let mut items: Vec<String> = list(0)?.iter().map(text).collect();
+            items.sort();
+            Json::from(items)
+        }
+        "reverse" => list(0)?.iter().rev().cloned().collect(),
+        "distinct" => {
+            let mut items: Vec<&Json> = Vec::new();
+            for item in list(0)? {
+                if !items.contains(&item) {
+                    items.push(item);
+                }
+            }
+            items.into_iter().cloned().collect()
+        }
+        "compact" => list(0)?.iter().filter(|item| !text(item).is_empty()).cloned().collect(),
+        "flatten" => Json::Array(flat(list(0)?, 0)),
+        "slice" => {
+            let (from, to) =
+                (usize::try_from(value(1)?.as_u64()?).ok()?, usize::try_from(value(2)?.as_u64()?).ok()?);
+            Json::from(list(0)?.get(from..to)?)
+        }
+        "zipmap" => {
+            let pairs = list(0)?.iter().zip(list(1)?);
+            Json::Object(pairs.map(|(key, value)| (text(key), value.clone())).collect())
+        }
+        "one" => list(0)?.first().cloned().unwrap_or(Json::Null),
+        "max" => number(numbers()?.into_iter().reduce(f64::max)?)?,
+        "min" => number(numbers()?.into_iter().reduce(f64::min)?)?,
+        "sum" => number(list(0)?.iter().map(number_of).sum::<Option<f64>>()?)?,
+        "abs" => number(number_of(value(0)?)?.abs())?,
+        "ceil" => number(number_of(value(0)?)?.ceil())?,
+        "floor" => number(number_of(value(0)?)?.floor())?,
+        "alltrue" => Json::from(list(0)?.iter().all(|item| truth(item) == Some(true))),
+        "anytrue" => Json::from(list(0)?.iter().any(|item| truth(item) == Some(true))),
+        _ => return None,
+    })
+}
+
+/// Items of a range.
+const ITEMS_MAX: i64 = 10_000;
+
+/// The items of lists inside lists. Nesting is that of the expressions that made them.
+fn flat(items: &[Json], depth: usize) -> Vec<Json> {
+    let flattened = items.iter().flat_map(|item| match item {
+        Json::Array(inner) if depth < DEPTH_MAX => flat(inner, depth + 1),
+        item => vec![item.clone()],
+    });
+    flattened.collect()
+}
+
+/// Each word with a capital letter.
+fn titled(text: &str) -> String {
+    let mut begins = true;
+    let letter = |c: char| {
+        let c = if begins { c.to_uppercase().next().unwrap_or(c) } else { c };
+        begins = c.is_whitespace();
+        c
+    };
+    text.chars().map(letter).collect()
 }
 
 /// `%s`, `%d`, `%v` and `%q`.
