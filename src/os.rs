@@ -4,6 +4,10 @@ use std::io;
 
 /// An error of the operating system: what is wrong, without the system's number.
 pub fn words(error: &io::Error) -> String {
+    // An error with a text of its own says more than its kind.
+    if error.get_ref().is_some() {
+        return without_number(&error.to_string());
+    }
     let known = match error.kind() {
         io::ErrorKind::AddrInUse => "another process has that port",
         io::ErrorKind::AddrNotAvailable => "this machine has no such address",
@@ -51,5 +55,7 @@ mod tests {
         }
         let taken = io::Error::from(io::ErrorKind::AddrInUse);
         assert_eq!(words(&taken), "another process has that port");
+        let full = io::Error::new(io::ErrorKind::StorageFull, "12 bytes are left of the reserve");
+        assert_eq!(words(&full), "12 bytes are left of the reserve");
     }
 }
