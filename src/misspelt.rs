@@ -38,11 +38,22 @@ impl Unknown<'_> {
 
 /// A message of serde, with advice if it is about an unknown word.
 pub fn explained(message: &str) -> String {
-    let Some(unknown) = unknown(message) else { return message.to_owned() };
+    let Some(unknown) = unknown(message) else { return without_types(message) };
     match message.rfind(" at line ") {
         // As JSON's messages end.
         Some(at) => format!("{}: {}", &message[at + 1..], unknown.advice()),
         None => unknown.advice(),
+    }
+}
+
+/// A message of serde without the names of Rust's types.
+fn without_types(message: &str) -> String {
+    match message.split_once("expected struct ") {
+        Some((before, behind)) => {
+            let rest = behind.trim_start_matches(|c: char| c.is_alphanumeric() || c == '_');
+            format!("{before}expected an object{rest}")
+        }
+        None => message.to_owned(),
     }
 }
 
@@ -67,6 +78,10 @@ mod tests {
                 "at line 3 column 9: there is no field `Usrname`: did you mean `Username`?",
             ),
             ("missing field `a`", "missing field `a`"),
+            (
+                "invalid type: integer `1`, expected struct File at line 1 column 5",
+                "invalid type: integer `1`, expected an object at line 1 column 5",
+            ),
         ] {
             assert_eq!(explained(message), told);
         }

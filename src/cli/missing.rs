@@ -116,7 +116,7 @@ fn unwanted_variable(error: &clap::Error) -> Option<String> {
 fn misplaced(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
     let given: Vec<String> = std::env::args().collect();
-    if argument.starts_with("--") && error.get(ContextKind::SuggestedArg).is_none() {
+    if argument.starts_with('-') && error.get(ContextKind::SuggestedArg).is_none() {
         // clap advises to pass it as a value.
         let group = given.get(1..3).filter(|words| words.iter().all(|word| !word.starts_with('-')));
         let is_group = |words: &&[String]| {

@@ -25,8 +25,8 @@ use super::project;
 use super::signals::listen_for_signals;
 use super::status_events::{self, StatusEvents};
 use super::{
-    Level, Stop, Type, Went, advice, counted, definition, functions, host_and_port, log, say, say_at,
-    services,
+    Level, Stop, Type, Went, advice, counted, definition, functions, host_and_port, is_host, log, say,
+    say_at, services,
 };
 use source::Source;
 
@@ -188,7 +188,7 @@ struct Security {
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pipeline: Vec<String>,
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
     /// Connections at the same time [default: 20000, fewer with little memory]
     #[arg(long, value_name = "N", value_parser = at_least_one)]
@@ -232,6 +232,14 @@ fn origin(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     Err("an origin is SCHEME://HOST[:PORT] without a path, such as http://localhost:5173, or *".to_owned())
+}
+
+/// A name by which clients may call the server.
+fn host_name(text: &str) -> Result<String, String> {
+    if text == "*" || is_host(text) {
+        return Ok(text.to_owned());
+    }
+    Err("expected the name of a host, such as workflows, without a scheme and a port, or *".to_owned())
 }
 
 impl Arguments {

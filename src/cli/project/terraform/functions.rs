@@ -259,22 +259,48 @@ fn titled(text: &str) -> String {
     text.chars().map(letter).collect()
 }
 
-/// `%s`, `%d`, `%v` and `%q`.
+/// `%s`, `%d`, `%v`, `%q`, `%t` and `%f`, with a width, zeros before a number, `-` for what stands left, and a precision.
 fn format(values: &[Json]) -> Option<Json> {
     let (pattern, mut values) = (values.first()?.as_str()?, values[1..].iter());
-    let mut out = String::new();
-    let mut letters = pattern.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '%' {
-            out.push(letter);
+    let (mut out, mut rest) = (String::new(), pattern);
+    while let Some((before, behind)) = rest.split_once('%') {
+        out.push_str(before);
+        let at = behind.find(|c: char| !c.is_ascii_digit() && c != '-' && c != '.')?;
+        let (asked, verb) = (&behind[..at], behind[at..].chars().next()?);
+        rest = &behind[at + verb.len_utf8()..];
+        if verb == '%' {
+            out.push('%');
             continue;
         }
-        match letters.next()? {
-            '%' => out.push('%'),
-            's' | 'd' | 'v' => out.push_str(&text(values.next()?)),
-            'q' => out.push_str(&Json::from(text(values.next()?)).to_string()),
+        let (width, precision) = asked.split_once('.').unwrap_or((asked, ""));
+        let is_left = width.starts_with('-');
+        let digits = width.trim_start_matches('-');
+        let wide =
+            if digits.is_empty() { 0 } else { digits.parse().ok().filter(|wide| *wide <= WIDTH_MAX)? };
+        let value = values.next()?;
+        let shown = match verb {
+            's' | 'v' | 't' => text(value),
+            'd' => text(&number(number_of(value)?)?),
+            'q' => Json::from(text(value)).to_string(),
+            'f' => {
+                let places = if precision.is_empty() { 6 } else { precision.parse().ok()? };
+                format!("{:.*}", usize::min(places, WIDTH_MAX), number_of(value)?)
+            }
             _ => return None,
-        }
+        };
+        let has_zeros = digits.starts_with('0') && matches!(verb, 'd' | 'f') && !is_left;
+        out.push_str(&match (is_left, has_zeros) {
+            (true, _) => format!("{shown:<wide$}"),
+            (false, true) => match shown.strip_prefix('-') {
+                Some(digits) => format!("-{digits:0>width$}", width = wide.saturating_sub(1)),
+                None => format!("{shown:0>wide$}"),
+            },
+            (false, false) => format!("{shown:>wide$}"),
+        });
     }
+    out.push_str(rest);
     Some(Json::from(out))
 }
+
+/// Letters that a value is widened to.
+const WIDTH_MAX: usize = 100;
