@@ -33,6 +33,8 @@ fn available_bytes() -> Option<u64> {
 #[derive(Debug)]
 pub struct Share {
     bytes_max: usize,
+    /// Bytes that only [`take_reserved`](Share::take_reserved) gets.
+    reserve: usize,
     used: AtomicUsize,
     refused: AtomicU64,
 }
@@ -40,13 +42,25 @@ pub struct Share {
 impl Share {
     /// A share of so many bytes.
     pub fn new(bytes_max: usize) -> Arc<Share> {
-        Arc::new(Share { bytes_max, used: AtomicUsize::new(0), refused: AtomicU64::new(0) })
+        Share::with_reserve(bytes_max, 0)
+    }
+
+    /// The same, of which `reserve` bytes are kept for [`take_reserved`](Share::take_reserved).
+    pub fn with_reserve(bytes_max: usize, reserve: usize) -> Arc<Share> {
+        let (used, refused) = Default::default();
+        Arc::new(Share { bytes_max, reserve: reserve.min(bytes_max), used, refused })
     }
 
     /// Takes bytes, until the charge is dropped. `None`, which is counted, if not so many are left.
     pub fn take(self: &Arc<Share>, bytes: usize) -> Option<Charge> {
         let mut charge = Charge { share: Some(Arc::clone(self)), bytes: 0 };
         charge.grow(bytes).then_some(charge)
+    }
+
+    /// Takes bytes, of the reserve too. What does not fit is not counted as refused.
+    pub fn take_reserved(self: &Arc<Share>, bytes: usize) -> Option<Charge> {
+        let mut charge = Charge { share: Some(Arc::clone(self)), bytes: 0 };
+        charge.grow_to(self.bytes_max, bytes).then_some(charge)
     }
 
     /// Takes bytes even beyond the budget.
@@ -88,14 +102,27 @@ impl Charge {
     /// Takes more; whether so many were left. An empty charge, of no share, is unlimited.
     pub fn grow(&mut self, bytes: usize) -> bool {
         let Some(share) = &self.share else { return true };
-        let fits = |used: usize| used.checked_add(bytes).filter(|&used| used <= share.bytes_max);
-        let taken = share.used.fetch_update(Relaxed, Relaxed, fits).is_ok();
-        if taken {
-            self.bytes += bytes;
-        } else {
+        let taken = self.grow_to(share.bytes_max - share.reserve, bytes);
+        if let (false, Some(share)) = (taken, &self.share) {
             share.refused.fetch_add(1, Relaxed);
         }
         taken
+    }
+
+    /// Takes more, as long as its share has given at most so many.
+    fn grow_to(&mut self, bytes_max: usize, bytes: usize) -> bool {
+        let Some(share) = &self.share else { return true };
+        let fits = |used: usize| used.checked_add(bytes).filter(|&used| used <= bytes_max);
+        let taken = share.used.fetch_update(Relaxed, Relaxed, fits).is_ok();
+        if taken {
+            self.bytes += bytes;
+        }
+        taken
+    }
+
+    /// The bytes that it has.
+    pub fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Returns bytes.
@@ -129,6 +156,18 @@ mod tests {
         let over = share.take_anyway(1_000);
         assert!(share.take(1).is_none());
         drop((first, over));
+        assert_eq!(share.used(), 0);
+    }
+
+    #[test]
+    fn the_reserve_is_for_what_has_to_be_sent() {
+        let share = Share::with_reserve(100, 25);
+        let first = share.take(75).expect("room");
+        assert!(share.take(1).is_none());
+        let second = share.take_reserved(25).expect("the reserve");
+        assert!(share.take_reserved(1).is_none());
+        assert_eq!((share.used(), share.refused(), second.bytes()), (100, 1, 25));
+        drop((first, second));
         assert_eq!(share.used(), 0);
     }
 }

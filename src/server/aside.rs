@@ -6,8 +6,8 @@
 //! milliseconds.
 
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use tokio::runtime::{Builder, LocalOptions};
@@ -28,6 +28,9 @@ const BODIES: usize = 3;
 /// Bytes of a body that is read on its connection's thread.
 const BODY_BYTES_MAX: usize = 128 << 10;
 
+/// Jobs that may wait for one thread.
+const WAITING_MAX: usize = 4_096;
+
 /// The threads.
 #[derive(Debug)]
 pub(super) struct Aside {
@@ -36,7 +39,7 @@ pub(super) struct Aside {
 
 #[derive(Debug)]
 struct Thread {
-    jobs: mpsc::UnboundedSender<Job>,
+    jobs: mpsc::UnboundedSender<Parcel<Job>>,
     /// Jobs that are not done yet.
     left: Arc<AtomicUsize>,
 }
@@ -47,6 +50,33 @@ struct Job {
     trace_header: Option<String>,
     body: Bytes,
     answer: oneshot::Sender<Reply>,
+}
+
+/// Something that waits for another thread. It is dropped at once when its sender is: what clients sent and no longer
+/// wait for takes no memory.
+#[derive(Debug)]
+pub(super) struct Parcel<T>(Arc<Mutex<Option<T>>>);
+
+/// The sender's half of a [`Parcel`].
+#[derive(Debug)]
+pub(super) struct Sender<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Parcel<T> {
+    pub(super) fn new(content: T) -> (Sender<T>, Parcel<T>) {
+        let content = Arc::new(Mutex::new(Some(content)));
+        (Sender(Arc::clone(&content)), Parcel(content))
+    }
+
+    /// What is in it, unless its sender is gone.
+    pub(super) fn open(self) -> Option<T> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T> Drop for Sender<T> {
+    fn drop(&mut self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
 }
 
 /// The threads for a call, if it is slow.
@@ -79,6 +109,9 @@ impl Aside {
     pub(super) async fn answer(&self, service: &Service, call: Call<'_>, body: &Bytes) -> Option<Reply> {
         let threads = &self.lanes[lane(call)?];
         let thread = threads.iter().min_by_key(|thread| thread.left.load(Ordering::Relaxed))?;
+        if thread.left.load(Ordering::Relaxed) >= WAITING_MAX {
+            return Some(too_many());
+        }
         let departure = Departure(Arc::default());
         let (answer, answered) = oneshot::channel();
         let job = Job {
@@ -88,8 +121,9 @@ impl Aside {
             body: body.clone(),
             answer,
         };
+        let (_sender, parcel) = Parcel::new(job);
         thread.left.fetch_add(1, Ordering::Relaxed);
-        thread.jobs.send(job).ok()?;
+        thread.jobs.send(parcel).ok()?;
         answered.await.ok()
     }
 }
@@ -116,12 +150,13 @@ impl Thread {
     }
 }
 
-fn run(mut waiting: mpsc::UnboundedReceiver<Job>, left: Arc<AtomicUsize>) {
+fn run(mut waiting: mpsc::UnboundedReceiver<Parcel<Job>>, left: Arc<AtomicUsize>) {
     stand_back();
     let runtime = Builder::new_current_thread().enable_time().build_local(LocalOptions::default());
     let all = async {
-        while let Some(job) = waiting.recv().await {
+        while let Some(parcel) = waiting.recv().await {
             let left = Left(Arc::clone(&left));
+            let Some(job) = parcel.open() else { continue };
             // A job that waits for a task lets other jobs use the thread.
             spawn_local(async move {
                 let _left = left;
@@ -161,6 +196,17 @@ impl Job {
             // The caller may be gone.
             let _ = answer.send(reply);
         }
+    }
+}
+
+/// The answer when too many wait for a thread.
+fn too_many() -> Reply {
+    Reply {
+        status: 503,
+        body: br#"{"__type":"ServiceUnavailableException","message":"Too many requests of this kind are waiting"}"#
+            .to_vec(),
+        error: Some("ServiceUnavailableException".into()),
+        retry_after_ms: Some(1_000),
     }
 }
 

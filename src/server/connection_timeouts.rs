@@ -16,6 +16,10 @@ pub(super) type Tick = u32;
 #[derive(Debug)]
 pub(super) struct Watch {
     now: Rc<Cell<Tick>>,
+    /// Bytes of responses of connections of this thread that are cut, and not freed yet.
+    going: Rc<Cell<usize>>,
+    /// Bytes that were read in this turn of the connection.
+    turn_bytes: Cell<usize>,
     /// When something was last read or written.
     heard: Cell<Tick>,
     /// Since when a head or a body is being read.
@@ -24,6 +28,10 @@ pub(super) struct Watch {
     stalled: Cell<Tick>,
     /// Bodies that a client of HTTP/2 has to take, each within its own time limit.
     unsent: RefCell<Vec<Rc<Pace>>>,
+    /// Bytes of responses that the client has not taken.
+    held: Cell<usize>,
+    /// When it last took all of a response, or began to have one to take.
+    took: Cell<Tick>,
     /// Requests that are being answered.
     requests: Cell<u32>,
     /// HTTP/2 reads frames of many kinds, which are not beginnings of a head.
@@ -39,13 +47,17 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(now: &Rc<Cell<Tick>>) -> Watch {
+    pub(super) fn new(now: &Rc<Cell<Tick>>, going: &Rc<Cell<usize>>) -> Watch {
         Watch {
             now: Rc::clone(now),
+            going: Rc::clone(going),
+            turn_bytes: Cell::default(),
             heard: Cell::new(now.get()),
             reading: Cell::default(),
             stalled: Cell::default(),
             unsent: RefCell::default(),
+            held: Cell::default(),
+            took: Cell::default(),
             requests: Cell::default(),
             framed: Cell::default(),
             polling: Cell::default(),
@@ -56,8 +68,9 @@ impl Watch {
         }
     }
 
-    /// The connection's task, when it is first polled.
+    /// The connection's task has its turn.
     pub(super) fn polled_by(&self, waker: &Waker) {
+        self.turn_bytes.set(0);
         self.task.get_or_init(|| waker.clone());
     }
 
@@ -117,7 +130,9 @@ impl Watch {
     }
 
     pub(super) fn cut(&self) {
-        self.cut.set(true);
+        if !self.cut.replace(true) {
+            self.going.set(self.going.get() + self.held.get());
+        }
         self.wake();
     }
 
@@ -138,7 +153,13 @@ impl Watch {
                 && longer(self.heard.get(), limits.idle_seconds_max))
     }
 
-    pub(super) fn read(&self) {
+    /// Whether as much was read as there may be in one turn: other connections of the thread are next.
+    pub(super) fn has_read_enough(&self) -> bool {
+        self.turn_bytes.get() >= TURN_BYTES_MAX
+    }
+
+    pub(super) fn read(&self, bytes: usize) {
+        self.turn_bytes.set(self.turn_bytes.get() + bytes);
         self.hear();
         if self.reading.get() == 0 && self.requests.get() == 0 && !self.framed.get() {
             self.reading.set(self.now.get());
@@ -169,14 +190,33 @@ impl Watch {
         self.stalled.set(0);
     }
 
-    /// A body begins to be sent.
-    pub(super) fn unsent(this: &Rc<Watch>) -> Unsent {
-        let pace = Rc::new(Pace { since: Cell::new(this.now.get()), bytes: Cell::default() });
-        this.unsent.borrow_mut().push(Rc::clone(&pace));
-        Unsent { watch: Rc::clone(this), pace }
+    /// Bytes of responses that the client has not taken, and whether it took none for a second at least.
+    pub(super) fn held(&self) -> (usize, bool) {
+        (self.held.get(), self.now.get() > self.took.get() + 1)
+    }
+
+    /// A response of so many bytes begins to be sent. With HTTP/2 a client can keep it waiting although it takes other
+    /// output, so each response has its own time limit.
+    pub(super) fn unsent(this: &Rc<Watch>, bytes: usize, is_framed: bool) -> Unsent {
+        let now = this.now.get();
+        if this.held.replace(this.held.get() + bytes) == 0 {
+            this.took.set(now);
+        }
+        if this.is_cut() {
+            this.going.set(this.going.get() + bytes);
+        }
+        let pace = is_framed.then(|| {
+            let pace = Rc::new(Pace { since: Cell::new(now), bytes: Cell::default() });
+            this.unsent.borrow_mut().push(Rc::clone(&pace));
+            pace
+        });
+        Unsent { watch: Rc::clone(this), bytes, pace }
     }
 }
 
+/// Bytes after which a connection lets others be served: some milliseconds of the costliest heads, and a fifth of one of
+/// the smallest frames.
+const TURN_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a body that a client has to take within the time limit of a head.
 const SLOW_BYTES_MIN: usize = 64 << 10;
 
@@ -188,32 +228,42 @@ struct Pace {
     bytes: Cell<usize>,
 }
 
-/// A body that is not sent yet, as long as this lives.
+/// A response that is not sent yet, as long as this lives.
 #[derive(Debug)]
 pub(super) struct Unsent {
     watch: Rc<Watch>,
-    pace: Rc<Pace>,
+    bytes: usize,
+    pace: Option<Rc<Pace>>,
 }
 
 impl Unsent {
     /// Bytes were taken. Enough of them restart the time limit.
     pub(super) fn took(&self, bytes: usize) {
-        let Pace { since, bytes: taken } = &*self.pace;
+        let Some(pace) = &self.pace else { return };
+        let Pace { since, bytes: taken } = &**pace;
         taken.set(taken.get() + bytes);
         if taken.get() >= SLOW_BYTES_MIN {
             taken.set(0);
             since.set(self.watch.now.get());
+            self.watch.took.set(self.watch.now.get());
         }
     }
 }
 
 impl Drop for Unsent {
     fn drop(&mut self) {
-        let mut unsent = self.watch.unsent.borrow_mut();
-        if let Some(at) = unsent.iter().position(|pace| Rc::ptr_eq(pace, &self.pace)) {
+        let Unsent { watch, bytes, pace } = self;
+        watch.held.set(watch.held.get() - *bytes);
+        if watch.is_cut() {
+            watch.going.set(watch.going.get() - *bytes);
+        }
+        watch.took.set(watch.now.get());
+        let Some(pace) = pace else { return };
+        let mut unsent = watch.unsent.borrow_mut();
+        if let Some(at) = unsent.iter().position(|it| Rc::ptr_eq(it, pace)) {
             unsent.swap_remove(at);
         }
-        self.watch.heard.set(self.watch.now.get());
+        watch.heard.set(watch.now.get());
     }
 }
 
@@ -232,14 +282,14 @@ mod tests {
     fn each_kind_of_waiting_has_its_limit() {
         let now = Rc::new(Cell::new(1));
         let limits = Limits { slow_seconds_max: 10, idle_seconds_max: 20, ..Limits::default() };
-        let watch = Watch::new(&now);
+        let watch = Watch::new(&now, &Rc::default());
         let overdue_at = |at: Tick, watch: &Watch| {
             now.set(at);
             watch.is_overdue(&limits)
         };
         assert!(!overdue_at(21, &watch) && overdue_at(22, &watch), "silent from the beginning");
         now.set(100);
-        watch.read();
+        watch.read(1);
         assert!(!overdue_at(110, &watch) && overdue_at(111, &watch), "a head that does not end");
         watch.begin(false);
         watch.body(true);
@@ -261,24 +311,31 @@ mod tests {
     fn each_body_has_to_be_taken_whatever_else_is() {
         let now = Rc::new(Cell::new(1));
         let limits = Limits { slow_seconds_max: 10, idle_seconds_max: 1_000, ..Limits::default() };
-        let watch = Rc::new(Watch::new(&now));
+        let going = Rc::default();
+        let watch = Rc::new(Watch::new(&now, &going));
         watch.begin(true);
-        let (fast, slow) = (Watch::unsent(&watch), Watch::unsent(&watch));
+        let (fast, slow) = (Watch::unsent(&watch, 10, true), Watch::unsent(&watch, 20, true));
+        assert_eq!(watch.held(), (30, false));
         now.set(11);
         assert!(!watch.is_overdue(&limits));
         fast.took(SLOW_BYTES_MIN);
         slow.took(SLOW_BYTES_MIN - 1);
         // Other reads and writes, such as PING.
-        watch.read();
+        watch.read(1);
         watch.wrote();
         watch.emptied();
-        now.set(12);
+        now.set(13);
+        assert_eq!(watch.held(), (30, true));
         assert!(watch.is_overdue(&limits));
         drop(slow);
+        assert_eq!(watch.held(), (10, false));
         assert!(!watch.is_overdue(&limits));
         now.set(22);
         assert!(watch.is_overdue(&limits));
+        watch.cut();
+        assert_eq!(going.get(), 10);
         drop(fast);
         assert!(!watch.is_overdue(&limits));
+        assert_eq!((going.get(), watch.held()), (0, (0, false)));
     }
 }

@@ -43,7 +43,8 @@ pub struct Counts {
     pub connections_closed: u64,
     /// Connections that were refused because there were too many.
     pub connections_refused: u64,
-    /// Connections that were cut because their clients were too slow, or idle for too long.
+    /// Connections that were cut because their clients were too slow, or idle for too long, or did not take their responses
+    /// when the memory for responses was used up.
     pub connections_cut: u64,
     /// Connections that were refused because no file descriptor was left.
     pub descriptors_missing: u64,
@@ -85,7 +86,7 @@ impl Counts {
         let rows = [
             ("connections_total", "Connections accepted.", self.connections),
             ("connections_refused_total", "Connections refused: too many.", self.connections_refused),
-            ("connections_cut_total", "Connections cut: too slow or idle.", self.connections_cut),
+            ("connections_cut_total", "Connections cut: too slow, idle or full.", self.connections_cut),
             (
                 "connections_without_descriptor_total",
                 "Connections refused: no file descriptor was left.",

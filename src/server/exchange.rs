@@ -22,7 +22,7 @@ use super::connection_timeouts::Watch;
 #[cfg(feature = "console")]
 use super::console;
 use super::cors;
-use super::reply::Rest;
+use super::reply::{Hold, Rest};
 use super::scope;
 use super::testing;
 use super::thread::{Local, Shared};
@@ -44,6 +44,8 @@ const PROMETHEUS: HeaderValue = HeaderValue::from_static("text/plain; version=0.
 const OVERFLOW_BYTES_MAX: usize = 16 << 20;
 /// Bytes, roughly, of a request beside its body, and of each header beside its value.
 const HEAD_BYTES: usize = 2 << 10;
+/// Bytes, roughly, of a stream of HTTP/2 whose response was not taken, beside the body.
+const STREAM_BYTES: usize = 2 << 10;
 const HEADER_BYTES: usize = 100;
 /// Headers for which a connection keeps room.
 const HEADERS_KEPT: usize = 32;
@@ -80,13 +82,11 @@ async fn respond_to(
         None if head.uri.path() == "/metrics" => Some(Box::pin(metrics(&local)).await),
         answered => answered,
     };
-    let mut response = match answered {
-        Some(mut response) => {
-            hold(&local, &busy.0, head.version, true, &mut response);
-            response
-        }
+    let (mut response, only_reads) = match answered {
+        Some(response) => (response, true),
         None => operation(&local, &busy.0, &mut head, body).await,
     };
+    hold(&local, &busy.0, head.version, only_reads, &mut response);
     if let Some(origin) = origin
         && let Some(origin) = cors::allowed(&local.shared.origins, &origin)
     {
@@ -109,24 +109,26 @@ async fn respond_to(
 const SMALL_BYTES: usize = 4 << 10;
 
 /// Charges a response until the client has taken it, and enforces the time limit for that. A response for which there
-/// is no room is refused if the request can simply be repeated; the result of a change is always sent.
+/// is no room is refused if the request can simply be repeated; the result of a change is sent, and other clients that
+/// do not take their responses are disconnected for it.
 fn hold(local: &Local, watch: &Rc<Watch>, version: Version, only_reads: bool, response: &mut Response<Rest>) {
     let is_framed = version == Version::HTTP_2;
-    let bytes = response.body().len();
-    if !is_framed && bytes <= SMALL_BYTES {
+    let body = response.body().len();
+    if body == 0 || (!is_framed && body <= SMALL_BYTES) {
         return;
     }
-    let requests = &local.shared.requests;
-    if !only_reads || bytes <= SMALL_BYTES {
-        response.body_mut().charge(requests.take_anyway(bytes));
-    } else if let Some(charge) = requests.take(bytes) {
-        response.body_mut().charge(charge);
-    } else {
-        *response = Refusal::NoRoom.response();
-    }
-    if is_framed {
-        response.body_mut().watched_by(watch);
-    }
+    let bytes = |body| if is_framed { STREAM_BYTES + body } else { body };
+    let charge = match local.shared.requests.take(bytes(body)) {
+        Some(charge) => charge,
+        None => {
+            if only_reads && body > SMALL_BYTES {
+                *response = Refusal::NoRoom.response();
+            }
+            local.make_room_for(bytes(response.body().len()))
+        }
+    };
+    let unsent = Watch::unsent(watch, charge.bytes(), is_framed);
+    response.body_mut().held(Hold { unsent, _charge: charge });
 }
 
 /// Has the cluster's secret, by which nodes recognize requests of each other.
@@ -216,14 +218,20 @@ impl Drop for Busy {
     }
 }
 
-async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body: Incoming) -> Response<Rest> {
+/// The response, and whether the request changed nothing, so that it can simply be repeated.
+async fn operation(
+    local: &Rc<Local>,
+    watch: &Rc<Watch>,
+    head: &mut Parts,
+    body: Incoming,
+) -> (Response<Rest>, bool) {
     let began = tracing::enabled!(target: CALLS, tracing::Level::INFO).then(Instant::now);
     // The charge is held until the request is answered.
     let (body, _charge) = match body_of(local, watch, head, body).await {
         Ok(body) => body,
         Err(refusal) => {
             local.counters().throttled.add(u64::from(refusal == Refusal::NoRoom));
-            return refusal.response();
+            return (refusal.response(), true);
         }
     };
     local.counters().body_bytes_in.add(body.len() as u64);
@@ -233,12 +241,12 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
         Err(denied) => {
             let operation = operation_name(call.target);
             tracing::warn!(target: CALLS, operation, error = denied.error, why = denied.message, "refused");
-            return refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message);
+            return (refuse(StatusCode::BAD_REQUEST, denied.error, &denied.message), true);
         }
     };
     let service = known.as_ref().unwrap_or(&local.service);
     if local.shared.testing && testing::is_call(head.uri.path()) {
-        return respond(testing::answer(service, head, &body), HeaderMap::new());
+        return (respond(testing::answer(service, head, &body), HeaderMap::new()), false);
     }
     let polls = call.target.ends_with(".GetActivityTask");
     #[cfg(feature = "console")]
@@ -246,15 +254,13 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
         let reply = if head.method == Method::GET {
             let busy = Busy::new(Rc::clone(watch), head.version == Version::HTTP_2);
             match console::stream(local, busy, service, head, call.target) {
-                Ok(response) => return response,
+                Ok(response) => return (response, true),
                 Err(reply) => reply,
             }
         } else {
             Box::pin(console.answer(service, head, call.target, &body)).await
         };
-        let mut response = respond(reply, HeaderMap::new());
-        hold(local, watch, head.version, true, &mut response);
-        return response;
+        return (respond(reply, HeaderMap::new()), true);
     }
     let reply = match local.is_acceptor() {
         true if polls => Box::pin(poll(local, watch, forward(local, service, call))).await,
@@ -271,9 +277,7 @@ async fn operation(local: &Rc<Local>, watch: &Rc<Watch>, head: &mut Parts, body:
     }
     log(call.target, &reply, began);
     let only_reads = only_reads(call.target);
-    let mut response = respond(reply, emptied(head));
-    hold(local, watch, head.version, only_reads, &mut response);
-    response
+    (respond(reply, emptied(head)), only_reads)
 }
 
 /// The log target of calls.

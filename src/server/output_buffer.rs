@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -177,10 +177,15 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.watch.has_read_enough() {
+            // It continues after the sockets of other connections were looked at.
+            ready!(pin!(tokio::task::yield_now()).poll(context));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.output_buffer.borrow_mut().stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before {
-            self.watch.read();
+        let bytes = buffer.filled().len() - before;
+        if bytes > 0 {
+            self.watch.read(bytes);
             return Poll::Ready(Ok(()));
         }
         match self.watch.end_of_stream() {

@@ -5,26 +5,54 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use hyper::body::{Body, Frame, SizeHint};
 
-use super::connection_timeouts::{Unsent, Watch};
+use super::connection_timeouts::Unsent;
 use crate::memory::Charge;
 
 /// Bytes of a piece. HTTP asks for the next one when there is room for it.
 const PIECE_BYTES: usize = 16 << 10;
 
-/// Bytes of the last piece over HTTP/2. HTTP keeps the body until there is room for some of a piece, and no timeout
-/// covers what it holds then.
-const TAIL_BYTES: usize = 1 << 10;
+/// What a response takes. It is given back when the last piece is written, not when HTTP has asked for it: with HTTP/2
+/// a client can leave a piece waiting.
+#[derive(Debug)]
+pub(super) struct Hold {
+    pub(super) unsent: Unsent,
+    pub(super) _charge: Charge,
+}
+
+/// A piece of a body.
+#[derive(Debug)]
+pub(super) struct Piece {
+    bytes: Bytes,
+    hold: Option<Rc<Hold>>,
+}
+
+impl Buf for Piece {
+    fn remaining(&self) -> usize {
+        self.bytes.remaining()
+    }
+
+    fn chunk(&self) -> &[u8] {
+        self.bytes.chunk()
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.bytes.advance(bytes);
+        if let Some(hold) = &self.hold {
+            hold.unsent.took(bytes);
+        }
+    }
+}
 
 /// The rest of a body. It is freed when all of it was taken.
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     left: Bytes,
+    /// The charge of a piece of a body of unknown length.
     charge: Charge,
-    /// Notified of the pace, when a client can keep a body waiting although it takes the output.
-    unsent: Option<Unsent>,
+    hold: Option<Rc<Hold>>,
     /// The following pieces, of a body of unknown length.
     #[cfg(feature = "console")]
     more: Option<tokio::sync::mpsc::Receiver<(Bytes, Charge)>>,
@@ -66,16 +94,9 @@ impl Rest {
         true
     }
 
-    /// Holds the charge until the bytes are taken.
-    pub(super) fn charge(&mut self, charge: Charge) {
-        self.charge = charge;
-    }
-
-    /// Enforces the client's time limit.
-    pub(super) fn watched_by(&mut self, watch: &Rc<Watch>) {
-        if !self.left.is_empty() {
-            self.unsent = Some(Watch::unsent(watch));
-        }
+    /// Holds what the response takes until its bytes are taken.
+    pub(super) fn held(&mut self, hold: Hold) {
+        self.hold = Some(Rc::new(hold));
     }
 
     pub(super) fn len(&self) -> usize {
@@ -84,24 +105,22 @@ impl Rest {
 }
 
 impl Body for Rest {
-    type Data = Bytes;
+    type Data = Piece;
     type Error = Infallible;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Piece>, Infallible>>> {
         if self.left.is_empty() && !std::task::ready!(self.poll_more(context)) {
             return Poll::Ready(None);
         }
-        let mut bytes = self.left.len().min(PIECE_BYTES);
-        if let Some(unsent) = &self.unsent {
-            if (TAIL_BYTES + 1..=PIECE_BYTES).contains(&self.left.len()) {
-                bytes -= TAIL_BYTES;
-            }
-            unsent.took(bytes);
+        let bytes = self.left.len().min(PIECE_BYTES);
+        let piece = Piece { bytes: self.left.split_to(bytes), hold: self.hold.clone() };
+        if self.is_end_stream() {
+            self.hold = None;
         }
-        Poll::Ready(Some(Ok(Frame::data(self.left.split_to(bytes)))))
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

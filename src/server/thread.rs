@@ -5,6 +5,7 @@
 //! is done by another thread.
 
 use std::cell::{Cell, RefCell};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::io;
@@ -13,7 +14,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_utils::CachePadded;
@@ -34,8 +35,16 @@ use super::request_id::RequestIds;
 use super::{Auth, Config, Limits, Place, Tls};
 use crate::api::{self, Call, Reply};
 use crate::hosts::Hosts;
-use crate::memory::Share;
+use crate::memory::{Charge, Share};
 use crate::service::Service;
+
+/// Turns of connections after which a thread looks which others have something to read: one that sends requests without
+/// end has sixteen answered in each.
+const TURNS_UNOBSERVED: u32 = 16;
+/// Bytes of untaken responses for which a connection may be cut to make room.
+const HELD_BYTES_MIN: usize = 32 << 10;
+/// The interval between two searches for such connections, when there were too few.
+const MAKE_ROOM_EVERY: Duration = Duration::from_millis(10);
 
 /// State shared by all threads of a server.
 #[derive(Debug)]
@@ -73,7 +82,7 @@ impl Shared {
         let Config { limits, tls, auth, origins, place, scope_from_credentials, testing, .. } =
             config.clone();
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
-        let requests = Share::new(limits.requests_bytes_max);
+        let requests = Share::with_reserve(limits.requests_bytes_max, limits.requests_bytes_max / 4);
         #[cfg(feature = "console")]
         let console = config.console.clone().map(super::console::ConsoleThread::start).transpose()?;
         Ok(Shared {
@@ -194,8 +203,9 @@ pub(super) fn start(
         let (shared, service) = (Arc::clone(shared), service.clone());
         let (started, starting) = std::sync::mpsc::sync_channel(1);
         let body = move || {
-            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-            let runtime = match runtime {
+            let mut builder = Builder::new_current_thread();
+            builder.enable_all().event_interval(TURNS_UNOBSERVED);
+            let runtime = match builder.build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime,
                 Err(error) => {
                     let _ = started.send(Err(error));
@@ -234,6 +244,10 @@ pub(super) struct Local {
     /// Notified when a connection ends.
     ended: Notify,
     open: RefCell<BTreeMap<u64, Rc<Watch>>>,
+    /// Bytes of responses of connections that are cut, and not freed yet.
+    going: Rc<Cell<usize>>,
+    /// When there were last too few connections to cut to make room.
+    no_room: Cell<Option<Instant>>,
     /// The number of entries so far.
     entries: Cell<u64>,
 }
@@ -265,6 +279,8 @@ impl Local {
             drain: Notify::new(),
             ended: Notify::new(),
             open: RefCell::default(),
+            going: Rc::default(),
+            no_room: Cell::default(),
             entries: Cell::default(),
         }
     }
@@ -339,7 +355,46 @@ impl Local {
                     watch.cut();
                 }
             }
+            // What another thread has sent meanwhile may have taken more than there is.
+            if self.shared.requests.used() > self.shared.requests.bytes_max() {
+                self.make_room();
+            }
         }
+    }
+
+    /// Charges a response that has to be sent. When the share is used up, those are disconnected for it who do not take
+    /// their responses.
+    pub(super) fn make_room_for(&self, bytes: usize) -> Charge {
+        let requests = &self.shared.requests;
+        requests.take_reserved(bytes).unwrap_or_else(|| {
+            if self.no_room.get().is_none_or(|last| last.elapsed() >= MAKE_ROOM_EVERY) {
+                self.make_room();
+            }
+            requests.take_anyway(bytes)
+        })
+    }
+
+    /// Cuts connections of this thread whose clients do not take their responses, until an eighth of the share is free:
+    /// first those that have taken none for a second, those that hold most before others.
+    fn make_room(&self) {
+        let requests = &self.shared.requests;
+        let open = self.open.borrow();
+        let mut excess = requests.used().saturating_sub(requests.bytes_max() / 8 * 7 + self.going.get());
+        let mut holding: Vec<_> =
+            open.values().filter(|watch| watch.held().0 >= HELD_BYTES_MIN && !watch.is_cut()).collect();
+        holding.sort_by_key(|watch| {
+            let (bytes, is_stalled) = watch.held();
+            Reverse((is_stalled, bytes))
+        });
+        for watch in holding {
+            if excess == 0 {
+                break;
+            }
+            excess = excess.saturating_sub(watch.held().0);
+            self.counters().connections_cut.add(1);
+            watch.cut();
+        }
+        self.no_room.set((excess > 0).then(Instant::now));
     }
 
     async fn accept(self: Rc<Local>, listener: TcpListener) {
@@ -494,7 +549,7 @@ impl Local {
     fn enter(self: &Rc<Local>) -> Entry {
         let number = self.entries.get();
         self.entries.set(number + 1);
-        let watch = Rc::new(Watch::new(&self.now));
+        let watch = Rc::new(Watch::new(&self.now, &self.going));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Entry { local: Rc::clone(self), number, watch }
     }

@@ -21,4 +21,5 @@ mod recorded;
 mod required;
 #[path = "../test_state/mod.rs"]
 mod test_state;
+mod untaken;
 mod wire;

@@ -9,7 +9,7 @@ use expressway::server::{Config, Limits, Server};
 use expressway::service::{CreateStateMachine, Service};
 
 /// Long enough for any machine: a longer wait is a failure.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 fn serve(set: impl FnOnce(&mut Limits)) -> Server {
     start(set, Budgets::default()).0
@@ -22,7 +22,7 @@ pub(crate) fn config() -> Config {
     config
 }
 
-fn start(set: impl FnOnce(&mut Limits), budgets: Budgets) -> (Server, Service) {
+pub(crate) fn start(set: impl FnOnce(&mut Limits), budgets: Budgets) -> (Server, Service) {
     let mut config = config();
     set(&mut config.limits);
     let service = Service::builder().engine(|engine| engine.shards(1).budgets(budgets));
@@ -54,7 +54,6 @@ impl Client {
         Client(stream)
     }
 
-    #[cfg(feature = "console")]
     pub(crate) fn stream(self) -> TcpStream {
         self.0
     }
@@ -386,7 +385,7 @@ fn bodies_that_do_not_end_take_no_more_than_their_share() {
     assert!(metrics.contains("\nexpressway_http_memory_refused_total "), "{metrics}");
 }
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).expect("a short frame").to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }

@@ -215,7 +215,9 @@ impl ConsoleThread {
         let (action, body, service) = (action.to_owned(), body.clone(), service.clone());
         let (files, pipelines) = (self.files.clone(), Arc::clone(&self.pipelines));
         let (answer, answered) = oneshot::channel();
+        let (_sender, parcel) = aside::Parcel::new((body, service));
         let job = move || {
+            let Some((body, service)) = parcel.open() else { return };
             let reply = match action.as_str() {
                 "Pipelines" => accepted(&pipelines.answer()),
                 _ => actions::answer(&service, files.as_ref(), &key, &action, &body),
