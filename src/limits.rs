@@ -122,8 +122,10 @@ pub const JSONATA_NUMBER_BYTES_MAX: usize = 16 << 10;
 pub const JSONATA_REGEX_BYTES_MAX: usize = 1 << 20;
 /// Bytes of all compiled regular expressions of a state machine; equal ones count once.
 pub const PROGRAM_REGEX_BYTES_MAX: usize = 16 << 20;
-/// Bytes of a regular expression's cache while matching, on each thread and in each direction.
+/// Bytes of a regular expression's cache while matching, in each direction.
 pub const REGEX_CACHE_BYTES_MAX: usize = 512 << 10;
+/// Bytes of the caches of all regular expressions that a thread keeps for the next search.
+pub const REGEX_CACHES_BYTES_MAX: usize = 4 << 20;
 /// Nesting of a regular expression.
 pub const JSONATA_REGEX_DEPTH_MAX: u32 = 50;
 /// Elements `$range` may return (AWS: 360,146 are refused by the memory bound).
@@ -148,6 +150,11 @@ pub const REQUEST_BYTES_MAX: usize = 1_048_576;
 pub const TEST_STATE_SECONDS_MAX: u64 = 10;
 /// Bytes of the values of a test of a state.
 pub const TEST_STATE_BYTES_MAX: usize = EXECUTION_BYTES_MAX / 2;
+/// A test's values may take such a part of the memory of executions, which they share with the values of other tests,
+/// but always [`TEST_STATE_BYTES_MIN`].
+pub const TEST_STATE_PARTS: usize = 32;
+/// See [`TEST_STATE_PARTS`].
+pub const TEST_STATE_BYTES_MIN: usize = 8 << 20;
 /// Bytes of the inputs of a Map's iterations that a test of it shows; further ones are not shown.
 pub const TEST_STATE_SELECTED_BYTES_MAX: usize = 4 << 20;
 /// Workers that may wait for tasks of one activity (AWS quota).

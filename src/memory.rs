@@ -33,7 +33,7 @@ fn available_bytes() -> Option<u64> {
 #[derive(Debug)]
 pub struct Share {
     bytes_max: usize,
-    /// Bytes that only [`take_reserved`](Share::take_reserved) gets.
+    /// Bytes that only `take_reserved` gets.
     reserve: usize,
     used: AtomicUsize,
     refused: AtomicU64,
@@ -45,8 +45,9 @@ impl Share {
         Share::with_reserve(bytes_max, 0)
     }
 
-    /// The same, of which `reserve` bytes are kept for [`take_reserved`](Share::take_reserved).
-    pub fn with_reserve(bytes_max: usize, reserve: usize) -> Arc<Share> {
+    /// The same, of which `reserve` bytes are kept for `take_reserved`.
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "results are sent by the server"))]
+    pub(crate) fn with_reserve(bytes_max: usize, reserve: usize) -> Arc<Share> {
         let (used, refused) = Default::default();
         Arc::new(Share { bytes_max, reserve: reserve.min(bytes_max), used, refused })
     }
@@ -58,7 +59,8 @@ impl Share {
     }
 
     /// Takes bytes, of the reserve too. What does not fit is not counted as refused.
-    pub fn take_reserved(self: &Arc<Share>, bytes: usize) -> Option<Charge> {
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "results are sent by the server"))]
+    pub(crate) fn take_reserved(self: &Arc<Share>, bytes: usize) -> Option<Charge> {
         let mut charge = Charge { share: Some(Arc::clone(self)), bytes: 0 };
         charge.grow_to(self.bytes_max, bytes).then_some(charge)
     }
@@ -121,7 +123,8 @@ impl Charge {
     }
 
     /// The bytes that it has.
-    pub fn bytes(&self) -> usize {
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the server shares them out again"))]
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 

@@ -41,6 +41,13 @@ impl Arena {
         held
     }
 
+    /// Publishes the bytes held; false when they have grown, and there is no room for more.
+    pub(crate) fn may_grow(&self) -> bool {
+        let Some(held) = &self.held else { return true };
+        let bytes = self.capacity_bytes();
+        bytes <= held.bytes.swap(bytes, Relaxed) || !held.is_enough.load(Relaxed)
+    }
+
     /// Before so many bytes are in use: checks whether there is room for them, and publishes the count if it is due.
     #[cold]
     #[inline(never)]

@@ -97,8 +97,7 @@ impl Program {
     /// expressions share.
     pub fn bytes(&self) -> usize {
         let names: usize = self.names.iter().map(|(_, name)| size_of::<Box<str>>() + name.len()).sum();
-        let paths: usize =
-            self.paths.iter().map(|(_, path)| size_of::<Path>() + 4 * path.source().len()).sum();
+        let paths: usize = self.paths.iter().map(|(_, path)| path.bytes()).sum();
         let templates: usize = self.templates.iter().map(|(_, template)| template.bytes()).sum();
         let choices: usize = (self.choices.iter())
             .map(|(_, choice)| {

@@ -4,10 +4,16 @@
 //! byte is bounded by the number of states only, so over a long text a call could take seconds without a look at the
 //! clock. For long texts, Pike's simulation of the same automaton is used, which charges every state it visits.
 
-use regex::{Regex, RegexBuilder};
+use std::cell::RefCell;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use regex_automata::Input;
+use regex_automata::meta::{self, Cache};
 use regex_automata::nfa::thompson::{self, NFA, State, WhichCaptures};
-use regex_automata::util::primitives::StateID;
+use regex_automata::util::primitives::{NonMaxUsize, StateID};
 use regex_automata::util::syntax;
+
+use crate::limits;
 
 /// The product of bytes and states up to which a text is searched in one call: half a millisecond at worst.
 const AT_ONCE_MAX: usize = 50_000;
@@ -18,10 +24,16 @@ const VISIT: u64 = 8;
 /// Bytes that are skipped between two charges where no match can begin.
 const PASSED_OVER: usize = 16 * 1_024;
 
+/// Bytes of a one-pass automaton, which is faster with groups; an expression that needs more has none.
+const ONE_PASS_BYTES_MAX: usize = 64 << 10;
+
 /// A compiled regular expression.
 #[derive(Clone, Debug)]
 pub(super) struct Pattern {
-    regex: Regex,
+    source: Box<str>,
+    /// Its caches are in [`CACHES`].
+    number: u64,
+    regex: meta::Regex,
     nfa: NFA,
     /// The possible first bytes of a match; `None` if it may be empty.
     first: Option<Box<[bool; 256]>>,
@@ -41,9 +53,9 @@ impl Pattern {
     /// Automata of one expression: this one, and the forward and backward ones of the `regex` crate.
     pub(super) const AUTOMATA: usize = 3;
 
-    /// Roughly the bytes of its automata.
+    /// The bytes of its automata.
     pub(super) fn bytes(&self) -> usize {
-        Pattern::AUTOMATA * self.nfa.memory_usage()
+        self.source.len() + self.nfa.memory_usage() + self.regex.memory_usage()
     }
 
     pub(super) fn new(
@@ -52,28 +64,29 @@ impl Pattern {
         bytes_max: usize,
         depth_max: u32,
     ) -> Result<Pattern, PatternError> {
-        let regex = RegexBuilder::new(source)
-            .case_insensitive(any_case)
-            .size_limit(bytes_max)
-            .dfa_size_limit(crate::limits::REGEX_CACHE_BYTES_MAX)
-            .nest_limit(depth_max)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => PatternError::TooLarge,
-                _ => PatternError::Syntax,
-            })?;
+        let syntax = syntax::Config::new().case_insensitive(any_case).nest_limit(depth_max);
+        let config = meta::Config::new()
+            .nfa_size_limit(Some(bytes_max))
+            .onepass_size_limit(Some(ONE_PASS_BYTES_MAX.min(bytes_max)))
+            .hybrid_cache_capacity(limits::REGEX_CACHE_BYTES_MAX);
+        let regex = meta::Builder::new().configure(config).syntax(syntax).build(source);
+        let regex = regex.map_err(|error| match error.size_limit() {
+            Some(_) => PatternError::TooLarge,
+            None => PatternError::Syntax,
+        })?;
         let config =
             thompson::Config::new().which_captures(WhichCaptures::All).nfa_size_limit(Some(bytes_max));
         let nfa = thompson::Compiler::new()
             .configure(config)
-            .syntax(syntax::Config::new().case_insensitive(any_case).nest_limit(depth_max))
+            .syntax(syntax)
             .build(source)
             .map_err(|_| PatternError::TooLarge)?;
         if nfa.states().len() * nfa.group_info().slot_len() > SLOTS_MAX {
             return Err(PatternError::TooLarge);
         }
         let first = first_bytes(&nfa);
-        Ok(Pattern { regex, nfa, first })
+        let number = PATTERNS.fetch_add(1, Relaxed);
+        Ok(Pattern { source: source.into(), number, regex, nfa, first })
     }
 
     /// The first match in `text` that begins at byte `at` or later, and its groups.
@@ -90,11 +103,44 @@ impl Pattern {
         if rest.saturating_mul(states) > AT_ONCE_MAX {
             return Machine::new(self, text).run(at, &mut charge);
         }
-        let found = self.regex.captures_at(text, at);
-        let end = found.as_ref().and_then(|found| found.get(0)).map_or(text.len(), |all| all.end());
-        charge(200 + (end - at) as u64 * (4 + states as u64 / 8))?;
-        Ok(found
-            .map(|found| found.iter().map(|group| group.map(|group| (group.start(), group.end()))).collect()))
+        let (found, made) = self.captures_at(text, at);
+        let end = found.as_ref().and_then(|found| found[0]).map_or(text.len(), |(_, end)| end);
+        charge(200 + made + (end - at) as u64 * (4 + states as u64 / 8))?;
+        Ok(found)
+    }
+
+    /// The first match from `at` on, and the work of making a cache.
+    fn captures_at(&self, text: &str, at: usize) -> (Option<Spans>, u64) {
+        let mut slots = vec![None; self.nfa.group_info().slot_len()];
+        let input = Input::new(text).span(at..text.len());
+        let (found, made) =
+            self.with_cache(text.len() - at, |cache| self.regex.search_slots_with(cache, &input, &mut slots));
+        let pair = |pair: &[Option<NonMaxUsize>]| Some((pair[0]?.get(), pair[1]?.get()));
+        (found.map(|_| slots.chunks_exact(2).map(pair).collect()), made)
+    }
+
+    /// Searches `bytes` with this thread's cache of this expression. Also returns the work of making one.
+    fn with_cache<T>(&self, bytes: usize, search: impl FnOnce(&mut Cache) -> T) -> (T, u64) {
+        CACHES.with_borrow_mut(|caches| {
+            let at = caches.kept.iter().rposition(|kept| kept.number == self.number);
+            let at = at.unwrap_or_else(|| {
+                let (number, cache) = (self.number, Box::new(self.regex.create_cache()));
+                caches.kept.push(Kept { number, cache, bytes: 0 });
+                caches.kept.len() - 1
+            });
+            // The last one is looked at first.
+            let last = caches.kept.len() - 1;
+            caches.kept.swap(at, last);
+            let kept = &mut caches.kept[last];
+            let found = search(&mut kept.cache);
+            let is_new = kept.bytes == 0;
+            if is_new || bytes > CACHE_LOOK_BYTES {
+                let now = size_of::<Cache>() + kept.cache.memory_usage();
+                caches.bytes = caches.bytes + now - std::mem::replace(&mut kept.bytes, now);
+                caches.shrink();
+            }
+            (found, if is_new { CACHE_WORK } else { 0 })
+        })
     }
 
     /// Whether it matches anywhere.
@@ -107,12 +153,53 @@ impl Pattern {
         if text.len().saturating_mul(states) > AT_ONCE_MAX {
             return Ok(Machine::new(self, text).run(0, &mut charge)?.is_some());
         }
-        charge(50 + text.len() as u64 * (1 + states as u64 / 16))?;
-        Ok(self.regex.is_match(text))
+        let input = Input::new(text).earliest(true);
+        let (found, made) =
+            self.with_cache(text.len(), |cache| self.regex.search_half_with(cache, &input).is_some());
+        charge(50 + made + text.len() as u64 * (1 + states as u64 / 16))?;
+        Ok(found)
     }
 
     pub(super) fn as_str(&self) -> &str {
-        self.regex.as_str()
+        &self.source
+    }
+}
+
+/// The number of the next expression.
+static PATTERNS: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// What searches remember, of all expressions on this thread. An expression's own would be kept as long as it is:
+    /// up to a megabyte for each, on each thread.
+    static CACHES: RefCell<Caches> = const { RefCell::new(Caches { kept: Vec::new(), bytes: 0 }) };
+}
+
+/// Bytes that a search has to go through before its cache's growth is looked at.
+const CACHE_LOOK_BYTES: usize = 64;
+/// Work of making a cache.
+const CACHE_WORK: u64 = 5_000;
+
+struct Caches {
+    kept: Vec<Kept>,
+    bytes: usize,
+}
+
+struct Kept {
+    /// Of the expression.
+    number: u64,
+    cache: Box<Cache>,
+    bytes: usize,
+}
+
+impl Caches {
+    /// Drops caches, those first that were not used lately, until the others are within the limit.
+    fn shrink(&mut self) {
+        let mut dropped = 0;
+        while self.bytes > limits::REGEX_CACHES_BYTES_MAX && dropped < self.kept.len() {
+            self.bytes -= self.kept[dropped].bytes;
+            dropped += 1;
+        }
+        self.kept.drain(..dropped);
     }
 }
 
@@ -398,12 +485,7 @@ mod tests {
                 let pattern = Pattern::new(source, any_case, 1 << 20, 50).expect("it compiles");
                 for text in texts {
                     for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
-                        let found: Option<Spans> = pattern.regex.captures_at(text, at).map(|found| {
-                            found
-                                .iter()
-                                .map(|group| group.map(|group| (group.start(), group.end())))
-                                .collect()
-                        });
+                        let (found, _) = pattern.captures_at(text, at);
                         let mut work = 0;
                         let mut charge = |units| {
                             work += units;
@@ -416,5 +498,23 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// However many expressions there are, and whatever they are used for, a thread remembers so much.
+    #[test]
+    fn what_searches_remember_is_bounded() {
+        let text: String = (0..1_900u64).map(|n| if n * n * 7_919 % 17 > 8 { 'a' } else { 'b' }).collect();
+        for n in 0..200 {
+            let pattern = Pattern::new(&format!("a[ab]{{9}}c{n}"), false, 1 << 20, 50).expect("it compiles");
+            for _ in 0..2 {
+                assert_eq!(pattern.is_match(&text, |_| Ok::<(), ()>(())), Ok(false));
+                assert_eq!(pattern.search(&text, 0, |_| Ok::<(), ()>(())), Ok(None));
+            }
+        }
+        CACHES.with_borrow(|caches| {
+            let bytes: usize = caches.kept.iter().map(|kept| kept.bytes).sum();
+            assert_eq!(bytes, caches.bytes);
+            assert!((1..=limits::REGEX_CACHES_BYTES_MAX).contains(&bytes), "{bytes}");
+        });
     }
 }

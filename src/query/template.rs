@@ -240,7 +240,7 @@ impl Template {
     /// Roughly its bytes, without the automata of regular expressions.
     pub fn bytes(&self) -> usize {
         let queries = self.queries.iter().map(|query| match &query.what {
-            What::Path(path) => 4 * path.source().len(),
+            What::Path(path) => path.bytes(),
             What::Call(call) => 8 * call.source().len(),
             What::Expr(expr) => expr.bytes(),
         });

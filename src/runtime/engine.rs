@@ -8,7 +8,7 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::admission::Usage;
+use super::admission::{Budgets, Usage};
 use super::builder::Builder;
 use super::handle::Handle;
 use super::inbox::{Indexed, Remote, Shared};
@@ -426,6 +426,12 @@ impl Engine {
     /// How many executions there were, by how they ended.
     pub fn counts(&self) -> Counts {
         self.shared().counts()
+    }
+
+    /// The limits of what may be under way.
+    #[cfg(feature = "service")]
+    pub(crate) fn budgets(&self) -> Budgets {
+        self.shared().admission.budgets
     }
 
     /// Executions that are accounted for as under way, and the bytes they are billed. Those that run on their caller's

@@ -6,6 +6,8 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
 
 use super::Limits;
@@ -16,8 +18,8 @@ pub(super) type Tick = u32;
 #[derive(Debug)]
 pub(super) struct Watch {
     now: Rc<Cell<Tick>>,
-    /// Bytes of responses of connections of this thread that are cut, and not freed yet.
-    going: Rc<Cell<usize>>,
+    /// Bytes of responses of connections of all threads that are cut, and not freed yet.
+    going: Arc<AtomicUsize>,
     /// Bytes that were read in this turn of the connection.
     turn_bytes: Cell<usize>,
     /// When something was last read or written.
@@ -47,10 +49,10 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    pub(super) fn new(now: &Rc<Cell<Tick>>, going: &Rc<Cell<usize>>) -> Watch {
+    pub(super) fn new(now: &Rc<Cell<Tick>>, going: &Arc<AtomicUsize>) -> Watch {
         Watch {
             now: Rc::clone(now),
-            going: Rc::clone(going),
+            going: Arc::clone(going),
             turn_bytes: Cell::default(),
             heard: Cell::new(now.get()),
             reading: Cell::default(),
@@ -131,7 +133,7 @@ impl Watch {
 
     pub(super) fn cut(&self) {
         if !self.cut.replace(true) {
-            self.going.set(self.going.get() + self.held.get());
+            self.going.fetch_add(self.held.get(), Relaxed);
         }
         self.wake();
     }
@@ -203,7 +205,7 @@ impl Watch {
             this.took.set(now);
         }
         if this.is_cut() {
-            this.going.set(this.going.get() + bytes);
+            this.going.fetch_add(bytes, Relaxed);
         }
         let pace = is_framed.then(|| {
             let pace = Rc::new(Pace { since: Cell::new(now), bytes: Cell::default() });
@@ -239,13 +241,13 @@ pub(super) struct Unsent {
 impl Unsent {
     /// Bytes were taken. Enough of them restart the time limit.
     pub(super) fn took(&self, bytes: usize) {
-        let Some(pace) = &self.pace else { return };
-        let Pace { since, bytes: taken } = &**pace;
-        taken.set(taken.get() + bytes);
-        if taken.get() >= SLOW_BYTES_MIN {
-            taken.set(0);
-            since.set(self.watch.now.get());
-            self.watch.took.set(self.watch.now.get());
+        for Pace { since, bytes: taken } in self.pace.iter().map(Rc::as_ref) {
+            taken.set(taken.get() + bytes);
+            if taken.get() >= SLOW_BYTES_MIN {
+                taken.set(0);
+                since.set(self.watch.now.get());
+                self.watch.took.set(self.watch.now.get());
+            }
         }
     }
 }
@@ -255,15 +257,16 @@ impl Drop for Unsent {
         let Unsent { watch, bytes, pace } = self;
         watch.held.set(watch.held.get() - *bytes);
         if watch.is_cut() {
-            watch.going.set(watch.going.get() - *bytes);
+            watch.going.fetch_sub(*bytes, Relaxed);
         }
         watch.took.set(watch.now.get());
-        let Some(pace) = pace else { return };
-        let mut unsent = watch.unsent.borrow_mut();
-        if let Some(at) = unsent.iter().position(|it| Rc::ptr_eq(it, pace)) {
-            unsent.swap_remove(at);
+        if let Some(pace) = pace {
+            let mut unsent = watch.unsent.borrow_mut();
+            if let Some(at) = unsent.iter().position(|it| Rc::ptr_eq(it, pace)) {
+                unsent.swap_remove(at);
+            }
+            watch.heard.set(watch.now.get());
         }
-        watch.heard.set(watch.now.get());
     }
 }
 
@@ -282,7 +285,7 @@ mod tests {
     fn each_kind_of_waiting_has_its_limit() {
         let now = Rc::new(Cell::new(1));
         let limits = Limits { slow_seconds_max: 10, idle_seconds_max: 20, ..Limits::default() };
-        let watch = Watch::new(&now, &Rc::default());
+        let watch = Watch::new(&now, &Arc::default());
         let overdue_at = |at: Tick, watch: &Watch| {
             now.set(at);
             watch.is_overdue(&limits)
@@ -311,7 +314,7 @@ mod tests {
     fn each_body_has_to_be_taken_whatever_else_is() {
         let now = Rc::new(Cell::new(1));
         let limits = Limits { slow_seconds_max: 10, idle_seconds_max: 1_000, ..Limits::default() };
-        let going = Rc::default();
+        let going = Arc::default();
         let watch = Rc::new(Watch::new(&now, &going));
         watch.begin(true);
         let (fast, slow) = (Watch::unsent(&watch, 10, true), Watch::unsent(&watch, 20, true));
@@ -333,9 +336,9 @@ mod tests {
         now.set(22);
         assert!(watch.is_overdue(&limits));
         watch.cut();
-        assert_eq!(going.get(), 10);
+        assert_eq!(going.load(Relaxed), 10);
         drop(fast);
         assert!(!watch.is_overdue(&limits));
-        assert_eq!((going.get(), watch.held()), (0, (0, false)));
+        assert_eq!((going.load(Relaxed), watch.held()), (0, (0, false)));
     }
 }

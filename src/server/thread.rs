@@ -57,6 +57,8 @@ pub(super) struct Shared {
     pub(super) hop_secret: Option<String>,
     /// The memory of requests and responses.
     pub(super) requests: Arc<Share>,
+    /// Bytes of responses of connections that are cut, and not freed yet.
+    going: Arc<AtomicUsize>,
     /// Serializes requests for metrics.
     pub(super) scrapes: Mutex<()>,
     pub(super) place: Place,
@@ -93,6 +95,7 @@ impl Shared {
             hosts,
             hop_secret: config.hop_secret.clone(),
             requests,
+            going: Arc::default(),
             scrapes: Mutex::new(()),
             place,
             scope_from_credentials,
@@ -244,8 +247,6 @@ pub(super) struct Local {
     /// Notified when a connection ends.
     ended: Notify,
     open: RefCell<BTreeMap<u64, Rc<Watch>>>,
-    /// Bytes of responses of connections that are cut, and not freed yet.
-    going: Rc<Cell<usize>>,
     /// When there were last too few connections to cut to make room.
     no_room: Cell<Option<Instant>>,
     /// The number of entries so far.
@@ -279,7 +280,6 @@ impl Local {
             drain: Notify::new(),
             ended: Notify::new(),
             open: RefCell::default(),
-            going: Rc::default(),
             no_room: Cell::default(),
             entries: Cell::default(),
         }
@@ -379,7 +379,8 @@ impl Local {
     fn make_room(&self) {
         let requests = &self.shared.requests;
         let open = self.open.borrow();
-        let mut excess = requests.used().saturating_sub(requests.bytes_max() / 8 * 7 + self.going.get());
+        let going = self.shared.going.load(Ordering::Relaxed);
+        let mut excess = requests.used().saturating_sub(requests.bytes_max() / 8 * 7 + going);
         let mut holding: Vec<_> =
             open.values().filter(|watch| watch.held().0 >= HELD_BYTES_MIN && !watch.is_cut()).collect();
         holding.sort_by_key(|watch| {
@@ -549,7 +550,7 @@ impl Local {
     fn enter(self: &Rc<Local>) -> Entry {
         let number = self.entries.get();
         self.entries.set(number + 1);
-        let watch = Rc::new(Watch::new(&self.now, &self.going));
+        let watch = Rc::new(Watch::new(&self.now, &self.shared.going));
         self.open.borrow_mut().insert(number, Rc::clone(&watch));
         Entry { local: Rc::clone(self), number, watch }
     }

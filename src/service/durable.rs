@@ -216,7 +216,7 @@ impl Inner {
         let machine_type = if express { MachineType::Express } else { MachineType::Standard };
         let machine = self.compile(&arn, &name, machine_type, &settings);
         let machine = machine.map_err(|error| error.message.into_boxed_str());
-        let charge = self.charge_anyway(&settings.definition);
+        let charge = self.charge_anyway(&settings.definition, &machine);
         let revision = Arc::new(Revision { number, id, updated_ms, settings, machine, charge });
         let machine = Arc::new(StateMachine {
             arn,

@@ -243,8 +243,9 @@ impl Service {
         let arn = self.arn("stateMachine", &request.name);
         settings.check(&arn)?;
         tags::check(&arn, &request.tags)?;
-        let charge = inner.charge(&settings.definition)?;
+        let mut charge = inner.charge(&settings.definition)?;
         let machine = inner.compile(&arn, &request.name, machine_type, &settings)?;
+        charge_program(&mut charge, &machine)?;
 
         let _writing = inner.writing();
         let published = request.publish.then_some(request.version_description);
@@ -357,8 +358,9 @@ impl Service {
         let redescribed = described
             && machine.published().is_some_and(|version| version.description != request.version_description);
         if settings != before.settings || redescribed {
-            let charge = inner.charge(&settings.definition)?;
+            let mut charge = inner.charge(&settings.definition)?;
             let compiled = inner.compile(&existing.arn, &existing.name, existing.machine_type, &settings)?;
+            charge_program(&mut charge, &compiled)?;
             let (number, id) = (before.number + 1, Some(inner.ids.uuid()));
             let compiled = Ok(compiled);
             machine.current =
@@ -460,16 +462,13 @@ impl Settings {
 impl Inner {
     /// Charges the memory of a compiled definition.
     pub(super) fn charge(&self, definition: &str) -> Result<Charge, Error> {
-        self.definitions.take(bytes_of(definition)).ok_or_else(|| {
-            let message = "Rate exceeded: the memory for state machines is used up";
-            let error = Error::new(Exception::ThrottlingException, message);
-            Error { retry_after: Some(Duration::from_secs(1)), ..error }
-        })
+        self.definitions.take(bytes_of(definition)).ok_or_else(no_room)
     }
 
-    /// Charges a stored definition, even beyond the limit.
-    pub(super) fn charge_anyway(&self, definition: &str) -> Charge {
-        self.definitions.take_anyway(bytes_of(definition))
+    /// Charges a stored definition, and its program if it compiles, even beyond the limit.
+    pub(super) fn charge_anyway<E>(&self, definition: &str, machine: &Result<Published, E>) -> Charge {
+        let program = machine.as_ref().map_or(0, |machine| machine.program().bytes());
+        self.definitions.take_anyway(bytes_of(definition) + program)
     }
 
     /// A machine that runs these settings.
@@ -500,6 +499,17 @@ impl Inner {
         created.set_logging(settings.logging.level.into(), settings.logging.include_execution_data);
         Ok(created.publish())
     }
+}
+
+/// Charges what a compiled definition takes beside its text: its program.
+fn charge_program(charge: &mut Charge, machine: &Published) -> Result<(), Error> {
+    if charge.grow(machine.program().bytes()) { Ok(()) } else { Err(no_room()) }
+}
+
+fn no_room() -> Error {
+    let message = "Rate exceeded: the memory for state machines is used up: delete some, or see --memory";
+    let error = Error::new(Exception::ThrottlingException, message);
+    Error { retry_after: Some(Duration::from_secs(1)), ..error }
 }
 
 fn bytes_of(definition: &str) -> usize {

@@ -298,7 +298,7 @@ impl Store {
                     tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
                     error.message.into_boxed_str()
                 });
-                let charge = inner.charge_anyway(&settings.definition);
+                let charge = inner.charge_anyway(&settings.definition, &machine);
                 Ok(Arc::new(Revision { number, id, updated_ms, settings, machine, charge }))
             };
             let current = revision(record.current)?;

@@ -1,5 +1,6 @@
 //! Definitions, the programs they compile to, and executions of them in line and under virtual time.
 
+mod bounds;
 #[path = "../corpora/suite.rs"]
 mod cases;
 #[path = "../corpora/mod.rs"]

@@ -19,6 +19,7 @@ mod live;
 mod recorded;
 #[path = "../required/mod.rs"]
 mod required;
+mod small;
 #[path = "../test_state/mod.rs"]
 mod test_state;
 mod untaken;

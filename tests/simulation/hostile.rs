@@ -2,7 +2,7 @@
 //! behaves. An auditor of fairness: the one that behaves has its share of the work, and what begins or wakes has its turn
 //! in time, in turns of a millisecond of work each; and everything ends.
 
-use expressway::runtime::{Engine, Machine, ManualTime, Simulation, Status};
+use expressway::runtime::{Budgets, Engine, Machine, ManualTime, Simulation, Status};
 
 use super::chance::Chance;
 
@@ -111,5 +111,28 @@ fn who_behaves_has_its_share_beside_hostile_neighbours() {
         }
         let counts = it.engine.counts();
         assert_eq!((counts.ended() + counts.running, counts.bugs), (it.accepted, 0));
+    }
+}
+
+/// A list that grows item by item is billed while it grows, and not only when it is complete: it fails when there is no
+/// room for it.
+#[test]
+fn a_list_that_grows_for_long_is_billed_meanwhile() {
+    const GROWS: &str = r#"{"QueryLanguage": "JSONata", "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true,
+        "Output": "{% $count([1..800000].($ * 2)) %}"}}}"#;
+    for (budget_mib, expected) in [(256, Status::Succeeded), (32, Status::Failed)] {
+        let budgets = Budgets { bytes_max: budget_mib << 20, ..Budgets::default() };
+        let builder = Engine::builder().seed(0).shards(1).budgets(budgets).time(ManualTime::at(NOW_MS));
+        let (engine, mut simulation) = builder.simulate().unwrap();
+        let machine = engine.create_state_machine("grows", GROWS).unwrap();
+        let handle = engine.start(&machine, "{}").unwrap();
+        let mut most = 0;
+        while handle.status() == Status::Running {
+            simulation.shards()[0].turn(NOW_MS);
+            most = most.max(engine.usage().1);
+        }
+        assert_eq!(handle.status(), expected, "of {budget_mib} MiB, {most} bytes were billed");
+        assert!(most > 28 << 20, "{most}: it takes twelve million bytes three times");
+        assert!(most < 72 << 20, "{most}");
     }
 }

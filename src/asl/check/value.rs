@@ -390,7 +390,8 @@ impl Check {
             } else {
                 "Value is not a valid resource ARN".to_owned()
             };
-            let suggestion = placeholder(node).or_else(|| resource::suggestion(text));
+            let suggestion =
+                placeholder(node).or_else(|| if self.suggests() { resource::suggestion(text) } else { None });
             self.schema(message, place, node.span).suggestion = suggestion;
             return;
         };

@@ -53,6 +53,18 @@ pub(super) enum Operand {
     Pattern(Box<Pattern>),
 }
 
+impl Filter {
+    /// The bytes of its regular expressions.
+    pub(super) fn pattern_bytes(&self) -> usize {
+        let bytes = |operand: &Operand| match operand {
+            Operand::Pattern(pattern) => pattern.bytes(),
+            _ => 0,
+        };
+        let conditions = self.any_of.iter().flatten();
+        conditions.map(|condition| bytes(&condition.left) + bytes(&condition.right)).sum()
+    }
+}
+
 /// A literal; all are texts, quoted or not, and are converted to the type they are compared with.
 #[derive(Clone, Debug)]
 pub(super) struct Literal {

@@ -256,6 +256,15 @@ impl Path {
         &self.text
     }
 
+    /// Its bytes, roughly, with those of the regular expressions of its filters.
+    pub(crate) fn bytes(&self) -> usize {
+        let patterns = self.steps.iter().map(|step| match step {
+            Step::Filter(filter) => filter.pattern_bytes(),
+            _ => 0,
+        });
+        size_of::<Path>() + 4 * self.text.len() + patterns.sum::<usize>()
+    }
+
     /// Whether it is exactly `$`.
     pub fn is_input_root(&self) -> bool {
         self.steps.is_empty() && matches!(self.root, Root::Input)

@@ -217,13 +217,14 @@ impl ConsoleThread {
         let (answer, answered) = oneshot::channel();
         let (_sender, parcel) = aside::Parcel::new((body, service));
         let job = move || {
-            let Some((body, service)) = parcel.open() else { return };
-            let reply = match action.as_str() {
-                "Pipelines" => accepted(&pipelines.answer()),
-                _ => actions::answer(&service, files.as_ref(), &key, &action, &body),
-            };
-            // The client may be gone.
-            let _ = answer.send(reply);
+            if let Some((body, service)) = parcel.open() {
+                let reply = match action.as_str() {
+                    "Pipelines" => accepted(&pipelines.answer()),
+                    _ => actions::answer(&service, files.as_ref(), &key, &action, &body),
+                };
+                // The client may be gone.
+                let _ = answer.send(reply);
+            }
         };
         if self.jobs.try_send(Box::new(job)).is_err() {
             let mut reply = refusal("ThrottlingException", "The console is busy: try again");

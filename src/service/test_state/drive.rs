@@ -10,6 +10,7 @@ use super::{News, Progress, Surroundings, TaskWanted, Test, TestState, TestedSta
 use crate::asl::{MachineType, Resources};
 use crate::clock;
 use crate::fault::{self, Fault};
+use crate::limits;
 use crate::runtime::{Engine, MachineSpec, Outcome, Status};
 use crate::service::{Error, Exception};
 use crate::task::Permit;
@@ -39,6 +40,7 @@ pub(in super::super) async fn test_state_with(
 ) -> Result<TestedState, Error> {
     let mut test = Test::new(request, surroundings)?;
     test.patience.departed = departed;
+    test.limit((engine.budgets().bytes_max / limits::TEST_STATE_PARTS).max(limits::TEST_STATE_BYTES_MIN));
     // Messages of this engine name the state.
     let name = request.state_name.as_deref().unwrap_or(STATE_NAME);
     let mut now_ms = surroundings.now_ms;

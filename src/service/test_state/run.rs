@@ -191,6 +191,14 @@ impl Test {
         })
     }
 
+    /// Limits the bytes of its values, below what any test may have.
+    pub(super) fn limit(&mut self, bytes_max: usize) {
+        self.execution.arena.set_bytes_max(bytes_max.min(limits::TEST_STATE_BYTES_MAX));
+        if let Some(batch) = &mut self.batch {
+            batch.start.bytes_max = bytes_max.min(limits::TEST_STATE_BYTES_MAX);
+        }
+    }
+
     /// Continues with this input.
     ///
     /// # Errors

@@ -47,13 +47,17 @@ impl<'e> Tank<'e> {
     /// Charges work.
     #[inline]
     pub(super) fn charge(&self, work: u64) -> Outcome<()> {
+        if self.spends(work) { Ok(()) } else { self.fill_up(work) }
+    }
+
+    /// Takes so much from what is left, if there is more.
+    #[inline]
+    fn spends(&self, work: u64) -> bool {
         let left = self.left.get();
         if left > work {
             self.left.set(left - work);
-            Ok(())
-        } else {
-            self.fill_up(work)
         }
+        left > work
     }
 
     /// Gives back the rest.
@@ -95,7 +99,15 @@ impl Eval<'_> {
     /// Charges work, in units of [fuel](crate::fuel): roughly nanoseconds.
     #[inline]
     pub(in crate::query::jsonata) fn charge(&self, work: u64) -> Outcome<()> {
-        self.tank.charge(work)
+        if self.tank.spends(work) { Ok(()) } else { self.fill_up(work) }
+    }
+
+    /// Others ran, or the clock was read. A list may have grown since memory was last looked at, item by item.
+    #[cold]
+    #[inline(never)]
+    fn fill_up(&self, work: u64) -> Outcome<()> {
+        self.tank.fill_up(work)?;
+        if self.arena.may_grow() { Ok(()) } else { Err(self.out_of_memory()) }
     }
 
     /// Reads JSON, charged as it is read; `None` if the text is not JSON.

@@ -1,0 +1,51 @@
+//! A server with little memory.
+
+use expressway::service::test_state::TestState;
+use expressway::service::{CreateStateMachine, Service};
+
+/// Tests of states compute beside executions, several at a time: each gets a part of the memory.
+#[test]
+fn a_test_of_a_state_gets_a_part_of_the_memory() {
+    let large = r#"{"Type": "Pass", "End": true, "QueryLanguage": "JSONata",
+        "Output": "{% $count($map([1..300000], function($n) { {'n': 'x' & $n} })) %}"}"#;
+    for (memory_mib, fits) in [(4_096, true), (64, false)] {
+        let builder = Service::builder().engine(|engine| engine.shards(1)).memory(memory_mib << 20);
+        let service = builder.build().expect("a service");
+        let request = TestState { definition: large.to_owned(), ..TestState::default() };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let tested = runtime.block_on(service.test_state(request)).expect("a result");
+        assert_eq!(tested.output.is_some(), fits, "{memory_mib} MiB: {tested:?}");
+        let cause = tested.cause.unwrap_or_default();
+        assert!(fits || cause.contains("memory"), "{cause}");
+    }
+}
+
+/// A short definition may compile to much: what it compiles to counts.
+#[test]
+fn what_definitions_compile_to_is_bounded() {
+    let list = |part: &dyn Fn(usize) -> String| (0..200).map(part).collect::<Vec<_>>().join(",");
+    let expressions = list(&|n| format!(r#""{{% $match('a', /[a-z]{{{}}}{n}/) %}}""#, n % 50 + 20));
+    let paths = list(&|n| format!(r#""k{n}.$": "$.l[?(@.a =~ /[a-z]{{200}}{n}/)]""#));
+    for state in [
+        format!(r#""QueryLanguage": "JSONata", "Output": [{expressions}]"#),
+        format!(r#""Parameters": {{{paths}}}"#),
+    ] {
+        let builder = Service::builder().engine(|engine| engine.shards(1)).memory(64 << 20);
+        let service = builder.build().expect("a service");
+        let mut created = 0;
+        let refused = (0..200).find_map(|n| {
+            let machine = CreateStateMachine {
+                name: format!("m{n}"),
+                definition: format!(
+                    r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Pass", "End": true, {state}}}}}}}"#
+                ),
+                role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+                express: true,
+                ..CreateStateMachine::default()
+            };
+            service.create_state_machine(machine).map(|_| created += 1).err()
+        });
+        let refused = refused.expect("a refusal").to_string();
+        assert!(refused.contains("see --memory") && (1..60).contains(&created), "{created}: {refused}");
+    }
+}
