@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::trouble::Connection;
+use super::connection::Connection;
 
 /// A future behind a pointer, so that sources and sinks can be chosen while the program runs. One is made for each
 /// batch, not for each event.

@@ -1,6 +1,6 @@
 //! The pipeline itself: receives, runs executions, publishes, settles.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,12 +10,14 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use super::dedup::Dedup;
+use super::ends::{Cause, End, Trouble};
 use super::event::{Batch, Disposition, PipeError, Room, Sink, Source};
 use super::failed::{self, FailedEvent};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
 use super::process::Processor;
-use super::settings::{Attempts, Settings};
-use super::trouble::{Cause, End, Ends, Trouble, Troubles};
+use super::settings::{AWAY_MAX, AWAY_MIN, Attempts, CLOSE_MAX, Settings};
+use super::stats::{Report, Stats};
+use super::trouble::Troubles;
 use super::watch;
 use crate::json::Arena;
 use crate::runtime::{Engine, Machine};
@@ -45,70 +47,6 @@ impl Stop {
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
-}
-
-macro_rules! counts {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// The counters of a pipeline; read while it runs.
-        #[derive(Debug, Default)]
-        pub struct Stats {
-            $(pub(super) $name: AtomicU64,)*
-            pub(super) in_flight: AtomicU64,
-            /// One more than the events that wait at the source; 0 while that is unknown.
-            pub(super) waiting: AtomicU64,
-            pub(super) ends: Ends,
-        }
-
-        /// The counts of a pipeline.
-        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-        #[non_exhaustive]
-        pub struct Report {
-            $($(#[$doc])* pub $name: u64,)*
-        }
-
-        impl Stats {
-            /// The present counts.
-            pub fn report(&self) -> Report {
-                Report { $($name: self.$name.load(Ordering::Relaxed),)* }
-            }
-
-            /// Events being processed.
-            pub fn in_flight(&self) -> u64 {
-                self.in_flight.load(Ordering::Relaxed)
-            }
-
-            /// Events that wait at the source, as its broker counted them a few seconds ago; `None` if that is unknown.
-            pub fn lag(&self) -> Option<u64> {
-                self.waiting.load(Ordering::Relaxed).checked_sub(1)
-            }
-        }
-    };
-}
-
-counts! {
-    /// Events received, each counted at its first delivery, as far as the source tells.
-    received,
-    /// Events received that the source had delivered before, to this process or to another one.
-    redelivered,
-    /// Bytes of all deliveries, repeated ones included.
-    bytes,
-    /// Events that succeeded.
-    succeeded,
-    /// Outputs published.
-    published,
-    /// Events given back for redelivery, and attempts repeated here.
-    again,
-    /// Events that failed after all retries. Each is a dead letter if there is a sink for these.
-    dead,
-    /// Duplicate events, dropped.
-    duplicates,
-    /// Events that the source refused to settle; they are redelivered.
-    unsettled,
-    /// Events that were not finished when the pipeline was stopped and its time to finish was over; they stay with their
-    /// source, which delivers them again.
-    left,
-    /// Failures of the source and the sinks: lost connections, and failed attempts to use them.
-    away,
 }
 
 impl Pipe {
@@ -300,12 +238,6 @@ struct Flow {
 /// Held as long as a piece of work is under way.
 type Permits = (OwnedSemaphorePermit, OwnedSemaphorePermit);
 
-/// The pause between two attempts to reach a source or sink that is unreachable.
-pub(super) const AWAY_MIN: Duration = Duration::from_millis(50);
-pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
-/// How long a source may take to close.
-pub(super) const CLOSE_MAX: Duration = Duration::from_secs(5);
-
 impl Flow {
     async fn run(mut self) -> Result<Report, PipeError> {
         let mut stopped = self.processor.stop.subscribe();
@@ -323,21 +255,15 @@ impl Flow {
             ended
         };
         let finished = tokio::select! {
-                    finished = finish => finished,
-                    // When it ends because there are no more events, there is no time limit.
-                    () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
-                        let stats = &self.processor.stats;
-                        stats.left.store(stats.in_flight(), Ordering::Relaxed);
-                        if self.processor.redelivers {
-        Ok(())
-        } else {
-        Err(PipeError::Closed(format!(
-                                "some events of the source {} are not completed",
-                                self.source.address()
-                            )))
-        }
-                    }
-                };
+            finished = finish => finished,
+            // When it ends because there are no more events, there is no time limit.
+            () = async { let _ = stopped.wait_for(|stop| *stop).await; sleep(grace).await } => {
+                let Processor { stats, redelivers, source, .. } = &*self.processor;
+                stats.left.store(stats.in_flight(), Ordering::Relaxed);
+                let unfinished = format!("some events of the source {source} are not completed");
+                if *redelivers { Ok(()) } else { Err(PipeError::Closed(unfinished)) }
+            }
+        };
         self.tasks.abort_all();
         // Closing is best effort; the source may be gone.
         let _ = timeout(CLOSE_MAX, self.source.close()).await;

@@ -19,10 +19,10 @@ use rdkafka::producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, ClientContext, Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout};
 
+use super::connection::Connection;
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
-use super::trouble::Connection;
 
 /// A Kafka cluster.
 #[derive(Clone, Debug)]

@@ -26,8 +26,10 @@
 
 mod address;
 mod batch_item_failures;
+mod connection;
 mod dead_letter;
 mod dedup;
+mod ends;
 mod event;
 mod failed;
 mod failure_report;
@@ -47,6 +49,7 @@ mod sent;
 mod settings;
 #[cfg(feature = "sqs")]
 mod sqs;
+mod stats;
 mod trouble;
 mod watch;
 #[cfg(feature = "webhook")]
@@ -54,13 +57,15 @@ mod webhook;
 
 #[doc(hidden)]
 pub use address::{all_without_credentials, without_credentials};
+pub use connection::Connection;
 pub use dead_letter::DeadLetter;
+pub use ends::{End, Trouble};
 pub use event::{
     Backlog, Batch, Disposition, EventOutcome, Later, Output, Outputs, PipeError, Provenance, Receipts, Room,
     Sink, Source,
 };
 pub use failed::FailedEvent;
-pub use flow::{Pipe, Report, Stats, Stop};
+pub use flow::{Pipe, Stop};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaSink, KafkaSource};
 pub use lines::{LineSink, LineSource, Lines};
@@ -73,6 +78,6 @@ pub use redrive::{Redrive, Redriven};
 pub use settings::Attempts;
 #[cfg(feature = "sqs")]
 pub use sqs::{Sqs, SqsSink, SqsSource};
-pub use trouble::{Connection, End, Trouble};
+pub use stats::{Report, Stats};
 #[cfg(feature = "webhook")]
 pub use webhook::{Answer, Proof, Webhook, WebhookSource};

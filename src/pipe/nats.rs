@@ -24,10 +24,10 @@ use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
 use super::address::{all_without_credentials, without_credentials};
+use super::connection::Connection;
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
-use super::trouble::Connection;
 use crate::os;
 
 /// A connection to a NATS server. It reconnects by itself.

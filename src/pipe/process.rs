@@ -10,16 +10,15 @@ use tokio::time::sleep;
 
 use super::batch_item_failures;
 use super::dedup::Dedup;
+use super::ends::{Cause, End};
 use super::event::{Batch, Disposition, EventOutcome, Outputs, PipeError, Sink};
-use super::failed::{self, FailedEvent};
-use super::failure_report::{FailureReport, Watched};
-use super::flow::Stats;
+use super::failed::{self, FailedEvent, Failure, Lost};
+use super::failure_report::Watched;
 use super::order::Turn;
-use super::publish::Lost;
 use super::settings::Settings;
-use super::trouble::{Cause, End, Troubles};
+use super::stats::Stats;
+use super::trouble::Troubles;
 use crate::engine;
-use crate::fault::{self, Fault};
 use crate::json::{self, Arena};
 use crate::runtime::{Engine, Limit, Machine, Outcome, StartError, StartOptions, Status};
 
@@ -41,40 +40,6 @@ pub(super) struct Processor {
     pub(super) stop: watch::Sender<bool>,
     /// The source's address.
     pub(super) source: String,
-}
-
-/// Why an event has no output.
-#[derive(Clone, Debug)]
-pub(super) struct Failure {
-    pub(super) error: Option<String>,
-    pub(super) cause: Option<String>,
-    /// Whether a retry cannot help.
-    pub(super) is_final: bool,
-    /// The report of the execution, if it was the last one and watched.
-    pub(super) failure_report: Option<Arc<FailureReport>>,
-}
-
-impl Failure {
-    pub(super) fn new(error: &str, cause: impl Into<String>) -> Failure {
-        Failure {
-            error: Some(error.to_owned()),
-            cause: Some(cause.into()),
-            is_final: false,
-            failure_report: None,
-        }
-    }
-
-    fn of(Fault { error, cause }: Fault) -> Failure {
-        Failure { error: error.map(|error| error.to_string()), cause, is_final: false, failure_report: None }
-    }
-
-    fn timed_out() -> Failure {
-        Failure { error: Some(fault::TIMEOUT.to_owned()), cause: None, is_final: false, failure_report: None }
-    }
-
-    fn poison(cause: impl Into<String>) -> Failure {
-        Failure { is_final: true, ..Failure::new(fault::RUNTIME, cause) }
-    }
 }
 
 /// The results of some events of a batch.

@@ -5,14 +5,12 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
 use super::dead_letter::DeadLetter;
+use super::ends::{Cause, End};
 use super::event::{Batch, Disposition, EventOutcome, Outputs, PipeError, Sink};
-use super::flow::{AWAY_MAX, AWAY_MIN};
-use super::process::{Failure, Processor};
-use super::trouble::{Cause, End};
+use super::failed::{Failure, Lost};
+use super::process::Processor;
+use super::settings::{AWAY_MAX, AWAY_MIN};
 use crate::json::Arena;
-
-/// An event that failed permanently, why, and after how many attempts.
-pub(super) type Lost = (u32, Failure, u32);
 
 impl Processor {
     /// Publishes until it is done. Outputs that the sink refuses become dead letters.

@@ -18,10 +18,10 @@ use redis::{AsyncConnectionConfig, Client, Cmd, Pipeline, Value};
 use tokio::time::Instant;
 
 use super::address::without_credentials;
+use super::connection::Connection;
 use super::event::{
     Backlog, Batch, Disposition, Later, Outputs, PipeError, Provenance, Receipts, Room, Sink, Source,
 };
-use super::trouble::Connection;
 use crate::os;
 
 /// A Redis server. Connections are made when they are needed, and anew after they broke.

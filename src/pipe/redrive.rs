@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::dead_letter::DeadLetter;
 use super::event::{Batch, Disposition, Outputs, PipeError, Room, Sink, Source};
-use super::flow::{AWAY_MAX, AWAY_MIN, CLOSE_MAX};
+use super::settings::{AWAY_MAX, AWAY_MIN, CLOSE_MAX};
 
 /// How long to wait for the first letter if the source cannot say that it is empty: a consumer that joins a group of Kafka
 /// gets no messages for some seconds.

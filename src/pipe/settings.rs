@@ -4,6 +4,12 @@ use std::time::Duration;
 
 use super::order::KeyOf;
 
+/// The pause between two attempts to reach a source or sink that is unreachable.
+pub(super) const AWAY_MIN: Duration = Duration::from_millis(50);
+pub(super) const AWAY_MAX: Duration = Duration::from_secs(5);
+/// How long a source may take to close.
+pub(super) const CLOSE_MAX: Duration = Duration::from_secs(5);
+
 /// How often an event is tried before it becomes a dead letter.
 ///
 /// This applies to whole executions that failed; retries of tasks are the state machine's (`Retry`).

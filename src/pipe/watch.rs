@@ -9,9 +9,10 @@ use tokio::task::JoinSet;
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
+use super::connection::Connection;
+use super::ends::{Cause, End, Progress};
 use super::event::{Backlog, PipeError, Sink, Source};
 use super::process::Processor;
-use super::trouble::{Cause, Connection, End, Progress};
 
 /// The time between two checks, and the time that one may take.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
