@@ -1,14 +1,22 @@
 //! The context object, `$$` and `$states.context` (developer guide, "Accessing execution data from the Context object").
 
-use sha2::{Digest, Sha256};
-
-use super::execution::{Frame, Identity, Token};
-use super::redrive::Redrives;
-use super::run::MapItem;
+use super::execution::{Frame, Redrives};
+use super::identity::{Identity, Token, task_token, uuid};
 use crate::clock;
 use crate::json::{Arena, Value};
 use crate::program::{Program, StateKind};
 use crate::query::{Context, ContextField};
+
+/// `Map.Item` of the context object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct MapItem {
+    pub(super) index: u32,
+    pub(super) value: Value,
+    /// `Undefined` if the items are an array.
+    pub(super) key: Value,
+    /// Where it came from; `Undefined` in an inline Map.
+    pub(super) source: Value,
+}
 
 /// The content of the context object for one evaluation.
 pub(super) struct StateContext<'a> {
@@ -75,7 +83,7 @@ impl StateContext<'_> {
                 ],
             ),
             ExecutionId => match &*self.identity.execution_arn {
-                "" => arena.string(&execution_arn(self.identity, self.seed)),
+                "" => arena.string(&self.identity.execution_arn_with(self.seed)),
                 arn => arena.string(arn),
             },
             ExecutionInput => self.input,
@@ -182,70 +190,4 @@ impl StateContext<'_> {
         let token = Token { frame: 0, visit: self.frame.visit };
         format!("{:032x}", task_token(self.secret, self.seed, token))
     }
-}
-
-/// The token of a visit: a hash, because one token, or the execution's ARN, must not give away another.
-pub(super) fn task_token(secret: u128, seed: u64, token: Token) -> u128 {
-    let mut hash = Sha256::new();
-    hash.update(b"task token");
-    hash.update(secret.to_le_bytes());
-    hash.update(seed.to_le_bytes());
-    hash.update(token.visit.to_le_bytes());
-    let hash = hash.finalize();
-    hash.iter().take(16).fold(0, |number, &byte| number << 8 | u128::from(byte))
-}
-
-/// The execution's own ARN; else the machine's ARN with its resource type changed, the name, and for Express a unique
-/// suffix.
-pub(super) fn execution_arn(identity: &Identity, seed: u64) -> String {
-    let mut arn = Vec::new();
-    write_execution_arn(identity, seed, &mut arn);
-    String::from_utf8(arn).expect("it is made of texts")
-}
-
-/// Appends the ARN of the execution.
-pub(super) fn write_execution_arn(identity: &Identity, seed: u64, out: &mut Vec<u8>) {
-    if !identity.execution_arn.is_empty() {
-        return out.extend_from_slice(identity.execution_arn.as_bytes());
-    }
-    let machine = &*identity.state_machine_arn;
-    let kind = if identity.is_standard { ":execution:" } else { ":express:" };
-    const MACHINE: &str = ":stateMachine:";
-    // Usually it ends with the name; if not, the part behind `arn:<partition>:states:<region>:<account>` is known.
-    let name = &*identity.state_machine_name;
-    let parts = match machine.strip_suffix(name).and_then(|before| before.strip_suffix(MACHINE)) {
-        Some(before) => Some((before, name)),
-        None => {
-            let at = memchr::memchr_iter(b':', machine.as_bytes()).nth(4).unwrap_or_default();
-            machine[at..].strip_prefix(MACHINE).map(|after| (&machine[..at], after))
-        }
-    };
-    match parts {
-        Some((before, after)) => {
-            [before, kind, after].iter().for_each(|part| out.extend_from_slice(part.as_bytes()))
-        }
-        None => out.extend_from_slice(machine.as_bytes()),
-    }
-    out.push(b':');
-    identity.write_execution_name(seed, out);
-    if !identity.is_standard {
-        out.push(b':');
-        out.extend_from_slice(&uuid_text(!seed));
-    }
-}
-
-/// A UUID (version 4 in form) derived from a number.
-pub(crate) fn uuid(seed: u64) -> String {
-    String::from_utf8(uuid_text(seed).to_vec()).expect("it is ASCII")
-}
-
-/// The text of [`uuid`].
-pub(super) fn uuid_text(seed: u64) -> [u8; 36] {
-    let mix = |n: u64| {
-        let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    };
-    crate::uuid::text(mix(1), mix(2))
 }

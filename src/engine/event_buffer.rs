@@ -3,10 +3,10 @@
 //!
 //! A turn writes them itself, without calling a listener: most executions are noted only because they might fail.
 
-use super::record::{EventKind, EventMask, Listener, Record, Schedule, TaskKind};
+use super::record::{EventKind, EventMask, Record, Schedule, TaskKind};
 use crate::fault::Fault;
-use crate::json::{Arena, Value};
-use crate::program::{Program, StateId, TaskId};
+use crate::json::Value;
+use crate::program::{StateId, TaskId};
 
 /// The records of one execution since its values moved last: a listener [reads](EventBuffer::replay) them before the
 /// values move again.
@@ -139,8 +139,8 @@ impl EventBuffer {
         cleared(&mut self.workers);
     }
 
-    /// Reports all notes to a listener. The values must not have moved.
-    pub fn replay(&self, program: &Program, arena: &Arena, listener: &mut (impl Listener + ?Sized)) {
+    /// Reports all notes, in their order. The values must not have moved.
+    pub fn replay(&self, mut report: impl FnMut(&Record<'_>)) {
         let (mut marks, mut distant) = (self.marks.iter().peekable(), self.distant.iter());
         let mut mark = Mark::default();
         let mut told = Told { output: Value::UNDEFINED, assigned: self.assigned.iter() };
@@ -155,7 +155,7 @@ impl EventBuffer {
                 back => id - u64::from(back),
             };
             let event_kind = self.event_kind(what, &mut told);
-            listener.record(program, arena, &Record { id, previous, time_ms: mark.time_ms, event_kind });
+            report(&Record { id, previous, time_ms: mark.time_ms, event_kind });
         }
     }
 
@@ -343,20 +343,10 @@ mod tests {
     use super::*;
     use crate::index::Id;
 
-    /// Writes down the records it gets.
-    struct Told(Vec<String>);
-
-    impl Listener for Told {
-        fn record(&mut self, _: &Program, _: &Arena, record: &Record<'_>) {
-            self.0.push(format!("{record:?}"));
-        }
-    }
-
     /// Ids far apart, time that passes, outputs that are passed on and others that are not: cases that take the engine
     /// hours.
     #[test]
     fn notes_are_told_as_they_were_taken() {
-        let (program, arena) = (Program::default(), Arena::new());
         let (a, b) = (Id::from_index(0), Id::from_index(1));
         let (one, two) = (Value::int(1), Value::int(2));
         let far = 1u64 << 40;
@@ -380,14 +370,14 @@ mod tests {
         ];
         let mut event_buffer = EventBuffer::default();
         for _ in 0..2 {
-            let mut told = (Told(Vec::new()), Told(Vec::new()));
+            let mut told = (Vec::new(), Vec::new());
             for (id, previous, time_ms, event_kind) in records {
                 let record = Record { id, previous, time_ms, event_kind };
                 event_buffer.keep(&record);
-                told.0.record(&program, &arena, &record);
+                told.0.push(format!("{record:?}"));
             }
-            event_buffer.replay(&program, &arena, &mut told.1);
-            assert_eq!(told.0.0, told.1.0);
+            event_buffer.replay(|record| told.1.push(format!("{record:?}")));
+            assert_eq!(told.0, told.1);
             assert_eq!(event_buffer.last_id(), Some(far + 3));
             event_buffer.clear();
             assert!(event_buffer.is_empty());

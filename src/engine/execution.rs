@@ -2,83 +2,34 @@
 
 use std::collections::VecDeque;
 
-use super::redrive::{Redrives, Stopped};
+use super::identity::{Identity, Token, task_token};
 use crate::fault::Fault;
 use crate::json::{Arena, Value};
 use crate::limits;
 use crate::program::{Program, StateId};
 use crate::query::template::Prepared;
 
-/// Identifies a visit of a state by a frame: the answer to a task or timer refers to it. It is stale once the frame has
-/// moved on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token {
-    pub(super) frame: u32,
-    pub(super) visit: u32,
+/// In place of a number of milliseconds: no timeout, or no heartbeat interval.
+pub(super) const UNLIMITED: u64 = u64::MAX;
+
+/// How often an execution was redriven, and when last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Redrives {
+    /// The number of redrives.
+    pub count: u32,
+    /// The last time, in milliseconds since 1970, as displayed; `None` before the first.
+    pub last_ms: u64,
+    /// Whether the event of the last redrive is still to be recorded.
+    pub(super) is_untold: bool,
 }
 
-impl Token {
-    /// As one number.
-    pub const fn to_bits(self) -> u64 {
-        (self.visit as u64) << 32 | self.frame as u64
-    }
-
-    /// The execution's frame it belongs to; small numbers, reused.
-    pub const fn frame(self) -> u32 {
-        self.frame
-    }
-
-    /// The visit of a state it belongs to; later visits of an execution have higher numbers.
-    pub const fn visit(self) -> u32 {
-        self.visit
-    }
-
-    /// From [`to_bits`](Token::to_bits).
-    pub const fn from_bits(bits: u64) -> Token {
-        Token { frame: bits as u32, visit: (bits >> 32) as u32 }
-    }
-}
-
-/// The identity of an execution; the context object shows it.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// ARN of the execution. If empty, it is derived on demand from the machine's ARN, the name and the seed.
-    pub execution_arn: Box<str>,
-    /// Name of the execution. If empty, it is a UUID derived from the seed.
-    pub execution_name: Box<str>,
-    /// ARN of the state machine.
-    pub state_machine_arn: Box<str>,
-    /// Name of the state machine.
-    pub state_machine_name: Box<str>,
-    /// ARN of the role it runs under.
-    pub role_arn: Box<str>,
-    /// Whether the context object shows `Execution.RedriveCount`: recorded in Standard and asynchronous Express
-    /// executions, not in synchronous ones.
-    pub shows_redrive_count: bool,
-    /// Whether it is an execution of a Standard machine, whose ARN has another form.
-    pub is_standard: bool,
-    /// Whether it may be [redriven](Execution::redrive): its state is kept when it ends without success.
-    pub is_redrivable: bool,
-}
-
-impl Identity {
-    /// Appends the name of an execution with this seed.
-    pub fn write_execution_name(&self, seed: u64, out: &mut Vec<u8>) {
-        match &*self.execution_name {
-            "" => out.extend_from_slice(&super::context::uuid_text(seed)),
-            name => out.extend_from_slice(name.as_bytes()),
-        }
-    }
-
-    /// Appends the ARN of an execution with this seed.
-    pub fn write_execution_arn(&self, seed: u64, out: &mut Vec<u8>) {
-        super::context::write_execution_arn(self, seed, out);
-    }
-
-    /// The ARN of an execution with this seed.
-    pub fn execution_arn_with(&self, seed: u64) -> String {
-        super::context::execution_arn(self, seed)
-    }
+/// The state of an execution before it ended.
+#[derive(Clone, Debug)]
+pub(super) struct Stopped {
+    pub(super) frames: Vec<Frame>,
+    pub(super) frames_free: Vec<u32>,
+    pub(super) joins: Vec<Join>,
+    pub(super) joins_free: Vec<u32>,
 }
 
 /// Parameters of an execution's start.
@@ -424,7 +375,7 @@ impl Execution {
 
     /// The task token of a running task, as in the context object.
     pub fn task_token(&self, token: Token) -> u128 {
-        super::context::task_token(self.secret, self.seed, token)
+        task_token(self.secret, self.seed, token)
     }
 
     /// The ARN of this execution.

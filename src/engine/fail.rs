@@ -1,10 +1,10 @@
 //! Failure: Retry, Catch, and propagation through joins (developer guide, "Handling errors").
 
+use super::effect::{Effect, TimerKind};
 use super::execution::Phase;
 use super::record::{EventKind, MetricEvent};
 use super::run::{QueryInputs, Run, StateError};
-use super::single_state::Step;
-use super::{Effect, TimerKind};
+use super::step::Step;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::program::{Catcher, ErrorClass, FailId, Next, Recovery, Retrier, StateKind, Text};

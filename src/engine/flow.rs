@@ -2,7 +2,7 @@
 //! "Processing input and output", "Transforming data with JSONata").
 
 use super::run::{QueryInputs, Run, StateError};
-use super::single_state::Step;
+use super::step::Step;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::program::{Filter, PathId, ResultPath, TemplateId};

@@ -1,7 +1,8 @@
 //! Joins: the children of a Parallel or Map state, and their results.
 
-use super::Effect;
-use super::execution::{Execution, Join, NO_FRAME, Phase, Token};
+use super::effect::Effect;
+use super::execution::{Execution, Join, NO_FRAME, Phase};
+use super::identity::Token;
 use super::record::EventKind;
 use super::run::{Run, StateError};
 use super::state::too_large;

@@ -1,9 +1,10 @@
 //! Inline Map states (specification, "Map State").
 
+use super::context::MapItem;
 use super::execution::Join;
 use super::record::EventKind;
-use super::run::{MapItem, QueryInputs, Run, StateError};
-use super::single_state::Step;
+use super::run::{QueryInputs, Run, StateError};
+use super::step::Step;
 use super::wait::plain;
 use crate::fault::{self, Fault};
 use crate::json::{self, Number, Value};

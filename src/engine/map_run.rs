@@ -1,16 +1,18 @@
 //! Distributed Map states: the Map Run, whose child executions are not part of this one, is a task of the state
 //! (developer guide, "Using Map state in Distributed mode").
 
-use super::execution::{Execution, Phase, Token};
+use super::context::MapItem;
+use super::effect::{Effect, TaskCall};
+use super::execution::{Execution, Phase, UNLIMITED};
+use super::identity::Token;
 use super::record::EventKind;
-use super::run::{MapItem, QueryInputs, Run, StateError};
+use super::run::{QueryInputs, Run, StateError};
 use super::state::too_large;
-use super::task::UNLIMITED;
-use super::{Effect, Env, TaskCall};
+use super::turn::Env;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
-use crate::program::{Distributed, Items, Map, MapId, Program, Seconds, StateKind, TaskId};
+use crate::program::{Distributed, Items, Map, MapId, Program, Seconds, StateKind};
 
 /// The request of a Map Run. The values are in the execution's arena.
 #[derive(Clone, Copy, Debug)]
@@ -84,15 +86,6 @@ impl Execution {
     pub fn map_run(&self, token: Token) -> MapRunRequest {
         assert!(self.is_current(token), "a Map Run is started in its visit");
         MapRunRequest::read(self, self.frames[token.frame as usize].credentials)
-    }
-}
-
-/// The task that a state waits for: its own, or its Map Run.
-pub(super) fn task_of(program: &Program, kind: StateKind) -> Option<TaskId> {
-    match kind {
-        StateKind::Task(task) => Some(task),
-        StateKind::Map(map) => program.maps[map].distributed.as_ref().map(|distributed| distributed.task),
-        _ => None,
     }
 }
 
@@ -249,7 +242,7 @@ impl Run<'_, '_> {
 
     /// `…:mapRun:<machine>/<label>:<uuid>`
     fn map_run_arn(&mut self, label: &str) -> Value {
-        let uuid = super::context::uuid(self.execution.random());
+        let uuid = super::identity::uuid(self.execution.random());
         let machine = self.execution.identity.state_machine_arn.replacen(":stateMachine:", ":mapRun:", 1);
         // The machine of a child of another Map Run already has a label.
         self.execution.arena.string(&format!("{machine}/{label}:{uuid}"))

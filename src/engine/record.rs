@@ -1,41 +1,9 @@
 //! What the engine reports to a listener: one record for each event of AWS's history, formed only when a listener wants
 //! it.
 
-use super::event_buffer::EventBuffer;
-use super::single_state::Step;
 use crate::fault::Fault;
-use crate::json::{Arena, Value};
-use crate::program::{Program, StateId, StateKind, TaskId};
-
-/// Takes records as they happen.
-///
-/// The values of a record are valid until [`moving`](Listener::moving) is called, or the execution is over: a listener
-/// that keeps them copies them then.
-pub trait Listener {
-    /// One event.
-    fn record(&mut self, program: &Program, arena: &Arena, record: &Record<'_>);
-
-    /// An event for counters and traces that is not in the history.
-    fn metric_event(&mut self, program: &Program, metric_event: MetricEvent) {
-        let _ = (program, metric_event);
-    }
-
-    /// A value at a step of a state's processing; most listeners ignore it.
-    fn step(&mut self, arena: &Arena, step: Step<'_>) {
-        let _ = (arena, step);
-    }
-
-    /// The values of all records so far are about to move: they are invalid after this call.
-    fn moving(&mut self, program: &Program, arena: &Arena) {
-        let _ = (program, arena);
-    }
-
-    /// Notes whose values are about to move, or which have become many: a listener that wants them reads them now,
-    /// because they are dropped afterwards.
-    fn events_due(&mut self, program: &Program, arena: &Arena, event_buffer: &EventBuffer) {
-        let _ = (program, arena, event_buffer);
-    }
-}
+use crate::json::Value;
+use crate::program::{StateId, StateKind, TaskId};
 
 /// Events beside those of the history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

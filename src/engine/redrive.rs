@@ -5,33 +5,13 @@
 //! is. States that were entered and not exited are run again, with the same input and without another event of their
 //! entry; branches and iterations that succeeded keep their results.
 
-use super::execution::{Execution, Frame, Join, Phase};
+use super::execution::{Execution, Phase, Redrives, Stopped};
 use super::pack::{Reader, Writer};
 use super::record::EventKind;
 use super::run::Run;
 use super::snapshot::TooDeep;
 use crate::json::Value;
 use crate::program::Program;
-
-/// How often an execution was redriven, and when last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Redrives {
-    /// The number of redrives.
-    pub count: u32,
-    /// The last time, in milliseconds since 1970, as displayed; `None` before the first.
-    pub last_ms: u64,
-    /// Whether the event of the last redrive is still to be recorded.
-    pub(super) is_untold: bool,
-}
-
-/// The state of an execution before it ended.
-#[derive(Clone, Debug)]
-pub(super) struct Stopped {
-    frames: Vec<Frame>,
-    frames_free: Vec<u32>,
-    joins: Vec<Join>,
-    joins_free: Vec<u32>,
-}
 
 impl Execution {
     /// Keeps the point where it stopped, unless that is kept already or it cannot be redriven.

@@ -1,9 +1,11 @@
 //! One turn: takes an event, runs the ready frames, records what happens.
 
-use super::context::StateContext;
-use super::execution::{Execution, Outcome, Phase, Token};
+use super::context::{MapItem, StateContext};
+use super::effect::{Effect, Event, TimerKind};
+use super::execution::{Execution, Outcome, Phase};
+use super::identity::Token;
 use super::record::{EventKind, EventMask, MetricEvent, Record};
-use super::{Effect, Env, Event, TimerKind, Turn};
+use super::turn::{Env, Turn};
 use crate::fault::{self, Fault};
 use crate::fuel::{Cut, Fuel};
 use crate::json::Value;
@@ -60,17 +62,6 @@ pub(super) struct QueryInputs<'i> {
     pub(super) error_output: Value,
     /// `Map.Item`. By reference, because the inputs are copied for each query.
     pub(super) item: Option<&'i MapItem>,
-}
-
-/// `Map.Item` of the context object.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct MapItem {
-    pub(super) index: u32,
-    pub(super) value: Value,
-    /// `Undefined` if the items are an array.
-    pub(super) key: Value,
-    /// Where it came from; `Undefined` in an inline Map.
-    pub(super) source: Value,
 }
 
 impl QueryInputs<'_> {

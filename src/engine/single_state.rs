@@ -3,43 +3,12 @@
 
 use super::execution::{Execution, Phase, Start};
 use super::run::{Run, StateError};
-use super::{Env, Turn};
+use super::step::Step;
+use super::turn::{Env, Turn};
 use crate::fault::Fault;
 use crate::index::Id;
 use crate::json::Value;
 use crate::program::{Program, StateId, StateKind};
-
-/// A value, or a number, at a step of a state's processing. Listeners may ignore it; it is formed only when a listener
-/// wants it.
-#[derive(Clone, Copy, Debug)]
-pub enum Step<'s> {
-    /// The input after `InputPath`.
-    InputPath(Value),
-    /// The input after `Parameters` or `Arguments`.
-    Parameters(Value),
-    /// The state's result, before any selection.
-    Result(Value),
-    /// The result after `ResultSelector`.
-    ResultSelector(Value),
-    /// The result and the input, combined by `ResultPath`.
-    ResultPath(Value),
-    /// The items of a Map.
-    Items(Value),
-    /// The input of the next iteration, after `ItemSelector`.
-    Item(Value),
-    /// The effective `MaxConcurrency`; 0 is no limit.
-    MaxConcurrency(u64),
-    /// `ToleratedFailureCount`
-    ToleratedFailureCount(u64),
-    /// `ToleratedFailurePercentage`
-    ToleratedFailurePercentage(f64),
-    /// The state failed; retriers and catchers come next.
-    Failed(&'s Fault),
-    /// The retrier that matches, by its index, and the delay before the next attempt, unless its attempts are used up.
-    Retry(usize, Option<u64>),
-    /// The catcher that matches, by its index.
-    Catch(usize),
-}
 
 /// The parameters of a visit.
 #[derive(Clone, Copy, Debug)]

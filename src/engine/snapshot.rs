@@ -4,10 +4,10 @@
 //! and what [`pack`](super::pack) writes; then the queue of ready frames. What it waits for is not written:
 //! [`Execution::pending`] derives it.
 
-use super::execution::{Execution, Frame, Identity, Phase, Token};
+use super::effect::{Effect, TaskCall, TimerKind};
+use super::execution::{Execution, Frame, Phase, UNLIMITED};
+use super::identity::{Identity, Token};
 use super::pack::{Reader, Writer};
-use super::task::UNLIMITED;
-use super::{Effect, TaskCall, TimerKind};
 use crate::limits;
 use crate::program::Program;
 
@@ -163,7 +163,7 @@ impl Execution {
 
 fn call(program: &Program, frame: &Frame, token: Token, scale: f64) -> TaskCall {
     let state = frame.state.expect("a frame in use has a state");
-    let Some(task) = super::map_run::task_of(program, program.states[state].kind) else {
+    let Some(task) = program.task_of(program.states[state].kind) else {
         unreachable!("a frame waits for a task in a Task state, or a distributed Map, only")
     };
     let seconds = |scaled_ms: u64| {

@@ -3,7 +3,7 @@
 use super::execution::{Outcome, Phase};
 use super::record::{EventKind, EventMask, MetricEvent};
 use super::run::{QueryInputs, Run, StateError};
-use super::single_state::Step;
+use super::step::Step;
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;

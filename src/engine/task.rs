@@ -1,18 +1,15 @@
 //! Task states: start, result, failure, timeout, heartbeat (specification, "Task State").
 
-use super::execution::Phase;
+use super::effect::{ActivityWork, Effect, TaskCall, TimerKind};
+use super::execution::{Phase, UNLIMITED};
 use super::record::{EventKind, MetricEvent, Schedule, TaskKind};
 use super::run::{QueryInputs, Run, StateError};
 use super::state::too_large;
-use super::{ActivityWork, Effect, TaskCall, TimerKind};
 use crate::fault::{self, Fault};
 use crate::json::Value;
 use crate::limits;
 use crate::models::{Operation, check};
 use crate::program::{ResourceKind, Seconds, StateKind, TaskId};
-
-/// In place of a number of milliseconds: no timeout, or no heartbeat interval.
-pub(super) const UNLIMITED: u64 = u64::MAX;
 
 impl Run<'_, '_> {
     pub(super) fn task(&mut self, frame: u32, task: TaskId) -> Result<(), StateError> {
@@ -188,7 +185,7 @@ impl Run<'_, '_> {
 
     /// The running task of a frame.
     fn running_task(&self, frame: u32) -> TaskId {
-        match super::map_run::task_of(self.program, self.state(frame).kind) {
+        match self.program.task_of(self.state(frame).kind) {
             Some(task) => task,
             None => unreachable!("only Task states, and distributed Maps, wait for a task"),
         }

@@ -1,7 +1,7 @@
 //! Assertions about an execution at the end of each turn, in debug builds.
 
-use super::Turn;
 use super::execution::{Execution, NO_FRAME, Phase};
+use super::turn::Turn;
 use crate::index::Id;
 use crate::program::{Program, StateKind};
 
@@ -42,7 +42,7 @@ impl Execution {
             let kind = program.states[state].kind;
             let fits = match frame.phase {
                 Phase::Waiting => matches!(kind, StateKind::Wait(_)),
-                Phase::Task => super::map_run::task_of(program, kind).is_some(),
+                Phase::Task => program.task_of(kind).is_some(),
                 Phase::Joining(_) => matches!(kind, StateKind::Parallel(_) | StateKind::Map(_)),
                 Phase::Delayed => program.states[state].recovery.is_some(),
                 Phase::Enter | Phase::Again | Phase::Free => true,

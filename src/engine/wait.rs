@@ -1,8 +1,8 @@
 //! Wait states (specification, "Wait State").
 
+use super::effect::{Effect, TimerKind};
 use super::execution::Phase;
 use super::run::{QueryInputs, Run, StateError};
-use super::{Effect, TimerKind};
 use crate::clock;
 use crate::json::{self, Value};
 use crate::limits;

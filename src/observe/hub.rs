@@ -296,7 +296,7 @@ impl Observability {
             ..
         } = finished;
         let mut history = history.map_or_else(|| self.new_history(), |history| *history);
-        event_buffer.replay(&counters.program, &arena, &mut history);
+        event_buffer.replay(|record| history.record(&counters.program, &arena, record));
         arena.clear();
         arena.shrink_above(256 * 1_024);
         event_buffer.clear();
@@ -497,7 +497,7 @@ impl LogBuffer {
             if let Some(history) = &watch.audience.history {
                 history.events().for_each(|event| lines.event(event));
             }
-            watch.event_buffer.replay(program, arena, &mut lines as &mut dyn Listener);
+            watch.event_buffer.replay(|record| lines.record(program, arena, record));
             self.batch.count += lines.count;
         }
         let last = watch
@@ -536,7 +536,7 @@ impl LogBuffer {
         if watch.wants.any(Wants::HEAT) {
             let formed = watch.audience.history.as_deref().cloned();
             let mut history = formed.unwrap_or_else(|| History::new(HEAT_BYTES_MAX)).without_payloads();
-            watch.event_buffer.replay(&counters.program, arena, &mut history);
+            watch.event_buffer.replay(|record| history.record(&counters.program, arena, record));
             counters.machine.sample.count(history.events());
         }
         if watch.wants.any(Wants::RING | Wants::TRACE) {

@@ -180,7 +180,7 @@ impl Audience {
     ) {
         if let Some(observability) = observability {
             let history = self.history.get_or_insert_with(|| Box::new(observability.new_history()));
-            event_buffer.replay(program, arena, &mut **history);
+            event_buffer.replay(|record| history.record(program, arena, record));
         }
     }
 

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use super::{AssignId, PathId, StateId, TemplateId};
+use super::ids::{AssignId, PathId, StateId, TemplateId};
 use crate::index::{Table, ids};
 use crate::json::Number;
 

@@ -8,47 +8,23 @@
 
 mod choice;
 mod dump;
+mod ids;
 mod verify;
 
 pub use choice::{Choice, ChoiceStep, Comparison, Operand, Operator, Order, Pattern, Rule, Test, TestId};
+pub use ids::{
+    AssignId, ChoiceId, FailId, MapId, ParallelId, PathId, RecoveryId, ReferenceId, StateId, TaskId,
+    TemplateId, WaitId, WorkflowId,
+};
 
 use std::sync::Arc;
 
-use crate::index::{Id, Table, ids};
+use crate::index::{Id, Table};
 use crate::models::Operation;
 use crate::query::Slot;
 use crate::query::intrinsic::Call;
 use crate::query::path::{Path, ReferencePath};
 use crate::query::template::Template;
-
-ids! {
-    /// A state.
-    StateId;
-    /// A workflow: the machine itself, a branch of a Parallel, the processor of a Map.
-    WorkflowId;
-    /// A [`Path`].
-    PathId;
-    /// A [`ReferencePath`].
-    ReferenceId;
-    /// A [`Template`].
-    TemplateId;
-    /// An [`Assign`].
-    AssignId;
-    /// The [`Recovery`] of a state.
-    RecoveryId;
-    /// A [`Choice`].
-    ChoiceId;
-    /// A [`Wait`].
-    WaitId;
-    /// A [`Fail`].
-    FailId;
-    /// A [`Task`].
-    TaskId;
-    /// A [`Parallel`].
-    ParallelId;
-    /// A [`Map`].
-    MapId;
-}
 
 /// A compiled state machine.
 #[derive(Debug, Default)]
@@ -91,6 +67,15 @@ impl Program {
     /// Where an execution begins.
     pub fn start(&self) -> StateId {
         self.workflows[WorkflowId::from_index(0)].start
+    }
+
+    /// The task that a state of this kind waits for: its own, or its Map Run.
+    pub(crate) fn task_of(&self, kind: StateKind) -> Option<TaskId> {
+        match kind {
+            StateKind::Task(task) => Some(task),
+            StateKind::Map(map) => self.maps[map].distributed.as_ref().map(|distributed| distributed.task),
+            _ => None,
+        }
     }
 
     /// Roughly its bytes: its tables with their content, and the automata of its regular expressions, which its
