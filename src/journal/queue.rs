@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use super::batches::Batches;
 use super::block::Batch;
-use super::writer::Stats;
-use super::{Failure, Lsn, Options, Watcher};
+use super::error::Failure;
+use super::log::Options;
+use super::lsn::Lsn;
+use super::stats::{Stats, Watcher};
 
 /// A journal's queue, and the condition variables of its threads. The lock is held at most for copying a record, never
 /// for I/O.

@@ -20,10 +20,8 @@ use super::disk::Disk;
 use super::log::{Log, Options};
 use super::queue::{self, Fuse, wait};
 use super::segment::{Plan, Segment};
+use super::stats::{Stats, Watcher};
 use super::{Block, Failure, Journal, JournalError, Lsn, Ownership, Refused, Room, scan};
-
-/// Called with each number that becomes durable, and at the end, on the writer's thread: it must not block.
-pub type Watcher = Box<dyn FnMut(Result<Lsn, &Failure>) + Send>;
 
 /// A [`Journal`] on a [`Disk`]. Dropping it writes appended records, and a seal.
 pub struct LogJournal {
@@ -37,29 +35,6 @@ pub struct LogJournal {
 
 type Shared = queue::Shared<Files>;
 type Queue = queue::Queue<Files>;
-
-/// Statistics of a journal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Blocks that were written and synced since it was opened.
-    pub blocks: u64,
-    /// Records in them.
-    pub records: u64,
-    /// Their bytes, including padding.
-    pub bytes: u64,
-    /// How long writing and syncing them took, in microseconds.
-    pub sync_us: u64,
-    /// The longest of these times.
-    pub sync_us_max: u64,
-    /// Bytes of blocks that wait for the disk.
-    pub waiting_bytes: u64,
-    /// Segments with blocks that are in use, in a folder.
-    pub segments: usize,
-    /// Bytes that the journal takes in storage.
-    pub kept_bytes: u64,
-    /// Whether its database does not answer, or refuses.
-    pub is_away: bool,
-}
 
 /// The fields of a journal on a disk.
 struct Files {

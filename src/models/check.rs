@@ -1,7 +1,7 @@
 //! Checks parameters against the model of their operation: of a definition, where not every value is known yet, and of
 //! a task that is about to begin.
 
-use super::{Bounded, Extent, Naming, Need, Operation, Shape, Type};
+use super::service::{Bounded, Extent, Naming, Need, Operation, Shape, Type};
 use crate::json::source::{Node, NodeValue};
 use crate::json::{Arena, Value};
 

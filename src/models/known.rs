@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use super::{Extent, Naming, NotFound, Service, find, names};
+use super::names;
+use super::service::{Extent, Naming, NotFound, Service, find, modelled};
 
 /// The names of all of AWS's services, and their actions' names: see `generate.py` for the form.
 #[cfg(feature = "models")]
@@ -194,7 +195,7 @@ pub(crate) fn other_name(service: &str) -> Option<&'static str> {
 
 /// The actions of a service that Step Functions supports, as resources name them; empty where they are not known.
 pub(crate) fn actions(service: &str) -> Vec<String> {
-    let modelled = super::service(service).filter(|it| it.extent == Extent::Whole).map(Service::actions);
+    let modelled = modelled(service).filter(|it| it.extent == Extent::Whole).map(Service::actions);
     let mut actions = modelled.unwrap_or_else(|| {
         NAMED.actions(service).map(|(verb, noun)| names::action(&format!("{verb}{noun}"))).collect()
     });
@@ -211,7 +212,7 @@ mod tests {
     fn what_is_modelled_is_known_by_name() {
         for package in crate::models::called() {
             assert!(is_service(package), "{package}");
-            let service = crate::models::service(package).expect("a service");
+            let service = modelled(package).expect("a service");
             for action in service.actions() {
                 let refusal = refusal(package, &action);
                 assert!(matches!(refusal, None | Some(Refused::Unsupported)), "{package}:{action}");
