@@ -1,5 +1,6 @@
 //! The project itself: its structure, its dependencies, its commands.
 
+mod circles;
 mod console;
 mod dependencies;
 mod tidy;

@@ -64,7 +64,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-fn sources(folder: &str) -> Vec<(PathBuf, String)> {
+pub(crate) fn sources(folder: &str) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     files(&root().join(folder), &mut found);
     let mut sources: Vec<(PathBuf, String)> = (found.into_iter())
