@@ -120,11 +120,12 @@ impl crate::runtime::MapRuns for Keeper {
             Err(error) if error.exception.is_for_lack_of_room() => return Ok(None),
             Err(error) => return Err(Fault::new(fault::RUNTIME, error.message)),
         };
+        let redriven_ms = run.redrives().last_ms;
         let execution = match begun {
             Ok(begun) => begun,
             // It was started in an earlier process, or before its Map Run was redriven.
             Err(known) if known.map_run.as_deref() == Some(run.arn()) => {
-                match inner.redriven_child(known, run.redrives().last_ms)? {
+                match inner.redriven_child(known, redriven_ms)? {
                     Some(known) => known,
                     None => return Ok(None),
                 }
@@ -134,8 +135,18 @@ impl crate::runtime::MapRuns for Keeper {
                 return Err(Fault::new(fault::RUNTIME, cause));
             }
         };
-        let arn = execution.arn.to_string();
-        Ok(Some((arn, Box::pin(async move { execution.await_or_stop(None).await }))))
+        let (arn, keeper) = (execution.arn.to_string(), self.clone());
+        let future = async move {
+            let outcome = execution.await_or_stop(None).await;
+            // It may still have been on its way to the end that it had when its Map Run was redriven: then this was that
+            // end. Where there is no room to redrive it, it counts as it ended.
+            let again = keeper.inner().map(|inner| inner.redriven_child(Arc::clone(&execution), redriven_ms));
+            match again {
+                Some(Ok(Some(child))) => child.await_or_stop(None).await,
+                _ => outcome,
+            }
+        };
+        Ok(Some((arn, Box::pin(future))))
     }
 
     fn over(&self, run: &MapRun) {
@@ -169,8 +180,8 @@ pub struct UpdateMapRun {
 }
 
 impl Inner {
-    /// A child of a Map Run that was redriven at this time, if it was: if the child did not succeed before that, it is
-    /// redriven too. `None` when there is no room for it at present.
+    /// A child of a Map Run that was redriven at this time, if it was: if the child began before that and did not
+    /// succeed, it is redriven too. `None` when there is no room for it at present.
     fn redriven_child(
         &self,
         child: Arc<Execution>,
@@ -180,7 +191,7 @@ impl Inner {
             let run = child.run();
             let is_unsuccessful =
                 run.outcome.as_ref().is_some_and(|outcome| outcome.status != Status::Succeeded);
-            is_unsuccessful && run.redrives.date_ms().unwrap_or(0) < redriven_ms
+            is_unsuccessful && run.redrives.date_ms().unwrap_or(child.started_ms) < redriven_ms
         };
         if !is_to_redrive {
             return Ok(Some(child));
