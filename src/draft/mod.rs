@@ -15,6 +15,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::asl::{self, Definition, Diagnostic, MachineType, Options, Resources, Severity};
+use crate::json::yaml;
 use crate::picture::{Graph, Scene, mermaid, svg};
 use crate::program::Program;
 use crate::{compile, limits};
@@ -97,7 +98,7 @@ pub fn picture_of(text: &str, machine_type: MachineType) -> Json {
     definition.map_or(Json::Null, |definition| of_definition(&definition, &Places::of(text)))
 }
 
-/// The picture of a draft as text: `svg`, or `mermaid`.
+/// A draft in another form: its picture as `svg` or `mermaid`, or its text as `json`, which the API takes.
 ///
 /// # Errors
 /// When the draft is invalid, or there is no such form.
@@ -106,9 +107,14 @@ pub fn export(draft: Draft<'_>, form: &str) -> Result<String, String> {
     let definition = definition.ok_or_else(|| asl::explain_invalid(&problems))?;
     let graph = Graph::of(&definition);
     match form {
+        "json" if draft.yaml => {
+            let source = yaml::read(draft.text).expect("it was read for its definition");
+            Ok(yaml::to_json(&source.root))
+        }
+        "json" => Ok(draft.text.to_owned()),
         "svg" => Ok(svg::write(&graph, None)),
         "mermaid" => Ok(mermaid::write(&graph, None)),
-        _ => Err(format!("There is no form {form:?}: it is svg or mermaid")),
+        _ => Err(format!("There is no form {form:?}: it is svg, mermaid or json")),
     }
 }
 

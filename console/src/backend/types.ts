@@ -330,9 +330,17 @@ export interface Pipelines {
   pipelines: Pipeline[];
 }
 
+export interface About {
+  version: string;
+  /** Whether the studio edits files of this machine. */
+  files: boolean;
+  /** Where new state machines are: their ARN without the name. */
+  machines: string;
+}
+
 /** All requests of the pages; the implementation is HTTP. */
 export interface Backend {
-  about(): Promise<{ version: string; files: boolean }>;
+  about(): Promise<About>;
   /** For actions and their resources: the reason why the key may not use them, or null. */
   may(ask: [action: string, resource: string][]): Promise<{ refused: (string | null)[] }>;
   inspect(draft: Draft): Promise<Inspected>;
@@ -340,7 +348,7 @@ export interface Backend {
   words(): Promise<Words>;
   form(draft: Draft, state: string): Promise<Form>;
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
-  export(draft: Draft, as: 'svg' | 'mermaid'): Promise<{ text: string }>;
+  export(draft: Draft, as: 'svg' | 'mermaid' | 'json'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
   /** The value of an expression as JSON text, or the error. */
   evaluate(expression: Expression): Promise<{ value?: string; problem?: string }>;
@@ -352,6 +360,8 @@ export interface Backend {
   /** The details of events of an execution, by their numbers. */
   events(arn: string, ids: number[]): Promise<EventDetails>;
   machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean }>;
+  createMachine(name: string, type: MachineType, definition: string, roleArn: string): Promise<{ stateMachineArn: string }>;
+  updateMachine(arn: string, definition: string): Promise<unknown>;
   listFiles(): Promise<{ folder: string; files: string[]; more: number }>;
   readFile(name: string): Promise<File>;
   writeFile(file: File): Promise<{ hash: string }>;

@@ -86,7 +86,7 @@ pub(super) fn answer(
         _ => return refusal("SerializationException", "The body must be a JSON object"),
     };
     let answer = match action {
-        "About" => Ok(about(files)),
+        "About" => Ok(about(service, files)),
         "Inspect" => Ok(draft::inspect(members.draft())),
         "Edit" => edit(&members),
         "Run" => Ok(run(&members)),
@@ -118,8 +118,12 @@ pub(super) fn answer(
     }
 }
 
-fn about(files: Option<&Files>) -> Json {
-    json!({"version": env!("CARGO_PKG_VERSION"), "files": files.is_some()})
+fn about(service: &Service, files: Option<&Files>) -> Json {
+    json!({
+        "version": env!("CARGO_PKG_VERSION"), "files": files.is_some(),
+        // Where new state machines are: their ARN without the name.
+        "machines": service.arn("stateMachine", ""),
+    })
 }
 
 fn invalid(why: String) -> Wrong {
