@@ -107,10 +107,8 @@ pub fn export(draft: Draft<'_>, form: &str) -> Result<String, String> {
     let definition = definition.ok_or_else(|| asl::explain_invalid(&problems))?;
     let graph = Graph::of(&definition);
     match form {
-        "json" if draft.yaml => {
-            let source = yaml::read(draft.text).expect("it was read for its definition");
-            Ok(yaml::to_json(&source.root))
-        }
+        "json" if draft.yaml => (yaml::read(draft.text).map(|source| yaml::to_json(&source.root)))
+            .map_err(|error| error.to_string()),
         "json" => Ok(draft.text.to_owned()),
         "svg" => Ok(svg::write(&graph, None)),
         "mermaid" => Ok(mermaid::write(&graph, None)),

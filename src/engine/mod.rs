@@ -16,7 +16,7 @@ mod event_buffer;
 mod execution;
 mod fail;
 mod flow;
-mod identity;
+pub(crate) mod identity;
 mod join;
 mod listener;
 mod map;
@@ -39,7 +39,6 @@ pub use effect::{ActivityWork, Effect, Event, TaskCall, TimerKind};
 #[cfg(feature = "service")]
 pub use event_buffer::EventBuffer;
 pub use execution::{Execution, Outcome, Redrives, Start};
-pub(crate) use identity::uuid;
 pub use identity::{Identity, Token};
 pub use listener::Listener;
 pub use map_run::{Item, MapRunRequest, for_items, item_input, threshold_exceeded, too_large_result};

@@ -91,7 +91,7 @@ pub(super) fn made(
     let Surroundings { partition, region, account, now_ms, seed, .. } = surroundings;
     // An account in a given ARN is the one the test belongs to.
     let account = request.role_arn.as_deref().and_then(|arn| arn.split(':').nth(4)).unwrap_or(account);
-    let (machine, execution) = (crate::engine::uuid(*seed), crate::engine::uuid(!*seed));
+    let (machine, execution) = (crate::engine::identity::uuid(*seed), crate::engine::identity::uuid(!*seed));
     let now = clock::format_millis(*now_ms);
     let mut state = Map::new();
     state.insert("EnteredTime".into(), json!(now));
@@ -114,7 +114,7 @@ pub(super) fn made(
         "State": state,
     });
     if waits(subject) {
-        context["Task"] = json!({ "Token": crate::engine::uuid(seed.rotate_left(1)) });
+        context["Task"] = json!({ "Token": crate::engine::identity::uuid(seed.rotate_left(1)) });
     }
     if subject.in_map {
         context["Map"] = json!({ "Item": { "Index": 0, "Value": input } });
