@@ -1,9 +1,10 @@
 // The studio of a server: state machines are created, opened and updated.
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { accessible, browse, folder, open, start } from './serving.js';
+import { accessible, binary, browse, folder, open, start } from './serving.js';
 
 let browser, server;
 before(async () => {
@@ -88,11 +89,13 @@ test('YAML is created as JSON, and what has errors is not created', async () => 
   await page.getByRole('button', { name: 'Create', exact: true }).click();
   await page.waitForURL(/studio\/arn/);
   assert.deepEqual(JSON.parse(await described('from-yaml')), { StartAt: 'A', States: { A: { Type: 'Wait', Seconds: 1, End: true } } });
+  const update = page.getByRole('button', { name: 'Update from-yaml' });
+  await update.waitFor();
   await page.locator('.cm-content').click();
   await page.keyboard.press('Control+End');
   await page.keyboard.type('x');
   await page.locator('.problems li.error').first().waitFor();
-  assert.equal(await page.getByRole('button', { name: 'Update from-yaml' }).isDisabled(), true);
+  assert.equal(await update.isDisabled(), true);
   assert.equal(await page.getByRole('button', { name: 'Create a copy…' }).isDisabled(), true);
   assert.deepEqual(wrong, []);
   await close();
@@ -122,4 +125,70 @@ test('who may not create or update is told so', async () => {
   assert.deepEqual(await accessible(page), []);
   await close();
   assert.equal(await guarded.stop(), 0);
+});
+
+const TASKS = JSON.stringify({ StartAt: 'Charge', States: {
+  Charge: { Type: 'Task', Resource: 'arn:aws:states:::lambda:invoke', Parameters: { FunctionName: 'charge', 'Payload.$': '$' }, ResultSelector: { 'paid.$': '$.Payload.paid', 'at.$': '$$.State.EnteredTime' },
+    Retry: [{ ErrorEquals: ['Busy'], IntervalSeconds: 2, MaxAttempts: 3 }], Catch: [{ ErrorEquals: ['Declined'], Next: 'Sorry' }], Next: 'Rest' },
+  Rest: { Type: 'Wait', Seconds: 60, End: true },
+  Sorry: { Type: 'Pass', End: true },
+} });
+const ANSWER = '{"StatusCode":200,"Payload":{"paid":12345678901234567890}}';
+const MOCKS = `{"Charge":{"0":{"Throw":{"Error":"Busy","Cause":"later"}},"1-9":{"Return":${ANSWER}}}}`;
+async function withTasks() {
+  const opened = await open(browser, `${server.origin}/console/#/studio`, { acceptDownloads: true });
+  const { page } = opened;
+  await put(page, TASKS);
+  await page.getByLabel('Input (JSON)').fill('{"total": 1.5}');
+  await page.getByLabel(/Mocks/).fill(MOCKS);
+  await page.locator('[data-name="Rest"].is-succeeded').waitFor();
+  return opened;
+}
+
+test('one state is tested, with what it had in the run', async () => {
+  const { page, wrong, close } = await withTasks();
+  await page.locator('[data-name="Charge"]').click();
+  await page.getByRole('button', { name: 'Test this state…' }).click();
+  const dialog = page.getByRole('dialog');
+  assert.match(await dialog.getByLabel('Input (JSON)').inputValue(), /"total": 1\.5/);
+  assert.match(await dialog.getByLabel('Result (JSON)').inputValue(), /12345678901234567890/);
+  await dialog.getByRole('button', { name: 'Test' }).click();
+  await dialog.getByText('SUCCEEDED').waitFor();
+  await dialog.getByText('then Rest').waitFor();
+  assert.match(await dialog.getByLabel('After Parameters').innerText(), /"FunctionName": "charge"[\s\S]*1\.5/);
+  assert.match(await dialog.getByLabel('Output', { exact: true }).innerText(), /"paid": 12345678901234567890/);
+  assert.deepEqual(await accessible(page), []);
+  await dialog.getByLabel('fails').check();
+  await dialog.getByLabel('Error').fill('Busy');
+  await dialog.getByRole('button', { name: 'Test' }).click();
+  await dialog.getByText('RETRIABLE').waitFor();
+  await dialog.getByLabel('Error').fill('Declined');
+  await dialog.getByRole('button', { name: 'Test' }).click();
+  await dialog.getByText('CAUGHT_ERROR').waitFor();
+  await dialog.getByText('then Sorry').waitFor();
+  assert.match(await dialog.locator('code').innerText(), /^expressway test-state workflow\.asl\.json --state Charge --input '\{[\s\S]*--mock-error Declined --inspection DEBUG$/);
+  assert.deepEqual(wrong, []);
+  await close();
+});
+
+test('a run is taken as files, with which the command does the same', async () => {
+  const { page, wrong, close } = await withTasks();
+  const shown = await page.getByLabel('Output', { exact: true }).innerText();
+  await page.locator('summary', { hasText: 'This run as files' }).click();
+  const at = folder({});
+  for (const part of ['Definition', 'Input', 'Mocks']) {
+    const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: part, exact: true }).click()]);
+    await file.saveAs(join(at, file.suggestedFilename()));
+  }
+  const command = await page.locator('.more[open] code').innerText();
+  assert.match(command, /^expressway run workflow\.asl\.json --type EXPRESS --input workflow\.input\.json --mock workflow\.mocks\.json --virtual-time --now \S+Z$/);
+  const [, ...words] = command.split(' ');
+  const ran = spawnSync(binary, words, { cwd: at, encoding: 'utf8' });
+  assert.equal(ran.status, 0, ran.stderr);
+  // The same numbers, and the same times.
+  assert.equal(ran.stdout.replace(/\s/g, ''), shown.replace(/\s/g, ''));
+  assert.match(shown, /12345678901234567890/);
+  assert.deepEqual(await accessible(page), []);
+  assert.deepEqual(wrong, []);
+  await close();
 });

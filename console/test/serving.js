@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { chromium } from 'playwright-core';
 
 const target = process.env.CARGO_TARGET_DIR ?? new URL('../../target', import.meta.url).pathname;
-const binary = process.env.EXPRESSWAY ?? join(target, 'debug/expressway');
+export const binary = process.env.EXPRESSWAY ?? join(target, 'debug/expressway');
 const browsers = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 
 /** How many times longer than on a quiet machine with an optimised build things may take. */

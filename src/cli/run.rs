@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use expressway::asl::MachineType;
+use expressway::clock;
 use expressway::engine::Identity;
 use expressway::limits;
 use expressway::program::DataResource;
@@ -69,6 +70,9 @@ pub(super) struct Arguments {
     /// Let waiting take no time: Wait states, retries and timeouts pass at once on a clock of their own
     #[arg(long)]
     virtual_time: bool,
+    /// The time at which that clock begins, such as 2026-11-30T08:00:00Z; by default the present
+    #[arg(long, value_name = "TIME", requires = "virtual_time", value_parser = milliseconds)]
+    now: Option<u64>,
     /// Write what failed to this file, one JSON object a line: line, error, cause
     #[arg(long, value_name = "FILE")]
     pub(super) failures: Option<PathBuf>,
@@ -146,8 +150,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
         };
         return met(together::run(workflow, source, arguments), asked.as_ref());
     }
-    let program = Arc::new(read.program);
+    let (program, now_ms) = (Arc::new(read.program), arguments.now);
     let driver = move || {
+        let virtual_clock = || now_ms.map_or_else(virtual_clock, VirtualClock::at);
         let clock = if virtual_time { AnyClock::Virtual(virtual_clock()) } else { AnyClock::Real(RealClock) };
         let mut driver = Driver::with_tasks(Arc::clone(&program), clock, Box::new(mocked.answers()));
         driver.identify(identity.clone());
@@ -253,6 +258,13 @@ impl Clock for AnyClock {
             AnyClock::Virtual(clock) => clock.wait_until(at_ms),
         }
     }
+}
+
+/// A time in milliseconds since 1970.
+fn milliseconds(text: &str) -> Result<u64, String> {
+    let nanoseconds = clock::parse_timestamp(text);
+    let milliseconds = nanoseconds.and_then(|it| u64::try_from(it / 1_000_000).ok());
+    milliseconds.ok_or_else(|| "it is no time since 1970 in the form 2026-11-30T08:00:00Z".to_owned())
 }
 
 pub(super) fn virtual_clock() -> VirtualClock {

@@ -173,6 +173,29 @@ fn rustix_pid(child: &std::process::Child) -> rustix::process::Pid {
 }
 
 #[test]
+fn the_clock_of_virtual_time_begins_when_it_is_told() {
+    let text = r#"{"QueryLanguage":"JSONata","StartAt":"W","States":{"W":{"Type":"Wait","Seconds":90,"Next":"P"},
+        "P":{"Type":"Pass","Output":"{% $states.context.State.EnteredTime %}","End":true}}}"#;
+    let clock = file("clock.asl.json", text);
+    let at = |time: &str| run(&clock, &["--virtual-time", "--now", time, "--input", "{}"], "");
+    for (time, later) in [
+        ("2026-11-30T08:00:00Z", "2026-11-30T08:01:30"),
+        ("1999-12-31T23:59:00.250+01:00", "1999-12-31T23:00:30.250"),
+    ] {
+        let (code, out, err) = at(time);
+        assert_eq!(code, Some(0), "{err}");
+        assert!(out.starts_with(&format!("\"{later}")), "{out}");
+    }
+    for wrong in ["yesterday", "1969-01-01T00:00:00Z", "2026-11-30"] {
+        let (code, _, err) = at(wrong);
+        assert_eq!(code, Some(2));
+        assert!(err.contains(wrong) && err.contains("in the form 2026-11-30T08:00:00Z"), "{err}");
+    }
+    let (code, _, err) = run(&clock, &["--now", "2026-11-30T08:00:00Z", "--input", "{}"], "");
+    assert!(code == Some(2) && err.contains("--virtual-time"), "{err}");
+}
+
+#[test]
 fn traces_show_what_is_asked_for() {
     let waits = file("traced.asl.json", WAITS);
     let events = "{\"s\":0,\"n\":1}\n{\"s\":0,\"bad\":1}\n{\"s\":0,\"n\":3}\n";

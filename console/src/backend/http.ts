@@ -188,6 +188,7 @@ export const http: Backend = {
   machine: (machineArn) => own('GetMachine', { machineArn }),
   createMachine: (name, type, definition, roleArn) => aws('CreateStateMachine', { name, type, definition, roleArn }),
   updateMachine: (stateMachineArn, definition) => aws('UpdateStateMachine', { stateMachineArn, definition }),
+  testState: (request) => aws('TestState', request),
   listFiles: () => own('ListFiles', {}),
   readFile: (name) => own('ReadFile', { name }),
   writeFile: (file: File) => own('WriteFile', file),

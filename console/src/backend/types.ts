@@ -330,6 +330,16 @@ export interface Pipelines {
   pipelines: Pipeline[];
 }
 
+/** The answer of the API's TestState. */
+export interface TestedState {
+  status: string;
+  output?: string;
+  error?: string;
+  cause?: string;
+  nextState?: string;
+  inspectionData?: Record<string, unknown>;
+}
+
 export interface About {
   version: string;
   /** Whether the studio edits files of this machine. */
@@ -362,6 +372,7 @@ export interface Backend {
   machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean }>;
   createMachine(name: string, type: MachineType, definition: string, roleArn: string): Promise<{ stateMachineArn: string }>;
   updateMachine(arn: string, definition: string): Promise<unknown>;
+  testState(request: Record<string, unknown>): Promise<TestedState>;
   listFiles(): Promise<{ folder: string; files: string[]; more: number }>;
   readFile(name: string): Promise<File>;
   writeFile(file: File): Promise<{ hash: string }>;
