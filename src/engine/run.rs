@@ -96,10 +96,7 @@ impl Run<'_, '_> {
             return;
         }
         match event {
-            Event::Go if self.execution.events == 0 => {
-                let input = self.execution.input;
-                self.emit(0, EventKind::ExecutionStarted { input });
-            }
+            Event::Go if self.execution.events == 0 => self.tell_started(),
             Event::Go => self.tell_redriven(),
             Event::TaskSucceeded(token, output) => {
                 if let Some(frame) = self.awaited(token, Phase::Task) {
@@ -148,7 +145,15 @@ impl Run<'_, '_> {
         }
     }
 
+    fn tell_started(&mut self) {
+        let input = self.execution.input;
+        self.emit(0, EventKind::ExecutionStarted { input });
+    }
+
     fn abort(&mut self, fault: Fault) {
+        if self.execution.events == 0 {
+            self.tell_started();
+        }
         self.execution.keep_stopped();
         self.cancel_all();
         self.emit(0, EventKind::ExecutionAborted { fault: &fault });

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use expressway::api::{Call, answer};
 use expressway::runtime::{RealClock, Time};
-use expressway::service::Service;
+use expressway::service::{Service, StartExecution};
 use serde_json::{Value as Json, json};
 
 use super::client::Client;
@@ -267,6 +267,25 @@ fn what_was_aborted_or_timed_out_is_redriven_with_a_time_of_its_own() {
     succeed(&mut client, &token, "4");
     assert_eq!(output(&mut client, &arn), json!(4));
     assert_eq!(describe(&mut client, &arn)["redriveCount"], 2);
+}
+
+/// Stopped before its first turn, it has a start in its history, and its input when it is redriven.
+#[test]
+fn one_that_had_not_begun_is_redriven_with_its_input() {
+    let mut client = client();
+    let machine = client.machine("m", "STANDARD", json!({"T": task(json!({"End": true}))}));
+    let input = Some(r#"{"n":7}"#.to_owned());
+    let request = StartExecution { machine_arn: machine, name: None, input, trace_header: None };
+    // No shard has a turn before the request to stop it.
+    let arn = client.service.start_execution(request).expect("it is started").arn;
+    client.ok("StopExecution", &json!({"executionArn": arn}));
+    assert_eq!(describe(&mut client, &arn)["status"], "ABORTED");
+    assert_eq!(events(&mut client, &arn, 1), ["1 ExecutionStarted 0", "2 ExecutionAborted 0"]);
+    redrive(&mut client, &arn);
+    let (input, token) = take(&mut client);
+    assert_eq!(input, json!({"n": 7}));
+    succeed(&mut client, &token, "8");
+    assert_eq!(output(&mut client, &arn), json!(8));
 }
 
 #[test]

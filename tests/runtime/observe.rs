@@ -167,7 +167,7 @@ fn every_end_is_told_once() {
     let never = engine.start_watched(&nap, "never", "{}", history.watcher()).unwrap();
     never.abort();
     simulation.settle(0);
-    assert_eq!(types(&history), ["ExecutionAborted"]);
+    assert_eq!(types(&history), ["ExecutionStarted", "ExecutionAborted"]);
     assert_eq!(ends(), ["aborted"]);
     let left = engine.start(&nap, "{}").unwrap();
     simulation.settle(0);

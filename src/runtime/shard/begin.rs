@@ -149,8 +149,9 @@ impl Shard {
         }
         buffer.identify(version, reply.start_identity().names());
         let (event, input) = match json::read(&mut buffer.execution.arena, &text[from..to]) {
-            _ if let Some(fault) = reply.begin() => (Event::Abort(fault), Value::NULL),
-            Ok(input) => (Event::Go, input),
+            // Its history and its redrive need the input, too.
+            Ok(input) => (reply.begin().map_or(Event::Go, Event::Abort), input),
+            Err(_) if let Some(fault) = reply.begin() => (Event::Abort(fault), Value::NULL),
             Err(error) => {
                 let cause = format!("The execution's input {}: {error}", error.verdict());
                 (Event::Fail(Fault::new(fault::RUNTIME, cause)), Value::NULL)
