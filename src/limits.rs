@@ -253,6 +253,10 @@ pub const JOURNAL_RECORD_BYTES_MAX: usize = 16 << 20;
 pub const JOURNAL_SEGMENT_BYTES: u64 = 128 << 20;
 /// Bytes that must be appended before a journal of durable executions is compacted; and the interval of the check.
 pub const DURABLE_COMPACT_BYTES_MIN: u64 = 128 << 20;
+/// The same of a journal that a process finds when it starts. The next start reads what is left.
+pub const DURABLE_COMPACT_START_BYTES_MIN: u64 = 8 << 20;
+/// Executions that are over and are taken into memory by a start. When the journal has more of them, they become rows.
+pub const DURABLE_RECOVERED_OVER_MAX: usize = 1_000;
 /// See [`DURABLE_COMPACT_BYTES_MIN`].
 pub const DURABLE_COMPACT_LOOK_MS: u64 = 1_000;
 /// Bytes of a segment of the journal of durable executions: the state of one may take a quarter of it.

@@ -366,7 +366,10 @@ impl Builder {
         let service = self.with(engine, ties)?;
         service.inner.engine.wait_resumed();
         if let Some(cold) = &service.inner.cold {
+            cold.begin_with_few_closed(&service.inner)?;
             cold.begin(&service.inner).map_err(runtime::BuildError::Thread)?;
+            let begun = service.inner.engine.begin_with_short_journal();
+            begun.map_err(runtime::BuildError::Durable)?;
         }
         Ok(service)
     }

@@ -34,6 +34,11 @@ impl Closed {
         forgotten
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.by_end.len()
+    }
+
     /// The bytes that all of them take.
     pub(super) fn bytes(&self) -> usize {
         self.bytes

@@ -1,6 +1,6 @@
 //! Standard executions of `serve --state`, over kill -9: what was acknowledged is kept, unfinished executions continue,
 //! each result counts once, and tokens stay valid. `EXPRESSWAY_KILLS=200` kills more often than the usual few times; CI
-//! kills forty times.
+//! kills two hundred times.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{Read, Write};
@@ -25,8 +25,13 @@ pub(crate) fn execution(of: &str, name: &str) -> String {
 }
 
 fn serve(folder: &Folder) -> Serving {
+    serve_with(folder, &[])
+}
+
+pub(crate) fn serve_with(folder: &Folder, more: &[&str]) -> Serving {
     let state = folder.0.join("state");
-    let serving = Serving::start(&["--state", state.to_str().expect("UTF-8"), "--insecure"]);
+    let state = ["--state", state.to_str().expect("UTF-8"), "--insecure"];
+    let serving = Serving::start(&[&state[..], more].concat());
     assert!(serving.start.contains("STANDARD executions are durable"), "{}", serving.start);
     serving
 }
@@ -358,23 +363,23 @@ fn try_ask(port: u16, operation: &str, body: &str) -> Option<(u16, String)> {
 
 /// What the clients of the kill loop share.
 #[derive(Default)]
-struct Load {
+pub(crate) struct Load {
     port: Mutex<u16>,
     /// The port is another one, or something was acknowledged.
     changed: Condvar,
     /// No more is started; then, nothing more is worked on.
-    has_enough: AtomicBool,
-    is_over: AtomicBool,
+    pub(crate) has_enough: AtomicBool,
+    pub(crate) is_over: AtomicBool,
     acknowledged: AtomicUsize,
     /// Names of executions whose starts were acknowledged, and answers of tasks that were.
-    started: Mutex<Vec<String>>,
-    answered: Mutex<BTreeMap<String, String>>,
+    pub(crate) started: Mutex<Vec<String>>,
+    pub(crate) answered: Mutex<BTreeMap<String, String>>,
 }
 
 impl Load {
     /// The response, unless there is none. Then the server may be about to begin again: this waits for its port, but not
     /// for long, because one that another node answers for keeps it.
-    fn ask(&self, operation: &str, body: &Json) -> Option<(u16, String)> {
+    pub(crate) fn ask(&self, operation: &str, body: &Json) -> Option<(u16, String)> {
         let port = *self.port.lock().expect("the port");
         let response = try_ask(port, operation, &body.to_string());
         if response.is_none() {
@@ -385,12 +390,18 @@ impl Load {
         response
     }
 
-    fn is_at(&self, port: u16) {
+    /// Waits for another acknowledgement, but not for long.
+    pub(crate) fn wait_for_change(&self) {
+        let port = self.port.lock().expect("the port");
+        drop(self.changed.wait_timeout(port, Duration::from_millis(20)).expect("the port"));
+    }
+
+    pub(crate) fn is_at(&self, port: u16) {
         *self.port.lock().expect("the port") = port;
         self.changed.notify_all();
     }
 
-    fn acknowledge(&self) {
+    pub(crate) fn acknowledge(&self) {
         // Under the lock, so that who waits looks before or after it, and not in between.
         let _port = self.port.lock().expect("the port");
         self.acknowledged.fetch_add(1, Ordering::AcqRel);
@@ -398,7 +409,7 @@ impl Load {
     }
 
     /// Waits until so much more is acknowledged.
-    fn go_on(&self, more: usize, has_failed: impl Fn() -> bool) {
+    pub(crate) fn go_on(&self, more: usize, has_failed: impl Fn() -> bool) {
         let until = self.acknowledged.load(Ordering::Acquire) + more;
         let mut port = self.port.lock().expect("the port");
         while self.acknowledged.load(Ordering::Acquire) < until {
@@ -407,31 +418,39 @@ impl Load {
         }
     }
 
-    fn begin(self: &Arc<Load>, client: usize) {
+    /// Starts an execution; whether it is there.
+    pub(crate) fn start(&self, of: &str, name: &str, input: &str) -> bool {
+        let request = json!({"stateMachineArn": machine(of), "name": name, "input": input});
+        match self.ask("StartExecution", &request) {
+            Some((200, _)) => {
+                self.started.lock().expect("the list").push(name.to_owned());
+                self.acknowledge();
+                return true;
+            }
+            // It may have begun or not: the same start comes again, and finds it.
+            None => {}
+            Some((_, body)) if body.contains("ExecutionAlreadyExists") => return true,
+            // Until one that is open has ended.
+            Some((_, body)) if body.contains("ExecutionLimitExceeded") => self.wait_for_change(),
+            Some((_, body))
+                if body.contains("ThrottlingException") || body.contains("ServiceUnavailable") =>
+            {
+                std::thread::yield_now()
+            }
+            Some(other) => panic!("{name}: {other:?}"),
+        }
+        false
+    }
+
+    fn begin(&self, client: usize) {
         let mut n = 0;
         while !self.has_enough.load(Ordering::Acquire) {
             let name = format!("c{client}-{n}");
-            let request = json!({"stateMachineArn": machine("steps"), "name": name, "input": json!({"name": name}).to_string()});
-            match self.ask("StartExecution", &request) {
-                Some((200, _)) => {
-                    self.started.lock().expect("the list").push(name);
-                    self.acknowledge();
-                    n += 1;
-                }
-                // It may have begun or not: the same start comes again, and finds it.
-                None => {}
-                Some((_, body)) if body.contains("ExecutionAlreadyExists") => n += 1,
-                Some((_, body))
-                    if body.contains("ThrottlingException") || body.contains("ServiceUnavailable") =>
-                {
-                    std::thread::yield_now()
-                }
-                Some(other) => panic!("{name}: {other:?}"),
-            }
+            n += usize::from(self.start("steps", &name, &json!({"name": name}).to_string()));
         }
     }
 
-    fn work(self: &Arc<Load>, worker: usize) {
+    fn work(&self, worker: usize) {
         let mut n = 0;
         while !self.is_over.load(Ordering::Acquire) {
             let request = json!({"activityArn": ACTIVITY});
@@ -455,7 +474,8 @@ impl Load {
 
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_however_often_it_is_killed() {
-    kill_and_count("durable-kills", false, serve);
+    // Executions are started faster than workers do their tasks, and each start takes in what is open.
+    kill_and_count("durable-kills", false, |folder| serve_with(folder, &["--open-executions-max", "300"]));
 }
 
 /// The same, while executions leave memory as soon as they wait, and come back all the time.
@@ -464,15 +484,19 @@ fn nothing_is_lost_or_doubled_of_what_is_not_in_memory() {
     kill_and_count("cold-kills", true, super::cold::serve);
 }
 
+/// How often a server is killed.
+pub(crate) fn kills() -> usize {
+    std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"))
+}
+
 fn kill_and_count(test: &str, is_cold: bool, serve: impl Fn(&Folder) -> Serving) {
-    let kills: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
     let folder = Folder::new(test);
     let mut returned = 0;
     let again = |serving: Serving, _| {
         serving.kill();
         serve(&folder)
     };
-    nothing_is_lost(kills, serve(&folder), again, |serving| {
+    nothing_is_lost(kills(), serve(&folder), again, |serving| {
         returned += metric(serving, "expressway_durable_returned");
     });
     assert_eq!(returned > 0, is_cold, "{returned} came back into memory");

@@ -86,6 +86,64 @@ fn history(service: &Service, arn: &str) -> Vec<String> {
     part.items.iter().map(|event| event.event_type.name().to_owned()).collect()
 }
 
+/// A process that ends at once, again and again, has no time to write rows, or to compact its journal: the next start
+/// does both, so that later ones do not read what ever ended.
+#[test]
+fn a_start_reads_what_ended_since_the_one_before() {
+    const EXECUTIONS: u64 = 1_500;
+    let folder = Folder::new("closed-restarts");
+    let open = || loop {
+        // With room for all of them in memory.
+        let builder = Service::builder().engine(|engine| engine.shards(2)).state(&folder.0);
+        match builder.executions_bytes_max(1 << 30).build() {
+            Err(error) if error.to_string().contains("in use") => std::thread::yield_now(),
+            built => return built.expect("a service"),
+        }
+    };
+    let service = open();
+    create(&service);
+    let input = serde_json::json!({"text": "x".repeat(30_000)}).to_string();
+    for n in 0..EXECUTIONS {
+        let request = StartExecution {
+            machine_arn: machine("ends"),
+            name: Some(format!("e{n}")),
+            input: Some(input.clone()),
+            trace_header: None,
+        };
+        while let Err(error) = service.start_execution(request.clone()) {
+            assert!(error.to_string().contains("Rate exceeded"), "{error}");
+            std::thread::yield_now();
+        }
+    }
+    let running = ListExecutions {
+        machine_arn: Some(machine("ends")),
+        status: Some(Some(Status::Running)),
+        ..ListExecutions::default()
+    };
+    while !service.list_executions(&running).expect("a list").items.is_empty() {
+        std::thread::yield_now();
+    }
+    super::cold::create(&service);
+    super::cold::start(&service, "w", 100_000);
+    assert_eq!(metric(&service, "durable_cold_closed"), 0);
+    let read = metric(&service, "journal_bytes");
+    drop(service);
+
+    for _ in 0..2 {
+        let service = open();
+        assert_eq!(metric(&service, "durable_cold_closed"), EXECUTIONS);
+        let bytes = metric(&service, "journal_bytes");
+        assert!(bytes <= read / 2, "the next start would read {bytes} bytes of {read}");
+        assert_eq!(metric(&service, "durable_recovered"), 1);
+        let described = service.describe_execution(&arn("ends", "e7")).expect("it is there");
+        assert_eq!(
+            (described.outcome.expect("it is over").status, described.input),
+            (Status::Succeeded, input.clone())
+        );
+        assert!(service.describe_execution(&arn("waits", "w")).expect("it is there").outcome.is_none());
+    }
+}
+
 #[test]
 fn what_is_over_leaves_memory_and_is_found_over_restarts() {
     let folder = Folder::new("closed-found");

@@ -179,12 +179,21 @@ impl Durability {
         if last_id == 0 {
             return Ok(());
         }
+        let mut over = Vec::new();
         for (id, execution) in &mut found.executions {
             if let Some(mut row) = cold.row(*id).map_err(DurableError::Cold)? {
                 row.found = std::mem::take(&mut execution.found);
+                row.found_bytes = execution.found_bytes;
                 row.answers = std::mem::take(&mut execution.answers);
                 *execution = row;
+                if execution.outcome.is_some() && execution.found.is_empty() {
+                    // An answer from before its end.
+                    over.push(*id);
+                }
             }
+        }
+        for id in over {
+            found.executions.remove(&id);
         }
         found.forgotten.iter().for_each(|id| cold.forget(*id));
         Ok(())

@@ -28,9 +28,17 @@ pub(super) struct Live {
 }
 
 impl Live {
+    /// Of a journal of so many bytes.
     pub(super) fn of(found: &Found, bytes: u64) -> Live {
-        let turns = found.executions.iter().map(|(id, execution)| (*id, execution.turn)).collect();
-        Live { turns, appended: AtomicU64::new(bytes), left: AtomicU64::new(0), left_of: AtomicU64::new(0) }
+        let turns: DashMap<u64, u64> =
+            found.executions.iter().map(|(id, execution)| (*id, execution.turn)).collect();
+        let needed = found.executions.values().map(|execution| execution.found_bytes).sum();
+        Live {
+            appended: AtomicU64::new(bytes.saturating_sub(needed)),
+            left: AtomicU64::new(needed),
+            left_of: AtomicU64::new(turns.len() as u64),
+            turns,
+        }
     }
 
     pub(super) fn insert(&self, id: u64) {
@@ -70,13 +78,19 @@ impl Live {
     /// Whether the journal has grown so much that compacting it pays off: on average, at most as much is copied as is
     /// freed.
     fn is_long(&self, bytes_min: u64) -> bool {
+        let needed = self.needed();
+        let left = self.left.load(Ordering::Relaxed);
+        self.appended.load(Ordering::Relaxed) + (left - needed) > bytes_min.max(needed)
+    }
+
+    /// An estimate of the bytes that are needed of what the last compaction left: executions that left memory meanwhile
+    /// are not.
+    fn needed(&self) -> u64 {
         let load = |number: &AtomicU64| number.load(Ordering::Relaxed);
         let (left, executions) = (load(&self.left), load(&self.left_of).max(1));
-        // Executions that left memory meanwhile are not needed: an estimate of the rest.
         let needed =
             u128::from(left) * u128::from(executions.min(self.turns.len() as u64)) / u128::from(executions);
-        let needed = u64::try_from(needed).unwrap_or(left);
-        load(&self.appended) + (left - needed) > bytes_min.max(needed)
+        u64::try_from(needed).unwrap_or(left)
     }
 }
 
@@ -86,6 +100,18 @@ impl Durability {
         let durability = Arc::downgrade(self);
         let thread = std::thread::Builder::new().name("expressway-compact".to_owned());
         thread.spawn(move || keep_short(&durability, bytes_min)).map(drop)
+    }
+
+    /// Compacts a journal that was just read, before anything else happens, if that takes no time to speak of, and
+    /// otherwise leaves it to the thread. A process that is killed again and again before its thread compacts the
+    /// journal would read more and more.
+    #[cfg(feature = "service")]
+    pub(in crate::runtime) fn begin_short(&self) -> Result<(), DurableError> {
+        let is_quick = self.live.needed() <= limits::DURABLE_COMPACT_BYTES_MIN;
+        if is_quick && self.live.is_long(limits::DURABLE_COMPACT_START_BYTES_MIN) {
+            self.compact()?;
+        }
+        Ok(())
     }
 
     /// Copies what is needed of the durable blocks, and trims them. How many bytes were copied.

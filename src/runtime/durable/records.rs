@@ -92,6 +92,8 @@ pub struct RecoveredExecution {
     pub(in crate::runtime) answers: Vec<(Token, Result<Vec<u8>, Fault>)>,
     /// Its turns by their numbers, until all are found.
     pub(super) found: BTreeMap<u64, FoundTurn>,
+    /// Bytes of its records that were found.
+    pub(super) found_bytes: u64,
 }
 
 /// The content of the journal when it was opened.
@@ -173,12 +175,14 @@ impl Found {
         self.executions.values_mut().try_for_each(chain::read_turns)
     }
 
-    fn keep(&mut self, id: u64, turn: u64, now_ms: u64, found: FoundTurn) {
+    fn keep(&mut self, (id, bytes): (u64, usize), turn: u64, now_ms: u64, found: FoundTurn) {
         self.floor_ms = self.floor_ms.max(now_ms);
         if self.row_turn(id).is_some_and(|known| turn <= known) {
             return;
         }
-        let turns = &mut self.execution(id).found;
+        let execution = self.execution(id);
+        execution.found_bytes += bytes as u64;
+        let turns = &mut execution.found;
         match (turns.get(&turn), &found) {
             // A copy that only counts as long as the turn is not known completely.
             (Some(FoundTurn::Whole { .. }), FoundTurn::Whole { state, .. }) if state.is_empty() => {}
@@ -205,6 +209,7 @@ impl Found {
                     return Some(());
                 }
                 let execution = self.execution(id);
+                execution.found_bytes += record.bytes.len() as u64;
                 execution.seed = reader.number()?;
                 execution.name = reader.text()?.into();
                 execution.arn = reader.text()?.into();
@@ -221,28 +226,30 @@ impl Found {
                     }),
                     _ => Ok(reader.bytes()?.to_vec()),
                 };
-                self.execution(id).answers.push((token, answer));
+                let execution = self.execution(id);
+                execution.found_bytes += record.bytes.len() as u64;
+                execution.answers.push((token, answer));
             }
             TURN => {
                 let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
                 let (history, state) = (reader.bytes()?.into(), reader.bytes()?.into());
-                self.keep(id, turn, now_ms, FoundTurn::Whole { history, state });
+                self.keep((id, record.bytes.len()), turn, now_ms, FoundTurn::Whole { history, state });
             }
             END => {
                 let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
                 let (history, outcome) = (reader.bytes()?.into(), Box::new(reader.outcome()?));
-                self.keep(id, turn, now_ms, FoundTurn::End { history, outcome });
+                self.keep((id, record.bytes.len()), turn, now_ms, FoundTurn::End { history, outcome });
             }
             TURN_DELTA | END_DELTA => {
                 let (id, turn, now_ms, found) = chain::found(reader.0, record.kind == END_DELTA)?;
                 reader.0 = &[];
-                self.keep(id, turn, now_ms, found);
+                self.keep((id, record.bytes.len()), turn, now_ms, found);
             }
             REDRIVE => {
                 let (id, turn, now_ms) = (reader.number()?, reader.number()?, reader.number()?);
                 let redrives = (reader.number()?.try_into().ok()?, reader.number()?);
                 let state = reader.bytes()?.into();
-                self.keep(id, turn, now_ms, FoundTurn::Redriven { redrives, state });
+                self.keep((id, record.bytes.len()), turn, now_ms, FoundTurn::Redriven { redrives, state });
             }
             FORGET => {
                 let id = reader.number()?;

@@ -168,6 +168,12 @@ impl Engine {
         self.shared().durability.as_ref().map_or(Ok(0), |durability| durability.compact())
     }
 
+    /// Compacts a journal that is longer than a start should read, if that is quickly done.
+    #[cfg(feature = "service")]
+    pub(crate) fn begin_with_short_journal(&self) -> Result<(), DurableError> {
+        self.shared().durability.as_ref().map_or(Ok(()), |durability| durability.begin_short())
+    }
+
     /// Blocks this thread until all [resumed](Engine::resume) executions are on their shards: their tokens are valid
     /// then. Without threads, as under [`simulate`](crate::runtime::Builder::simulate), that takes the shards' next
     /// turns.

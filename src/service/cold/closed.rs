@@ -15,13 +15,13 @@ use crate::service::store::StateError;
 
 impl Cold {
     /// Writes rows of executions that are over and removes these from memory. Returns whether any was removed.
-    pub(super) fn write_closed(&self, inner: &Inner) -> Result<bool, StateError> {
+    pub(super) fn write_closed(&self, inner: &Inner, resident_max: usize) -> Result<bool, StateError> {
         let now_ms = inner.now_ms();
         inner.executions.expire(now_ms);
         if self.queue().is_short {
             return Ok(false);
         }
-        let oldest = inner.executions.closed_to_leave(inner.engine.resident_max(), now_ms);
+        let oldest = inner.executions.closed_to_leave(resident_max, now_ms);
         if oldest.is_empty() || !self.is_noted.load(Ordering::Relaxed) && !self.begin_rows(inner)? {
             return Ok(false);
         }
@@ -41,6 +41,16 @@ impl Cold {
             is_any |= inner.executions.let_go(execution, outcome, || inner.engine.has_left(row.id));
         }
         Ok(is_any)
+    }
+
+    /// When the journal had many executions that are over, their rows are written before anything else happens: the
+    /// next start does not read them, even if this process ends at once.
+    pub(in crate::service) fn begin_with_few_closed(&self, inner: &Inner) -> Result<(), StateError> {
+        self.look_for_room();
+        if inner.executions.closed_in_memory() > limits::DURABLE_RECOVERED_OVER_MAX {
+            while self.write_closed(inner, 0)? {}
+        }
+        Ok(())
     }
 
     /// Forgets a batch of executions whose retention period is over. Returns whether there may be more.

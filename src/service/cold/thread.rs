@@ -38,7 +38,7 @@ impl Cold {
                 Err(error) => fail(&error),
             }
             is_behind = self.sweep(&inner);
-            match self.write_closed(&inner) {
+            match self.write_closed(&inner, inner.engine.resident_max()) {
                 Ok(is_more) => is_behind |= is_more,
                 Err(error) => fail(&error),
             }
@@ -57,7 +57,7 @@ impl Cold {
     }
 
     /// No more executions are taken while the disk is nearly full.
-    fn look_for_room(&self) {
+    pub(super) fn look_for_room(&self) {
         if let Some(folder) = self.path.parent() {
             let free = Folder::at(folder, SyncMode::Data).free_bytes();
             self.queue().is_short = free.is_ok_and(|bytes| bytes < limits::DURABLE_COLD_FREE_BYTES_MIN);

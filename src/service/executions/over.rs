@@ -63,6 +63,11 @@ impl Executions {
         was_kept
     }
 
+    /// How many that are over and may leave memory are in it.
+    pub(in crate::service) fn closed_in_memory(&self) -> usize {
+        lock(&self.closed[1]).len()
+    }
+
     /// The executions that ended first and may leave memory, while there are more than `resident_max` or they take more
     /// than half of their budget.
     pub(in crate::service) fn closed_to_leave(
