@@ -25,6 +25,8 @@ mod functions;
 mod jobs;
 #[cfg(all(feature = "cli-journal", feature = "cli-serve"))]
 mod journal;
+#[cfg(feature = "cli-serve")]
+mod kills;
 #[cfg(all(feature = "map-data", unix))]
 mod map;
 #[cfg(all(feature = "cli-serve", feature = "map-data", unix))]
