@@ -36,7 +36,6 @@ mod verify;
 mod wait;
 
 pub use effect::{ActivityWork, Effect, Event, TaskCall, TimerKind};
-#[cfg(feature = "service")]
 pub use event_buffer::EventBuffer;
 pub use execution::{Execution, Outcome, Redrives, Start};
 pub use identity::{Identity, Token};

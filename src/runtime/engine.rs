@@ -8,7 +8,9 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::admission::{Budgets, Usage};
+#[cfg(feature = "service")]
+use super::admission::Budgets;
+use super::admission::Usage;
 use super::builder::Builder;
 use super::handle::Handle;
 use super::inbox::{Indexed, Remote, Shared};
