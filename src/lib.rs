@@ -44,7 +44,7 @@
 //! | `map-data`, `parquet` | distributed Maps that read CSV and JSON, and Parquet |
 //! | `functions` | Lambda functions that processes of this machine answer |
 //! | `metrics`, `otel` | metrics and spans for others |
-//! | `postgres`, `jetstream`, `cluster` | durable executions in PostgreSQL or NATS JetStream, a second server that stands by |
+//! | `postgres`, `jetstream`, `cluster` | durable executions in PostgreSQL or NATS JetStream, a second server that stands by or shares the work |
 //! | `cli` (default), `full` | the command; a library leaves them out with `default-features = false` |
 //!
 //! The stable API is listed item by item in `tests/surface/public-api.txt` of the repository, and changes to it are

@@ -291,6 +291,10 @@ pub const CLUSTER_RETRY_MS_MAX: u64 = 500;
 pub const CLUSTER_CLOSE_MS: u64 = 5_000;
 /// Milliseconds after which an owner that has not renewed its lease may be replaced.
 pub const CLUSTER_LEASE_MS: u64 = 3_000;
+/// Changes of the service's records that a cluster remembers for nodes that follow them.
+pub const CLUSTER_CHANGES_KEPT: i64 = 10_000;
+/// How often a node looks which nodes there are and which partitions they own, in milliseconds.
+pub const CLUSTER_LOOK_MS: u64 = 100;
 /// Milliseconds that a request to NATS may take before the connection is replaced, and that connecting may take.
 pub const NATS_ANSWER_MS: u64 = 10_000;
 /// See [`NATS_ANSWER_MS`].

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream;
+use expressway::journal::cluster::Cluster;
 use expressway::runtime::Durable;
 
 use super::bed::{Bed, Loop, ORDER, closed_loop, filler};
@@ -20,21 +21,36 @@ pub(super) fn cluster(_: &Path, is_test: bool) {
     );
     println!("|---|--:|--:|--:|--:|--:|--:|");
     if let Some(server) = Postgres::start() {
-        measure("PostgreSQL", &server.url(), is_test, |block, budget| postgres(&server.url(), block, budget));
+        for partitions in [1, 64] {
+            let name = if partitions == 1 { "PostgreSQL" } else { "PostgreSQL, 64 partitions" };
+            measure((name, partitions), &server.url(), is_test, |block, budget| {
+                postgres(&server.url(), block, budget)
+            });
+        }
     }
     if let Some(server) = Nats::start_several(3, Sync::Always) {
-        measure("JetStream, 3 servers", &server.url_with(""), is_test, |block, budget| {
+        measure(("JetStream, 3 servers", 1), &server.url_with(""), is_test, |block, budget| {
             jetstream(&server.url_with(""), block, budget)
         });
     }
 }
 
 /// `bare` appends blocks for so long, and returns how many a second.
-fn measure(server: &str, url: &str, is_test: bool, bare: impl Fn(&[u8], Duration) -> f64) {
+fn measure(
+    (server, partitions): (&str, u16),
+    url: &str,
+    is_test: bool,
+    bare: impl Fn(&[u8], Duration) -> f64,
+) {
     let budget = Duration::from_millis(if is_test { 20 } else { 4_000 });
     for in_flight in [64, 1_024] {
-        let name = format!("flow-{in_flight}");
-        let bed = Bed::new(|| Some(Durable::postgres(url, &name).expect("a URL and a name")), ORDER);
+        let name = format!("flow-{partitions}-{in_flight}");
+        let cluster = || Cluster::new(url, &name).expect("a URL and a name").spread(partitions > 1);
+        let bed = Bed::new(|| Some(Durable::cluster(cluster())), ORDER);
+        for partition in (0..partitions).filter(|_| partitions > 1) {
+            let taken = bed.engine.take_partition(partition).expect("a partition");
+            assert_eq!(taken.map(|executions| executions.len()), Some(0), "it is new");
+        }
         for _ in 0..if is_test { 1 } else { 3 } {
             let before = bed.engine.recorded_bytes();
             let kept: Loop = closed_loop(&bed, in_flight, budget);

@@ -3,7 +3,7 @@
 use super::machines::{encryption, tags, write_encryption};
 use super::read::{Fields, page};
 use super::write::{EMPTY, object};
-use crate::service::{Error, Service};
+use crate::service::{ActivityTask, Error, Service};
 
 type Answer = Result<Vec<u8>, Error>;
 
@@ -45,12 +45,16 @@ pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
 
 pub(super) async fn task(service: &Service, fields: Fields<'_>) -> Answer {
     let task = service.get_activity_task(fields.need("activityArn"), fields.text("workerName")).await?;
-    Ok(match task {
+    Ok(write_task(task.as_ref()))
+}
+
+pub(super) fn write_task(task: Option<&ActivityTask>) -> Vec<u8> {
+    match task {
         None => EMPTY.to_vec(),
         Some(task) => object(|reply| {
             reply.text("taskToken", &task.token).text("input", &task.input);
         }),
-    })
+    }
 }
 
 pub(super) async fn success(service: &Service, fields: Fields<'_>) -> Answer {

@@ -4,12 +4,12 @@ use super::history;
 use super::read::{Fields, page};
 use super::write::{Object, object};
 use crate::runtime::{Outcome, Status};
-use crate::service::{Error, ListExecutions, Service, StartExecution};
+use crate::service::{Error, ExecutionItem, ListExecutions, Service, StartExecution};
 
 type Answer = Result<Vec<u8>, Error>;
 
 pub(super) async fn start(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Answer {
-    let started = service.start_recorded(request(fields, trace)).await?;
+    let started = service.start_recorded(request(fields, trace), None).await?;
     Ok(object(|reply| {
         reply.text("executionArn", &started.arn).time("startDate", started.started_ms);
     }))
@@ -75,30 +75,36 @@ pub(super) async fn stop(service: &Service, fields: Fields<'_>) -> Answer {
 }
 
 pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
-    let part = service.list_executions(&ListExecutions {
+    let part = service.list_executions(&listed(fields))?;
+    Ok(object(|reply| {
+        reply
+            .objects("executions", &part.items, write_item)
+            .maybe_text("nextToken", part.next_token.as_deref());
+    }))
+}
+
+pub(super) fn listed(fields: Fields<'_>) -> ListExecutions {
+    ListExecutions {
         machine_arn: fields.text("stateMachineArn").map(str::to_owned),
         map_run_arn: fields.text("mapRunArn").map(str::to_owned),
         status: fields.text("statusFilter").map(status_of),
         redriven: fields.text("redriveFilter").map(|filter| filter == "REDRIVEN"),
         page: page(fields),
-    })?;
-    Ok(object(|reply| {
-        reply
-            .objects("executions", &part.items, |item, execution| {
-                item.text("executionArn", &execution.arn)
-                    .text("stateMachineArn", &execution.machine_arn)
-                    .text("name", &execution.name)
-                    .text("status", status_name(execution.status))
-                    .time("startDate", execution.started_ms)
-                    .maybe_time("stopDate", execution.stopped_ms)
-                    .maybe_text("mapRunArn", execution.map_run_arn.as_deref())
-                    .maybe_text("stateMachineVersionArn", execution.version_arn.as_deref())
-                    .maybe_text("stateMachineAliasArn", execution.alias_arn.as_deref())
-                    .number("redriveCount", execution.redrive_count.into())
-                    .maybe_time("redriveDate", execution.redrive_ms);
-            })
-            .maybe_text("nextToken", part.next_token.as_deref());
-    }))
+    }
+}
+
+pub(super) fn write_item(item: &mut Object<'_>, execution: &ExecutionItem) {
+    item.text("executionArn", &execution.arn)
+        .text("stateMachineArn", &execution.machine_arn)
+        .text("name", &execution.name)
+        .text("status", status_name(execution.status))
+        .time("startDate", execution.started_ms)
+        .maybe_time("stopDate", execution.stopped_ms)
+        .maybe_text("mapRunArn", execution.map_run_arn.as_deref())
+        .maybe_text("stateMachineVersionArn", execution.version_arn.as_deref())
+        .maybe_text("stateMachineAliasArn", execution.alias_arn.as_deref())
+        .number("redriveCount", execution.redrive_count.into())
+        .maybe_time("redriveDate", execution.redrive_ms);
 }
 
 pub(super) fn history(service: &Service, fields: Fields<'_>) -> Answer {
@@ -123,7 +129,7 @@ pub(super) async fn redrive(service: &Service, fields: Fields<'_>) -> Answer {
 
 // ---- parts ----
 
-fn request(fields: Fields<'_>, trace: Option<&str>) -> StartExecution {
+pub(super) fn request(fields: Fields<'_>, trace: Option<&str>) -> StartExecution {
     StartExecution {
         machine_arn: fields.need("stateMachineArn").to_owned(),
         name: fields.text("name").map(str::to_owned),

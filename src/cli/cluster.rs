@@ -4,7 +4,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use expressway::journal::JournalError;
-use expressway::journal::cluster::{Cluster, Node, Standby as Looked, Status};
+use expressway::journal::cluster::{Cluster, Node, Partition, Standby as Looked, Status};
 use expressway::server::{Config, Standby};
 use serde_json::json;
 
@@ -31,6 +31,9 @@ pub(super) struct ClusterArguments {
     /// Seconds after which a node that is not heard of is replaced
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=300))]
     lease: u16,
+    /// Spread the work of a new cluster over all of its nodes, rather than let one of them do it; in PostgreSQL only
+    #[arg(long, requires = "journal")]
+    spread: bool,
     /// Where other nodes reach this one; by default its address towards the database
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
@@ -70,7 +73,7 @@ impl ClusterArguments {
         let Some(url) = &self.journal else { return Ok(None) };
         let refused = |error| wrong(url, "--journal", &error);
         let cluster = Cluster::new(url, &self.cluster).map_err(refused)?;
-        Ok(Some(cluster.lease(Duration::from_secs(self.lease.into()))))
+        Ok(Some(cluster.lease(Duration::from_secs(self.lease.into())).spread(self.spread)))
     }
 }
 
@@ -103,6 +106,20 @@ impl ClusterArguments {
             Some(_) => None,
         };
         let secret = stand_by(&cluster, url, &address, standby.as_ref())?;
+        let is_spread = cluster.is_spread().map_err(|error| Stop::failed(format!("--journal: {error}")))?;
+        if self.spread && !is_spread {
+            return Err(Stop::failed(format!(
+                "--spread: the cluster {} exists, and is one that one node owns: name a new one with --cluster, or leave \
+                 --spread out",
+                cluster.name()
+            )));
+        }
+        if is_spread && config.tls.is_some() {
+            return Err(Stop::failed(
+                "--tls-cert: nodes of a cluster whose work is spread call each other without encryption: let a proxy \
+                 decrypt before them",
+            ));
+        }
         config.hop_secret = Some(secret.clone());
         Ok(Some(Owning { cluster, address, secret, standby }))
     }
@@ -138,6 +155,14 @@ fn stand_by(cluster: &Cluster, url: &str, address: &str, standby: Option<&Standb
             Looked::Owner => {
                 tell(None, &secret, "this node takes over");
                 say(&format!("expressway: node {} owns the cluster {}", cluster.node(), cluster.name()));
+                return Ok(secret);
+            }
+            Looked::Spread => {
+                say(&format!(
+                    "expressway: node {} is a node of the cluster {}",
+                    cluster.node(),
+                    cluster.name()
+                ));
                 return Ok(secret);
             }
             Looked::Owned { node, .. } => format!("node {node} owns the cluster {}", cluster.name()),
@@ -216,12 +241,14 @@ fn shown(name: &str, status: &Status) -> serde_json::Value {
             "address": it.address,
             "release": it.release,
             "isOwner": status.owner.as_ref() == Some(&it.node),
+            "partitions": status.partitions.iter().filter(|of| of.owner.as_ref() == Some(&it.node)).count(),
             "lives": it.lives,
             "beganMsAgo": it.began_ms,
             "seenMsAgo": it.seen_ms,
         })
     };
-    json!({
+    let partition = |(n, it): (usize, &Partition)| json!({"partition": n, "epoch": it.epoch, "owner": it.owner, "ownerLives": it.owner_lives});
+    let mut shown = json!({
         "cluster": name,
         "epoch": status.epoch,
         "owner": status.owner,
@@ -230,5 +257,9 @@ fn shown(name: &str, status: &Status) -> serde_json::Value {
         "lastBlock": status.blocks.1,
         "tableBytes": status.bytes,
         "nodes": status.nodes.iter().map(node).collect::<Vec<_>>(),
-    })
+    });
+    if !status.partitions.is_empty() {
+        shown["partitions"] = status.partitions.iter().enumerate().map(partition).collect();
+    }
+    shown
 }

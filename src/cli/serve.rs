@@ -642,6 +642,8 @@ fn drain(
     service: &Service,
     within: Duration,
 ) -> Result<Went, Stop> {
+    #[cfg(feature = "cli-cluster")]
+    service.hand_over(within);
     server.stop_listening();
     say(
         "expressway: finishing what is under way; the port is free for another server; a second signal ends at once",

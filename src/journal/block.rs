@@ -209,16 +209,20 @@ impl<'a> Block<'a> {
 
     /// Its records, in the order in which they were appended.
     pub fn records(&self) -> impl Iterator<Item = Record<'a>> + use<'a> {
-        let mut rest = self.body;
-        std::iter::from_fn(move || {
-            if rest.is_empty() {
-                return None;
-            }
-            let (record, after) = split_record(rest).expect("the form was checked when the block was read");
-            rest = after;
-            Some(record)
-        })
+        records(self.body)
     }
+}
+
+/// The records of a block whose form was checked, or that is being filled.
+fn records(mut rest: &[u8]) -> impl Iterator<Item = Record<'_>> {
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let (record, after) = split_record(rest).expect("the form was checked when the block was read");
+        rest = after;
+        Some(record)
+    })
 }
 
 fn check_records(header: &Header, body: &[u8]) -> Result<(), NoBlock> {
@@ -309,6 +313,12 @@ impl Batch {
         rest[..record.bytes.len()].copy_from_slice(record.bytes);
         self.used += RECORD_HEADER_BYTES + record.bytes.len();
         self.records += 1;
+    }
+
+    /// Its records, in the order in which they were appended.
+    #[cfg(feature = "clustered")]
+    pub(super) fn iter(&self) -> impl Iterator<Item = Record<'_>> {
+        records(&self.memory[self.begin + HEADER_BYTES..self.begin + self.used])
     }
 
     /// Bytes of zero, at an aligned address.

@@ -30,6 +30,23 @@ pub trait Journal: Send + Sync {
     fn finish(&self) {}
     /// Reads durable blocks, in order, from a number on; trimmed ones may be missing.
     fn read(&self, from: Lsn, visit: &mut dyn FnMut(&Block<'_>)) -> Result<(), JournalError>;
+    /// Its partitions, if they come and go.
+    fn partitions(&self) -> Option<&dyn Partitions> {
+        None
+    }
+}
+
+/// The partitions of a journal, which may each be taken from another process, and released to one.
+pub trait Partitions: Send + Sync {
+    /// Claims a partition, unless another living process owns it, visits its blocks, and begins a new epoch, which is
+    /// returned. A partition that cannot be read is released.
+    fn open(&self, partition: u16, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Option<u64>, JournalError>;
+    /// Makes a partition's records durable and seals it. No more records of it may be appended meanwhile.
+    fn close(&self, partition: u16) -> Result<(), Failure>;
+    /// Ends the journal, because another process has taken a partition.
+    fn lose(&self, why: String);
+    /// A secret that all processes know.
+    fn secret(&self) -> u128;
 }
 
 /// Write ownership. It is enforced when appending (by the lock of a folder, the owner's row, the expected sequence),

@@ -48,6 +48,7 @@ mod folder;
 pub mod log;
 mod lsn;
 pub mod model;
+mod partition;
 mod queue;
 pub mod scan;
 mod segment;
@@ -56,12 +57,14 @@ mod stats;
 mod writer;
 
 pub use block::{Block, BlockKind, Header, Record};
-pub use contract::{Journal, Ownership, Room};
+pub use contract::{Journal, Ownership, Partitions, Room};
 pub use disk::{Disk, DiskFile, Folder, SyncMode};
 pub use error::{Failure, JournalError, Refused};
 pub use folder::{FolderLock, copy, open, open_disk};
 pub use log::{Log, Options};
 pub use lsn::Lsn;
+#[cfg_attr(not(feature = "clustered"), allow(unused_imports))]
+pub(crate) use partition::{hash, partition_of};
 pub use scan::{Report, scan};
 pub use spill::{SpillFile, Spilled};
 pub use stats::{Stats, Watcher};

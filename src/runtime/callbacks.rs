@@ -74,6 +74,12 @@ impl Engine {
         }
     }
 
+    /// Completes when a task of an activity is there.
+    #[cfg(feature = "service")]
+    pub(crate) fn activity_ready(&self, activity: &str) -> impl Future<Output = ()> + Send + use<> {
+        self.shared().waiting.poll_ready(activity)
+    }
+
     /// Whether a task waits for this token.
     pub fn knows_token(&self, token: &str) -> bool {
         let shared = self.shared();
@@ -158,6 +164,10 @@ impl Engine {
         let recorded = match (durable, &self.shared().durability) {
             (Some(id), Some(durability)) => {
                 let recorded = durability.answer(id, token, &answer).map_err(|why| {
+                    if !durability.owns(id) {
+                        // Another process waits for it by now.
+                        return TokenError::Unknown.into();
+                    }
                     self.shared().waiting.insert(number, asks);
                     AnswerError::NotDurable(why.to_string())
                 })?;

@@ -27,6 +27,8 @@ mod records;
 mod recovery;
 mod relaxed;
 mod spill;
+#[cfg_attr(not(all(feature = "service", feature = "clustered")), allow(dead_code))]
+mod spread;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -57,6 +59,9 @@ pub(super) use recovery::Seat;
 pub(super) use recovery::not_durable;
 pub use relaxed::DurabilityMode;
 use relaxed::Lag;
+pub(super) use spread::Released;
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(crate) use spread::partition_of_id;
 
 /// The settings of durable executions.
 ///
@@ -194,6 +199,8 @@ impl Durable {
 #[derive(Debug)]
 pub(super) struct Ledger {
     pub(super) id: u64,
+    /// The epoch of its partition, which it belongs to while this process owns that.
+    pub(super) tenure: u64,
     /// The block of its start.
     pub(super) started: Lsn,
     /// The number of the last recorded turn, and of the last history event then.
@@ -246,7 +253,9 @@ pub(super) struct Durability {
     pub(super) recorded_bytes: AtomicU64,
     pub(super) secret: u128,
     /// The latest time in the journal: the clock does not go back behind it.
-    pub(super) floor_ms: u64,
+    floor_ms: AtomicU64,
+    /// Its partitions, if they come and go.
+    spread: Option<spread::Owned>,
     /// The number of the journal's owners so far.
     pub(super) epoch: u64,
     next_id: AtomicU64,
@@ -291,6 +300,7 @@ struct Behind {
 pub(super) struct TurnRecord {
     kind: u16,
     id: u64,
+    tenure: u64,
     turn: u64,
     writer: Writer,
 }
@@ -326,8 +336,11 @@ impl Durability {
         }
         found.end()?;
         let away = spill::Away::open(temporary, durable, options.disk_free_bytes_min)?;
+        let spread = journal.partitions().map(|partitions| spread::Owned::new(partitions.secret()));
+        let known = found.secret.or(spread.as_ref().map(|spread| spread.secret));
         let durability = Durability {
             journal,
+            spread,
             away,
             cold: durable.cold.clone(),
             has_threads: AtomicBool::new(false),
@@ -336,8 +349,8 @@ impl Durability {
             waiters,
             lag: Lag::new(durable.loss_ms_max, time),
             recorded_bytes: AtomicU64::new(0),
-            secret: found.secret.unwrap_or(secret),
-            floor_ms: found.floor_ms,
+            secret: known.unwrap_or(secret),
+            floor_ms: AtomicU64::new(found.floor_ms),
             epoch: report.epoch + 1,
             next_id: AtomicU64::new(found.last_id + 1),
             resuming: Mutex::default(),
@@ -354,10 +367,10 @@ impl Durability {
             behind: Mutex::default(),
             forgotten: Mutex::default(),
         };
-        if found.secret.is_none() {
+        if known.is_none() {
             let mut writer = Writer::default();
             writer.number(secret as u64).number((secret >> 64) as u64);
-            let lsn = durability.append(IDENTITY, &writer, Room::Reserve)?;
+            let lsn = durability.append((IDENTITY, 0), &writer, Room::Reserve)?;
             durability.journal.wait(lsn).map_err(Refused::Failed)?;
         }
         *durability.found() = found;
@@ -383,8 +396,8 @@ impl Durability {
         assert!(self.waiters.remotes.set(remotes.into()).is_ok(), "a journal belongs to one engine");
     }
 
-    fn append(&self, kind: u16, writer: &Writer, room: Room) -> Result<Lsn, Refused> {
-        let appended = self.journal.append(Record { kind, partition: 0, bytes: &writer.0 }, room)?;
+    fn append(&self, (kind, partition): (u16, u16), writer: &Writer, room: Room) -> Result<Lsn, Refused> {
+        let appended = self.journal.append(Record { kind, partition, bytes: &writer.0 }, room)?;
         self.count(writer, appended);
         Ok(appended)
     }
@@ -398,8 +411,8 @@ impl Durability {
 
     /// Appends a record that has to be appended sooner or later, and is announced; returns why not now, when the disk
     /// is behind or full.
-    fn try_append(&self, kind: u16, writer: &Writer) -> Result<Lsn, Refused> {
-        let record = Record { kind, partition: 0, bytes: &writer.0 };
+    fn try_append(&self, (kind, id): (u16, u64), writer: &Writer) -> Result<Lsn, Refused> {
+        let record = Record { kind, partition: self.partition(id), bytes: &writer.0 };
         match self.journal.append_quietly(record, Room::Reserve).inspect(|lsn| self.count(writer, *lsn)) {
             Err(Refused::TooLarge { .. }) => unreachable!("the writer checks the size"),
             Err(Refused::Failed(_)) => loop {
@@ -418,7 +431,7 @@ impl Durability {
     /// Appends the record of a turn or an end. The caller wakes the journal with [`announce`](Self::announce) after the
     /// last one.
     pub(super) fn write(&self, record: &TurnRecord) -> Result<Lsn, Refused> {
-        let lsn = self.try_append(record.kind, &record.writer)?;
+        let lsn = self.try_append((record.kind, record.id), &record.writer)?;
         self.live.advance(record.id, record.turn);
         Ok(lsn)
     }
@@ -516,10 +529,10 @@ impl Durability {
 
     // ---- writing records ----
 
-    pub(super) fn note(&self, key: &[u8], bytes: &[u8]) -> Result<Lsn, Refused> {
+    pub(super) fn note(&self, partition: u16, key: &[u8], bytes: &[u8]) -> Result<Lsn, Refused> {
         let mut writer = Writer::default();
         writer.bytes(key).bytes(bytes);
-        self.append(NOTE, &writer, Room::Ordinary)
+        self.append((NOTE, partition), &writer, Room::Ordinary)
     }
 
     pub(super) fn start(
@@ -532,14 +545,16 @@ impl Durability {
         if let Some(why) = self.behind().why.clone() {
             return Err(why);
         }
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let (id, tenure) = self.new_id(arn);
         let mut writer = Writer::default();
         writer.number(id).number(seed).bytes(name.as_bytes()).bytes(arn.as_bytes()).maybe_text(trace_header);
         writer.bytes(label).bytes(input);
         self.live.insert(id);
-        let started = self.append(START, &writer, Room::Ordinary).inspect_err(|_| self.live.remove(id))?;
+        let started = self.append((START, self.partition(id)), &writer, Room::Ordinary);
+        let started = started.inspect_err(|_| self.live.remove(id))?;
         Ok(Ledger {
             id,
+            tenure,
             started,
             turn: AtomicU64::new(0),
             events: AtomicU64::new(0),
@@ -559,7 +574,7 @@ impl Durability {
             Err(fault) => writer.number(0).fault(fault),
             Ok(output) => writer.number(1).bytes(output),
         };
-        self.append(ANSWER, &writer, Room::Reserve)
+        self.append((ANSWER, self.partition(id)), &writer, Room::Reserve)
     }
 
     /// The record of a turn. `None` when its changes exceed the limit of a record.
@@ -576,7 +591,7 @@ impl Durability {
             return None;
         }
         ledger.turn.store(turn, Ordering::Relaxed);
-        Some(TurnRecord { kind: TURN_DELTA, id, turn, writer })
+        Some(TurnRecord { kind: TURN_DELTA, id, tenure: ledger.tenure, turn, writer })
     }
 
     /// The record of an execution's end.
@@ -599,7 +614,7 @@ impl Durability {
             recorder.write((id, turn), Told { history, ..told }, &tail.0).filter(fits)
         });
         let writer = written.find_map(|writer| writer).expect("an output has 256 KiB at most");
-        TurnRecord { kind: END_DELTA, id, turn, writer }
+        TurnRecord { kind: END_DELTA, id, tenure: ledger.tenure, turn, writer }
     }
 
     /// An ended execution continues from this state, which becomes its last turn.
@@ -614,10 +629,10 @@ impl Durability {
         let mut writer = Writer::default();
         writer.number(id).number(turn).number(now_ms);
         writer.number(u64::from(count)).number(redriven_ms).bytes(state);
-        let started = self.append(REDRIVE, &writer, Room::Ordinary)?;
+        let started = self.append((REDRIVE, self.partition(id)), &writer, Room::Ordinary)?;
         self.live.advance(id, turn);
         let (turn, events, left) = (AtomicU64::new(turn), AtomicU64::new(0), AtomicBool::new(false));
-        Ok(Ledger { id, started, turn, events, left })
+        Ok(Ledger { id, tenure: self.tenure(self.partition(id)), started, turn, events, left })
     }
 
     /// The journal's data of an execution that leaves memory.
@@ -657,7 +672,7 @@ impl Durability {
         while let Some(id) = forgotten.front() {
             let mut writer = Writer::default();
             writer.number(*id);
-            if self.try_append(FORGET, &writer).is_err() {
+            if self.owns(*id) && self.try_append((FORGET, *id), &writer).is_err() {
                 break;
             }
             forgotten.pop_front();

@@ -377,7 +377,11 @@ impl Engine {
         let mut work = work.map_err(|undone| DefinitionError::undone(undone, &program, definition))?;
         for (_, map) in program.maps.iter() {
             let Some(distributed) = &map.distributed else { continue };
-            let durability = self.shared().durability.as_ref().filter(|_| identity.is_standard);
+            // Where executions are spread over nodes, Standard children of an Express machine are elsewhere.
+            let is_durable = |it: &&Arc<super::durable::Durability>| {
+                identity.is_standard || (it.is_spread() && !distributed.is_express)
+            };
+            let durability = self.shared().durability.as_ref().filter(is_durable);
             if durability.is_some_and(|durability| !durability.keeps_map_runs) {
                 return Err(not_durable(&program, distributed, definition, IN_DATABASE));
             }

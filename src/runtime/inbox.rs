@@ -12,7 +12,7 @@ use super::admission::Admission;
 use super::blocked::Blocked;
 use super::clock::Time;
 use super::completion::{Completion, Location, Reply};
-use super::durable::Durability;
+use super::durable::{Durability, Released};
 use super::machine::Version;
 use super::map_run::MapRuns;
 use super::outcome::{Counters, Counts};
@@ -61,6 +61,12 @@ pub(super) enum ShardMessage {
     Durable,
     /// An execution of an earlier process continues here.
     Resume(Box<Resume>),
+    /// Time does not go back behind this: it was so late for executions that come here.
+    #[cfg_attr(not(feature = "clustered"), allow(dead_code))]
+    NotBefore(u64),
+    /// Executions of a partition leave this process.
+    #[cfg_attr(not(all(feature = "service", feature = "clustered")), allow(dead_code))]
+    Release(u16, Arc<Released>),
     Answer(Key, Token, Result<Vec<u8>, Fault>),
     Heartbeat(Key, Token, HeartbeatFrom),
     /// A worker of this name, if it gave one, took the task of an activity.

@@ -82,6 +82,8 @@ mod weight;
 pub mod wheel;
 
 pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(crate) use durable::partition_of_id;
 #[cfg(feature = "service")]
 pub(crate) use durable::{ColdStore, Leaving};
 #[cfg(feature = "service")]

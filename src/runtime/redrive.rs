@@ -56,7 +56,7 @@ impl Engine {
         let mut buffer = Box::<ExecutionBuffer>::default();
         buffer.execution.restore(stopped, version.fingerprint)?;
         buffer.execution.identity.is_redrivable = true;
-        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms);
+        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms());
         let now_ms = shared.time.steady_ms().max(floor_ms);
         buffer.execution.redrive(&version.program, now_ms, limits::STANDARD_SECONDS_MAX * 1_000);
         let redrives = buffer.execution.redrives();

@@ -177,7 +177,7 @@ const START_BATCHES_PER_TURN: usize = 8_192;
 impl Shard {
     pub(super) fn new(shared: Arc<Shared>, index: usize) -> Shard {
         let remote = Arc::clone(&shared.remotes[index]);
-        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms);
+        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms());
         let now_ms = shared.time.steady_ms().max(floor_ms);
         let ahead_ms = shared.look_at_wall();
         Shard {
@@ -319,6 +319,11 @@ impl Shard {
                 // It only wakes the shard: the turn itself releases what was held.
                 Some(ShardMessage::Durable) => {}
                 Some(ShardMessage::Resume(resume)) => self.take_in(*resume),
+                Some(ShardMessage::NotBefore(floor_ms)) => self.now_ms = self.now_ms.max(floor_ms),
+                Some(ShardMessage::Release(partition, released)) => {
+                    self.let_partition_go(partition);
+                    released.by_one();
+                }
                 Some(ShardMessage::Answer(key, token, answer)) => {
                     self.deliver(key, ResidentEvent::Answer(token, answer))
                 }

@@ -85,7 +85,9 @@ fn lane(call: Call<'_>) -> Option<usize> {
         return None;
     }
     match call.target.rsplit('.').next()? {
-        "CreateStateMachine" | "UpdateStateMachine" | "ValidateStateMachineDefinition" => Some(DEFINITIONS),
+        "CreateStateMachine" | "UpdateStateMachine" | "ValidateStateMachineDefinition" | "Follow" => {
+            Some(DEFINITIONS)
+        }
         "TestState" => Some(TESTS),
         "ListExecutions" | "ListStateMachines" | "GetExecutionHistory" => Some(LISTS),
         _ if call.body.len() > BODY_BYTES_MAX => Some(BODIES),

@@ -22,6 +22,8 @@ use super::connection_timeouts::Watch;
 #[cfg(feature = "console")]
 use super::console;
 use super::cors;
+#[cfg(feature = "cluster")]
+use super::peers;
 use super::reply::{Hold, Rest};
 use super::scope;
 use super::testing;
@@ -311,6 +313,10 @@ fn operation_name(target: &str) -> &str {
 
 /// The service as the caller may use it, if callers are authenticated, and the call is allowed.
 fn let_in(local: &Local, head: &Parts, call: Call<'_>) -> Result<Option<Service>, Denied> {
+    #[cfg(feature = "cluster")]
+    if local.service.spread().is_some() && is_hop(local, head) {
+        return peers::service_for(local, head).map(Some);
+    }
     let Some(auth) = &local.shared.auth else {
         let named =
             local.shared.scope_from_credentials.then(|| scope::of(&head.headers, &local.shared.place));

@@ -20,6 +20,8 @@ mod definitions;
 mod descriptors;
 mod exchange;
 mod output_buffer;
+#[cfg(feature = "cluster")]
+mod peers;
 mod reply;
 mod request_id;
 mod scope;
@@ -233,6 +235,10 @@ impl Server {
         let listening = |error| StartError::Listen(config.listen, error);
         let address = listener.local_addr().map_err(listening)?;
         let shared = Arc::new(thread::Shared::new(config).map_err(StartError::Thread)?);
+        #[cfg(feature = "cluster")]
+        if let (Some(spread), Some(secret)) = (service.spread(), &config.hop_secret) {
+            spread.reach(Arc::new(peers::HttpPeers::start(secret).map_err(StartError::Thread)?));
+        }
         let threads = thread::start(&shared, listener, service).map_err(StartError::Thread)?;
         Ok(Server { address, shared, threads })
     }

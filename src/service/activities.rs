@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use super::configuration::{Encryption, Tag};
@@ -164,11 +165,39 @@ impl Service {
         }
         let polled = inner.engine.get_activity_task(arn, worker);
         let task = tokio::time::timeout(inner.settings.activity_poll, polled).await.ok();
-        Ok(task.map(|task| ActivityTask {
-            token: task.token(),
-            // The engine writes JSON, which is UTF-8.
-            input: String::from_utf8(task.input).unwrap_or_default(),
-        }))
+        Ok(task.map(shown))
+    }
+
+    /// A task of an activity, if there is one on this node.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ActivityDoesNotExist`.
+    pub(crate) fn take_activity_task(
+        &self,
+        arn: &str,
+        worker: Option<&str>,
+    ) -> Result<Option<ActivityTask>, Error> {
+        self.inner.activity(arn)?;
+        let mut polled = std::pin::pin!(self.inner.engine.get_activity_task(arn, worker));
+        Ok(match polled.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(task) => Some(shown(task)),
+            Poll::Pending => None,
+        })
+    }
+
+    /// Completes when a task of an activity is there on this node, or after a while.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ActivityDoesNotExist`.
+    pub(crate) async fn await_activity_task(&self, arn: &str, within: Duration) -> Result<bool, Error> {
+        self.inner.activity(arn)?;
+        let ready = self.inner.engine.activity_ready(arn);
+        Ok(tokio::time::timeout(within, ready).await.is_ok())
+    }
+
+    /// How long a worker waits.
+    pub(crate) fn activity_poll(&self) -> Duration {
+        self.inner.settings.activity_poll
     }
 
     /// Completes the task of a token; `output` is JSON text.
@@ -224,6 +253,11 @@ impl Service {
     pub fn send_task_heartbeat(&self, token: &str) -> Result<(), Error> {
         self.inner.engine.send_task_heartbeat(token).map_err(refused)
     }
+}
+
+fn shown(task: token::ActivityTask) -> ActivityTask {
+    // The engine writes JSON, which is UTF-8.
+    ActivityTask { token: task.token(), input: String::from_utf8(task.input).unwrap_or_default() }
 }
 
 fn refused(error: AnswerError) -> Error {

@@ -12,8 +12,12 @@ use super::machines::StateMachine;
 use super::map_runs::Keeper;
 use super::mocks::Mocks;
 use super::nested::Nested;
+#[cfg(feature = "clustered")]
+use super::node::Node;
 use super::page::Tokens;
 use super::registry::Registry;
+#[cfg(feature = "clustered")]
+use super::spread::Spread;
 use super::status_events::{StatusEvents, StatusSink};
 use super::store::{StateError, Store};
 use super::{Inner, Service};
@@ -422,6 +426,14 @@ impl Builder {
     }
 
     fn with(self, engine: Engine, Ties { nested, activities, cold }: Ties) -> Result<Service, BuildError> {
+        #[cfg(feature = "clustered")]
+        let (cluster, version) = match &self.cluster {
+            Some(cluster) if engine.has_partitions() => {
+                let owners = cluster.owners().map_err(|error| StateError::Database(error.to_string()))?;
+                (Some(cluster.clone()), owners.version)
+            }
+            _ => (None, 0),
+        };
         let machines: Arc<Registry<StateMachine>> = Arc::default();
         let recorded = engine.is_durable().then(|| engine.clone());
         let store = self.store()?;
@@ -437,6 +449,9 @@ impl Builder {
             time: self.time,
             ids: IdSource::new(self.seed),
             tokens: Tokens::default(),
+            spread: None,
+            #[cfg(feature = "clustered")]
+            node: None,
             machines,
             activities,
             mocks: Mocks::new(self.mocks),
@@ -445,6 +460,16 @@ impl Builder {
             definitions: Share::new(self.definitions_bytes_max),
             writing: Mutex::default(),
         };
+        #[cfg(feature = "clustered")]
+        let mut inner = inner;
+        #[cfg(feature = "clustered")]
+        if let Some(cluster) = &cluster {
+            let secret = cluster.secret().map_err(|error| StateError::Database(error.to_string()))?;
+            inner.tokens = Tokens::of(&secret);
+            inner.spread = Some(Arc::new(Spread::new(cluster.node())));
+            inner.node = Some(Node::new(cluster));
+            inner.has_followed(version);
+        }
         if let Some(store) = &inner.store {
             store.load(&inner)?;
         }
@@ -455,7 +480,11 @@ impl Builder {
         // This is its only setter.
         let _ = nested.service.set(Arc::downgrade(&inner));
         inner.recover()?;
-        Ok(Service { inner, caller: None, scope: None, departed: None })
+        #[cfg(feature = "clustered")]
+        if let Some(node) = &inner.node {
+            node.begin(&inner)?;
+        }
+        Ok(Service { inner, caller: None, scope: None, departed: None, is_forwarded: false })
     }
 }
 

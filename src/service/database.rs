@@ -42,6 +42,19 @@ impl Database {
         }
     }
 
+    /// Whether this node may change the records.
+    pub(super) fn is_owner(&self) -> bool {
+        self.items.is_owner()
+    }
+
+    pub(super) fn get(&self, kind: Kind, arn: &str) -> Result<Option<Vec<u8>>, StateError> {
+        self.items.get(kind as i32, arn, 0).map_err(failed)
+    }
+
+    pub(super) fn arns(&self, kind: Kind) -> Result<Vec<String>, StateError> {
+        self.items.arns(kind as i32).map_err(failed)
+    }
+
     pub(super) fn revision(&self, arn: &str, number: u64) -> Result<Option<Vec<u8>>, StateError> {
         self.items.get(Kind::Revision as i32, arn, number).map_err(failed)
     }

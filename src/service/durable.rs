@@ -92,7 +92,7 @@ impl Inner {
             };
             serde_json::to_vec(&note).expect("settings are written as JSON")
         };
-        self.engine.note(label.revision.as_bytes(), note)?;
+        self.engine.note_for(&draft.arn, label.revision.as_bytes(), note)?;
         Ok(label.to_bytes())
     }
 
@@ -124,6 +124,17 @@ impl Inner {
             self.executions.go_on_behind(last_number, open.saturating_sub(in_memory));
         }
         self.stop_orphans();
+        self.executions.expire(self.now_ms());
+        Ok(())
+    }
+
+    /// Takes in the executions of a partition, which were another node's; those that are not over continue.
+    #[cfg(feature = "clustered")]
+    pub(super) fn take_in(self: &Arc<Inner>, recovered: Vec<RecoveredExecution>) -> Result<(), StateError> {
+        for recovered in recovered {
+            let (draft, id, redrives) = self.draft_of(&recovered)?;
+            self.executions.put_back(draft, (id, redrives), |draft| self.resumed(draft, recovered))?;
+        }
         self.executions.expire(self.now_ms());
         Ok(())
     }

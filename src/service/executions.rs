@@ -21,10 +21,15 @@ use super::machines::{StateMachine, StateMachineDescription, arn_of};
 use super::map_runs::KeptMapRuns;
 use super::redrive::{RedriveDescription, Redrives};
 use super::registry::Registry;
+use super::spread::unavailable;
 use super::status_events::StatusEvents;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::fault::Fault;
+use crate::journal::partition_of;
+use crate::limits::JOURNAL_PARTITIONS;
 use crate::observe::LiveHistory;
+#[cfg(feature = "clustered")]
+use crate::runtime::partition_of_id;
 use crate::runtime::{DurabilityMode, Engine, Handle, Outcome};
 
 /// Standard executions.
@@ -34,6 +39,8 @@ pub(super) struct Executions {
     /// The same, by the ARN of their machine, or of their Map Run, in the order they were started.
     pub(super) by_machine: DashMap<Box<str>, BTreeMap<u64, Arc<Execution>>>,
     started: AtomicU64,
+    /// Whether several nodes start executions.
+    has_partitions: bool,
     /// Closed executions that stay in memory until they are forgotten, and closed ones that may move to disk.
     closed: [Mutex<Closed>; 2],
     /// Bytes of the latter.
@@ -81,6 +88,8 @@ pub(super) struct Execution {
 pub(super) struct Run {
     pub(super) handle: Option<Handle>,
     pub(super) outcome: Option<Arc<Outcome>>,
+    /// It has left for another node.
+    has_left: bool,
     wakers: Vec<Waker>,
     pub(super) redrives: Redrives,
 }
@@ -93,7 +102,7 @@ impl Run {
 }
 
 /// A place in a list of executions: milliseconds since 1970, and the execution's number.
-pub(super) type Rank = (u64, u64);
+pub(crate) type Rank = (u64, u64);
 
 /// The parts of an execution, before it is started.
 pub(super) struct Draft {
@@ -168,12 +177,13 @@ impl Execution {
         self.run().outcome.clone()
     }
 
-    /// Waits for its end.
-    pub(super) async fn ended(&self) -> Arc<Outcome> {
+    /// Waits for its end; `None`, if it leaves for another node meanwhile.
+    pub(super) async fn ended(&self) -> Option<Arc<Outcome>> {
         poll_fn(|context| {
             let mut run = self.run();
             match &run.outcome {
-                Some(outcome) => Poll::Ready(Arc::clone(outcome)),
+                Some(outcome) => Poll::Ready(Some(Arc::clone(outcome))),
+                None if run.has_left => Poll::Ready(None),
                 None => {
                     run.wakers.retain(|waker| !waker.will_wake(context.waker()));
                     run.wakers.push(context.waker().clone());
@@ -189,8 +199,9 @@ impl Execution {
         self.run().handle.as_ref().map(Handle::recorded)
     }
 
-    /// Waits for its end, and stops it, with this cause, when the waiter is dropped.
-    pub(super) async fn await_or_stop(&self, cause: Option<&str>) -> Arc<Outcome> {
+    /// Waits for its end, and stops it, with this cause, when the waiter is dropped. `None`, if it leaves for another node
+    /// meanwhile.
+    pub(super) async fn await_or_stop(&self, cause: Option<&str>) -> Option<Arc<Outcome>> {
         let mut awaited = Awaited { execution: self, cause, over: false };
         let outcome = self.ended().await;
         awaited.over = true;
@@ -265,6 +276,7 @@ impl Executions {
             by_arn: DashMap::new(),
             by_machine: DashMap::new(),
             started: AtomicU64::new(0),
+            has_partitions: engine.as_ref().is_some_and(Engine::has_partitions),
             closed: [closed(bytes_max), closed(usize::MAX)],
             leaving_bytes: AtomicUsize::new(0),
             expires_ms: AtomicU64::new(u64::MAX),
@@ -330,7 +342,7 @@ impl Executions {
                 if let Some(existing) = elsewhere(&draft.arn)? {
                     return Ok(Err(existing));
                 }
-                draft.number = self.started.fetch_add(1, Ordering::Relaxed);
+                draft.number = self.number(&draft.arn);
                 let handle = start(&draft)?;
                 let recorded = handle.recorded_id();
                 let run = Run { handle: Some(handle), ..Run::default() };
@@ -350,6 +362,16 @@ impl Executions {
         self.tell_status(&execution, None, &Redrives::default());
         execution.look();
         Ok(Ok(execution))
+    }
+
+    /// The number of an execution that begins. Where several nodes start executions, it ends with the partition, so that
+    /// no two executions have the same.
+    fn number(&self, arn: &str) -> u64 {
+        let next = self.started.fetch_add(1, Ordering::Relaxed);
+        if !self.has_partitions {
+            return next;
+        }
+        next * u64::from(JOURNAL_PARTITIONS) + u64::from(partition_of(arn))
     }
 
     fn execution(self: &Arc<Self>, draft: Draft, recorded: Option<u64>, run: Run) -> Arc<Execution> {
@@ -372,6 +394,28 @@ impl Executions {
         })
     }
 
+    /// Lets the executions of a partition go, which go on in another node, or are over and kept there.
+    #[cfg(feature = "clustered")]
+    pub(super) fn release(&self, partition: u16) {
+        let is_of =
+            |execution: &Execution| execution.recorded.is_some_and(|id| partition_of_id(id) == partition);
+        let all: Vec<Arc<Execution>> =
+            self.by_arn.iter().filter(|entry| is_of(entry)).map(|entry| Arc::clone(&entry)).collect();
+        for execution in all {
+            self.by_arn.remove(&execution.arn);
+            self.unlist(&execution);
+            let mut run = execution.run();
+            (run.handle, run.has_left) = (None, true);
+            let (outcome, wakers) = (run.outcome.clone(), std::mem::take(&mut run.wakers));
+            drop(run);
+            match outcome {
+                Some(outcome) => drop(self.take_closed(&execution, &outcome)),
+                None => drop(self.open.fetch_sub(1, Ordering::Relaxed)),
+            }
+            wakers.into_iter().for_each(Waker::wake);
+        }
+    }
+
     /// Stops the children of a Map Run that still run.
     pub(super) fn stop_children(&self, map_run: &str) {
         let children = self.by_machine.get(map_run);
@@ -387,7 +431,9 @@ impl Executions {
         (recorded, redrives): (u64, (u32, u64)),
         stands: impl FnOnce(&Draft) -> Result<(Option<Handle>, Option<Outcome>), E>,
     ) -> Result<(), E> {
-        self.started.fetch_max(draft.number + 1, Ordering::Relaxed);
+        let number =
+            if self.has_partitions { draft.number / u64::from(JOURNAL_PARTITIONS) } else { draft.number };
+        self.started.fetch_max(number + 1, Ordering::Relaxed);
         // The entry is locked: a caller that looks it up waits until it is there.
         let entry = self.by_arn.entry((*draft.arn).into());
         let (handle, outcome) = stands(&draft)?;
@@ -560,7 +606,10 @@ impl Service {
     ) -> Result<u64, Error> {
         let execution = self.inner.execution_in_memory(arn)?;
         execution.stop(Fault { error: error.map(Into::into), cause });
-        Ok(execution.ended().await.stopped_ms)
+        let outcome = execution.ended().await;
+        Ok(outcome
+            .ok_or_else(|| unavailable("The execution has moved to another node; ask again"))?
+            .stopped_ms)
     }
 }
 

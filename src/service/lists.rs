@@ -1,7 +1,5 @@
 //! `ListExecutions`.
 
-use std::sync::Arc;
-
 use super::executions::{Execution, Rank};
 use super::machines::{machine_arn, no_label};
 use super::page::{Page, Part};
@@ -78,6 +76,27 @@ impl Service {
     /// `InvalidArn`, `InvalidToken`, `StateMachineDoesNotExist`, `StateMachineTypeNotSupported`, `ResourceNotFound`,
     /// `ValidationException` unless there is exactly one of the two ARNs.
     pub fn list_executions(&self, request: &ListExecutions) -> Result<Part<ExecutionItem>, Error> {
+        let Listed { found, results_max, list } = self.listed(request)?;
+        let (tokens, now_ms) = (&self.inner.tokens, self.inner.now_ms());
+        Ok(tokens.part(found, results_max, &list, now_ms, |(rank, _)| key_of(rank), |(_, item)| item))
+    }
+
+    /// The page of a list that is made of the items of several nodes, ordered, with their places.
+    pub(crate) fn merged<T>(&self, listed: &Listed, mut found: Vec<(Rank, T)>) -> Part<T> {
+        let (tokens, now_ms) = (&self.inner.tokens, self.inner.now_ms());
+        found.sort_unstable_by_key(|(rank, _)| std::cmp::Reverse(*rank));
+        // While a partition moves, two nodes may know an execution that is over.
+        found.dedup_by_key(|(rank, _)| *rank);
+        let Listed { results_max, list, .. } = listed;
+        tokens.part(found, *results_max, list, now_ms, |(rank, _)| key_of(rank), |(_, item)| item)
+    }
+
+    /// The executions of this node that a page may show, with their places in the list: one more than it shows, if there
+    /// are more.
+    ///
+    /// # Errors
+    /// See [`list_executions`](Service::list_executions).
+    pub(crate) fn listed(&self, request: &ListExecutions) -> Result<Listed, Error> {
         let inner = &*self.inner;
         let (arn, version, alias) = match (&request.machine_arn, &request.map_run_arn) {
             (Some(arn), None) => inner.listed_machine(arn)?,
@@ -110,9 +129,21 @@ impl Service {
         };
         let mut found = inner.executions.listed(&arn, after, results_max + 1, filter);
         inner.list_cold(&arn, (request.status, after, results_max + 1), filter, &mut found)?;
-        let key = |((time, number), _): &(Rank, Arc<Execution>)| format!("{time} {number}");
-        Ok(inner.tokens.part(found, results_max, &list, now_ms, key, |(_, execution)| execution.item()))
+        let found = found.into_iter().map(|(rank, execution)| (rank, execution.item())).collect();
+        Ok(Listed { found, results_max, list })
     }
+}
+
+/// What a node knows of a page of a list of executions.
+pub(crate) struct Listed {
+    pub(crate) found: Vec<(Rank, ExecutionItem)>,
+    results_max: usize,
+    /// What its tokens are for.
+    list: String,
+}
+
+fn key_of((time, number): &Rank) -> String {
+    format!("{time} {number}")
 }
 
 impl Inner {

@@ -390,11 +390,7 @@ impl Service {
         if let Some(store) = &inner.store {
             store.forget_machine(arn)?;
         }
-        let (versions, aliases) = Default::default();
-        let deleting = StateMachine { is_deleting: true, versions, aliases, ..(*machine).clone() };
-        inner.machines.put(arn, Arc::new(deleting));
-        // Either this or the end of its last execution comes last, and sees the other.
-        inner.executions.end_if_deleting(arn);
+        inner.begin_deleting(&machine);
         Ok(())
     }
 
@@ -469,6 +465,15 @@ impl Inner {
     pub(super) fn charge_anyway<E>(&self, definition: &str, machine: &Result<Published, E>) -> Charge {
         let program = machine.as_ref().map_or(0, |machine| machine.program().bytes());
         self.definitions.take_anyway(bytes_of(definition) + program)
+    }
+
+    /// A state machine was deleted: its executions end, and then it is forgotten.
+    pub(super) fn begin_deleting(&self, machine: &StateMachine) {
+        let (versions, aliases) = Default::default();
+        let deleting = StateMachine { is_deleting: true, versions, aliases, ..machine.clone() };
+        self.machines.put(&machine.arn, Arc::new(deleting));
+        // Either this or the end of its last execution comes last, and sees the other.
+        self.executions.end_if_deleting(&machine.arn);
     }
 
     /// A machine that runs these settings.

@@ -141,9 +141,15 @@ impl crate::runtime::MapRuns for Keeper {
             // It may still have been on its way to the end that it had when its Map Run was redriven: then this was that
             // end. Where there is no room to redrive it, it counts as it ended.
             let again = keeper.inner().map(|inner| inner.redriven_child(Arc::clone(&execution), redriven_ms));
-            match again {
+            let outcome = match again {
                 Some(Ok(Some(child))) => child.await_or_stop(None).await,
                 _ => outcome,
+            };
+            match outcome {
+                Some(outcome) => outcome,
+                None => {
+                    unreachable!("where executions leave for other nodes, Map Runs have no Standard children")
+                }
             }
         };
         Ok(Some((arn, Box::pin(future))))

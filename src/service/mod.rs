@@ -28,12 +28,16 @@ mod mocks;
 #[cfg(feature = "clustered")]
 mod moving;
 mod nested;
+#[cfg(feature = "clustered")]
+mod node;
 mod page;
 mod redrive;
 mod reference;
 mod registry;
 mod reset;
 mod scope;
+#[cfg_attr(not(feature = "cluster"), allow(dead_code))]
+pub(crate) mod spread;
 mod start;
 mod status_events;
 mod store;
@@ -122,6 +126,8 @@ pub struct Service {
     scope: Option<Arc<Scope>>,
     /// Set when the caller no longer waits for the operation.
     departed: Option<Arc<AtomicBool>>,
+    /// Whether another node has forwarded the call, so that it is not forwarded again.
+    is_forwarded: bool,
 }
 
 pub(crate) struct Inner {
@@ -139,6 +145,10 @@ pub(crate) struct Inner {
     revisions: Mutex<Revisions>,
     mocks: Mocks,
     store: Option<Store>,
+    /// Where executions are, if they are spread over several nodes.
+    spread: Option<Arc<spread::Spread>>,
+    #[cfg(feature = "clustered")]
+    node: Option<node::Node>,
     /// The memory of definitions and their programs.
     definitions: Arc<Share>,
     /// Held while the registry is changed.
@@ -189,6 +199,10 @@ impl Service {
             all.push(("status_events_sent_total", "counter", "Status changes that were put.", sent));
             all.push(("status_events_dropped_total", "counter", "Status changes that had no room.", dropped));
             all.push(("status_events_waiting", "gauge", "Status changes that are to be put.", waiting));
+        }
+        if let Some(spread) = &self.inner.spread {
+            let owned = (0..limits::JOURNAL_PARTITIONS).filter(|partition| spread.owns(*partition)).count();
+            all.push(("cluster_partitions", "gauge", "Partitions that this node owns.", owned as u64));
         }
         let [cold, closed, pending, bytes] = self.inner.cold.as_ref().map_or([0; 4], |cold| cold.stats());
         all.extend([
@@ -242,6 +256,10 @@ impl Service {
     /// Gives up a cluster, so that another process can take over at once. To be called at the end, when all is
     /// [drained](Service::drain): nothing is made durable afterwards.
     pub fn finish(&self) {
+        #[cfg(feature = "clustered")]
+        if let Some(node) = &self.inner.node {
+            node.end();
+        }
         self.inner.engine.finish_journal();
     }
 

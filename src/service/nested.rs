@@ -1,15 +1,19 @@
 //! Executions started by Task states: `states:startExecution`, alone, `.sync`, `.sync:2` and `.waitForTaskToken`
 //! (developer guide, "Start a new workflow from a running execution").
 
+mod elsewhere;
+
 use std::sync::{Arc, OnceLock, Weak};
 
 use serde_json::{Map, Value as Json, json};
 
 use super::executions::Execution;
 use super::redrive::RedriveDescription;
+use super::spread::{Spread, Way};
 use super::{Error, Inner, StartExecution, StartedExecution};
 use crate::clock;
 use crate::fault::{self, Fault};
+use crate::journal::partition_of;
 use crate::runtime::{Outcome, Status};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
@@ -77,12 +81,38 @@ fn runtime(cause: &str) -> TaskError {
 
 async fn run(
     service: Arc<Inner>,
-    request: StartExecution,
+    mut request: StartExecution,
     attempt: Attempt,
     until: Until,
 ) -> Result<Vec<u8>, TaskError> {
     let parent = attempt.idempotency_key();
-    let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
+    let standard = service.spread.clone().and_then(|spread| {
+        let name = request.name.get_or_insert_with(|| service.ids.uuid());
+        Some((spread, service.standard_arn(&request.machine_arn, name)?))
+    });
+    let aborted = format!(
+        "The Task state in AWS Step Functions execution [{}] which was managing this resource was aborted",
+        attempt.execution_arn()
+    );
+    let mut stop = standard.as_ref().map(|(spread, arn)| elsewhere::StopOnDrop {
+        service: Arc::downgrade(&service),
+        spread: Arc::clone(spread),
+        arn: arn.clone(),
+        parent: parent.clone(),
+        cause: aborted.clone(),
+        // An execution that nobody started by an attempt is not known to be this task's.
+        is_needed: until != Until::Started && parent.is_some(),
+    });
+    let (started, mut child) = match &standard {
+        Some((spread, arn)) => begin(&service, (spread, arn), request, parent).await?,
+        None => {
+            let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
+            (started, execution.map(Child::Here))
+        }
+    };
+    if let Some(stop) = &mut stop {
+        (stop.is_needed, stop.parent) = (false, None);
+    }
     let response = response(&started, &service.ids.uuid()).to_string().into_bytes();
     // While it waits, the task holds no reference to the service: that would keep its own engine alive.
     let of = Arc::downgrade(&service);
@@ -90,24 +120,63 @@ async fn run(
     if until == Until::Started {
         return Ok(response);
     }
-    let Some(execution) = execution else {
-        let why = "An execution of an Express state machine cannot be waited for";
-        return Err(TaskError::new("StepFunctions.StateMachineTypeNotSupportedException", why));
-    };
     attempt.submitted(response);
-    let aborted = format!(
-        "The Task state in AWS Step Functions execution [{}] which was managing this resource was aborted",
-        attempt.execution_arn()
-    );
-    let outcome = execution.await_or_stop(Some(&aborted)).await;
-    // Measured: the input of a failed one is shown as text, by both.
-    let json = until == (Until::Ended { json: true }) && outcome.status == Status::Succeeded;
-    // A dropped service redrives nothing.
-    let redrive = of.upgrade().map(|service| service.redrive_description(&execution));
-    let described = describe(&execution, &outcome, redrive, json);
-    match outcome.status {
-        Status::Succeeded => Ok(described.to_string().into_bytes()),
-        _ => Err(TaskError::new(fault::TASK_FAILED, described.to_string())),
+    let wants_json = until == (Until::Ended { json: true });
+    loop {
+        child = match (child, standard.as_ref().zip(stop.as_mut())) {
+            (Some(Child::Here(execution)), _) => match execution.await_or_stop(Some(&aborted)).await {
+                Some(outcome) => {
+                    // Measured: the input of a failed one is shown as text, by both.
+                    let json = wants_json && outcome.status == Status::Succeeded;
+                    // A dropped service redrives nothing.
+                    let redrive = of.upgrade().map(|service| service.redrive_description(&execution));
+                    let described = describe(&execution, &outcome, redrive, json);
+                    return match outcome.status {
+                        Status::Succeeded => Ok(described.to_string().into_bytes()),
+                        _ => Err(TaskError::new(fault::TASK_FAILED, described.to_string())),
+                    };
+                }
+                None => Some(Child::Elsewhere),
+            },
+            (Some(Child::Elsewhere), Some(((spread, arn), stop))) => {
+                match elsewhere::ended(&of, spread, arn, stop).await? {
+                    elsewhere::Ended::Back(execution) => Some(Child::Here(execution)),
+                    elsewhere::Ended::Over(described) => return elsewhere::shown(&described, wants_json),
+                }
+            }
+            _ => {
+                let why = "An execution of an Express state machine cannot be waited for";
+                return Err(TaskError::new("StepFunctions.StateMachineTypeNotSupportedException", why));
+            }
+        };
+    }
+}
+
+/// An execution that was started and can be waited for.
+enum Child {
+    Here(Arc<Execution>),
+    /// On another node.
+    Elsewhere,
+}
+
+/// Starts a Standard execution on the node that has its partition.
+async fn begin(
+    service: &Arc<Inner>,
+    (spread, arn): (&Arc<Spread>, &str),
+    request: StartExecution,
+    parent: Option<String>,
+) -> Result<(StartedExecution, Option<Child>), TaskError> {
+    let call = elsewhere::start(&request, parent.as_deref());
+    // It is found again if it was started already.
+    match spread.go(partition_of(arn), &call, true).await.map_err(|error| refused(&error))? {
+        Way::Here(_pass) => {
+            let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
+            Ok((started, execution.map(Child::Here)))
+        }
+        Way::Answered(reply) => {
+            let started = elsewhere::started(&reply).ok_or_else(|| elsewhere::refused(&reply))?;
+            Ok((started, Some(Child::Elsewhere)))
+        }
     }
 }
 

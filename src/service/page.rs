@@ -4,7 +4,7 @@
 //! anew, so items may be added and removed between two pages. It is signed, so that one from elsewhere, or for another
 //! list, is refused.
 
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, RandomState};
 
 use base64::Engine as _;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD as BASE64;
@@ -33,12 +33,31 @@ pub struct Part<T> {
 const TOKEN_MS_MAX: u64 = 24 * 3_600_000;
 
 /// Makes and reads tokens.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Tokens {
-    key: RandomState,
+    key: Box<[u8]>,
+}
+
+impl Default for Tokens {
+    /// Of this process alone.
+    fn default() -> Tokens {
+        let (one, other) = (RandomState::new().hash_one(1), RandomState::new().hash_one(2));
+        Tokens { key: [one.to_le_bytes(), other.to_le_bytes()].concat().into() }
+    }
 }
 
 impl Tokens {
+    /// Of all processes that know this secret.
+    #[cfg(feature = "clustered")]
+    pub(super) fn of(secret: &[u8]) -> Tokens {
+        Tokens { key: secret.into() }
+    }
+
+    fn signature(&self, list: &str, made_ms: u64, key: &str) -> [u8; 8] {
+        // Its keys are fixed, so that all nodes of a cluster agree.
+        BuildHasherDefault::<DefaultHasher>::default().hash_one((&self.key, list, made_ms, key)).to_le_bytes()
+    }
+
     /// How many items the page shows, and the key after which it begins.
     pub(super) fn read(
         &self,
@@ -77,7 +96,7 @@ impl Tokens {
     }
 
     fn seal(&self, list: &str, now_ms: u64, key: &str) -> String {
-        let mut bytes = self.key.hash_one((list, now_ms, key)).to_le_bytes().to_vec();
+        let mut bytes = self.signature(list, now_ms, key).to_vec();
         bytes.extend_from_slice(&now_ms.to_le_bytes());
         bytes.extend_from_slice(key.as_bytes());
         BASE64.encode(bytes)
@@ -88,7 +107,7 @@ impl Tokens {
         let (signature, rest) = bytes.split_first_chunk::<8>()?;
         let (made_ms, key) = rest.split_first_chunk::<8>()?;
         let (made_ms, key) = (u64::from_le_bytes(*made_ms), std::str::from_utf8(key).ok()?);
-        let ours = self.key.hash_one((list, made_ms, key)).to_le_bytes() == *signature;
+        let ours = self.signature(list, made_ms, key) == *signature;
         (ours && now_ms.saturating_sub(made_ms) <= TOKEN_MS_MAX).then(|| key.to_owned())
     }
 }

@@ -7,6 +7,7 @@ use super::executions::{Draft, Execution};
 use super::history::Recorder;
 use super::machines::{StateMachine, name};
 use super::mocks::split;
+use super::spread::unavailable;
 use super::{Error, Exception, Inner, Service};
 use crate::json::explain::explain;
 use crate::limits;
@@ -88,8 +89,12 @@ impl Service {
     }
 
     /// The same, for callers that must not block.
-    pub(crate) async fn start_recorded(&self, request: StartExecution) -> Result<StartedExecution, Error> {
-        let (started, execution) = self.inner.start(request, None)?;
+    pub(crate) async fn start_recorded(
+        &self,
+        request: StartExecution,
+        parent: Option<String>,
+    ) -> Result<StartedExecution, Error> {
+        let (started, execution) = self.inner.start(request, parent)?;
         if let Some(recorded) = execution.and_then(|execution| execution.recorded()) {
             recorded.await;
         }
@@ -114,7 +119,9 @@ impl Service {
         let outcome = if inner.settings.express_history {
             let begun = inner.executions.start(draft, |_| Ok(None), |draft| inner.begin(draft, tasks))?;
             let execution = begun.map_err(|existing| exists(&existing.arn))?;
-            Outcome::clone(&*execution.await_or_stop(None).await)
+            let outcome = execution.await_or_stop(None).await;
+            // An Express execution does not leave for another node.
+            Outcome::clone(&*outcome.ok_or_else(|| unavailable("The execution has moved to another node"))?)
         } else {
             let options = StartOptions { tasks, ..draft.options() };
             inner.engine.run_with(target.revision.runnable()?, draft.input, options).await?

@@ -5,6 +5,8 @@
 //! and so are others until writing works again; executions in memory continue.
 
 use std::collections::BTreeMap;
+#[cfg(feature = "clustered")]
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
@@ -224,6 +226,13 @@ impl Store {
     /// at a time: their callers hold the registry's lock.
     fn change(&self, change: Change<'_>) -> Result<(), StateError> {
         let mut state = self.state();
+        #[cfg(feature = "clustered")]
+        if let Place::Database(database) = &state.place
+            && !database.is_owner()
+        {
+            let why = "another node of the cluster changes what is registered".to_owned();
+            return Err(StateError::Unavailable { why, retry_after: RETRY_MIN });
+        }
         if let Some(Trouble { why, retry_at, .. }) = &state.trouble {
             let left = retry_at.saturating_duration_since(Instant::now());
             if !left.is_zero() {
@@ -286,43 +295,7 @@ impl Store {
     pub(super) fn load(&self, inner: &Inner) -> Result<(), StateError> {
         let state = self.state();
         state.place.all(Kind::Machine, &mut |arn, record| {
-            let record: MachineRecord = record_of(arn, record)?;
-            let machine_type = if record.express { MachineType::Express } else { MachineType::Standard };
-            let revision = |number: u64| {
-                let stored = state.place.revision(arn, number)?;
-                let stored = stored.ok_or_else(|| broken(arn, "a revision is missing"))?;
-                let RevisionRecord { id, updated_ms, settings } = record_of(arn, &stored)?;
-                let machine = inner.compile(arn, &record.name, machine_type, &settings);
-                // For instance after a change of version, or with fewer integrations: it is kept, and cannot be run.
-                let machine = machine.map_err(|error| {
-                    tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
-                    error.message.into_boxed_str()
-                });
-                let charge = inner.charge_anyway(&settings.definition, &machine);
-                Ok(Arc::new(Revision { number, id, updated_ms, settings, machine, charge }))
-            };
-            let current = revision(record.current)?;
-            let mut versions = BTreeMap::new();
-            for version in record.versions {
-                let VersionRecord { number, description, created_ms, revision: wanted } = version;
-                let revision =
-                    if wanted == current.number { Arc::clone(&current) } else { revision(wanted)? };
-                versions.insert(number, Arc::new(Version { number, description, created_ms, revision }));
-            }
-            let aliases = record.aliases.into_iter().map(|alias| (alias.name.clone(), Arc::new(alias)));
-            let machine = StateMachine {
-                is_deleting: false,
-                arn: arn.into(),
-                name: record.name,
-                machine_type,
-                created_ms: record.created_ms,
-                current,
-                last_version: record.last_version,
-                versions,
-                aliases: aliases.collect(),
-                tags: record.tags,
-                published_at_creation: record.published_at_creation,
-            };
+            let machine = machine_of(&state.place, inner, (arn, record), None)?;
             inner.machines.put(arn, Arc::new(machine));
             Ok(())
         })?;
@@ -332,6 +305,118 @@ impl Store {
             Ok(())
         })
     }
+
+    /// Registers what another node has changed: the kinds and ARNs of these, or all.
+    #[cfg(feature = "clustered")]
+    pub(super) fn follow(
+        &self,
+        inner: &Inner,
+        changed: Option<Vec<(i32, String)>>,
+    ) -> Result<(), StateError> {
+        let _writing = inner.writing();
+        let state = self.state();
+        let Place::Database(database) = &state.place else { return Ok(()) };
+        let changed = match changed {
+            Some(changed) => changed,
+            None => {
+                let mut all = Vec::new();
+                let machines = inner.machines.after(None, usize::MAX);
+                all.extend(machines.iter().map(|machine| (Kind::Machine as i32, machine.arn.to_string())));
+                let activities = inner.activities.after(None, usize::MAX);
+                all.extend(activities.iter().map(|it| (Kind::Activity as i32, it.arn.to_string())));
+                for kind in [Kind::Machine, Kind::Activity] {
+                    all.extend(database.arns(kind)?.into_iter().map(|arn| (kind as i32, arn)));
+                }
+                all
+            }
+        };
+        let activity = Kind::Activity as i32;
+        let changed: BTreeSet<(bool, String)> =
+            changed.into_iter().map(|(kind, arn)| (kind == activity, arn)).collect();
+        for (is_activity, arn) in &changed {
+            if *is_activity {
+                match database.get(Kind::Activity, arn)? {
+                    Some(record) => follow_activity(inner, arn, record_of(arn, &record)?),
+                    None => drop(inner.activities.remove(arn)),
+                }
+                continue;
+            }
+            let known = inner.machines.get(arn);
+            match (database.get(Kind::Machine, arn)?, known) {
+                (Some(record), Some(known)) if bytes(arn, &MachineRecord::of(&known))? == record => {}
+                (Some(record), known) => {
+                    let machine = machine_of(&state.place, inner, (arn, &record), known.as_deref())?;
+                    inner.machines.put(arn, Arc::new(machine));
+                }
+                (None, Some(known)) if !known.is_deleting => inner.begin_deleting(&known),
+                (None, _) => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Workers that wait for an activity's tasks still count.
+#[cfg(feature = "clustered")]
+fn follow_activity(inner: &Inner, arn: &str, stored: Activity) {
+    let pollers = inner.activities.get(arn).map(|known| Arc::clone(&known.pollers));
+    let activity = Activity { pollers: pollers.unwrap_or_default(), ..stored };
+    inner.activities.put(arn, Arc::new(activity));
+}
+
+/// A stored state machine. Revisions that are known are not compiled again.
+fn machine_of(
+    place: &Place,
+    inner: &Inner,
+    (arn, record): (&str, &[u8]),
+    known: Option<&StateMachine>,
+) -> Result<StateMachine, StateError> {
+    let record: MachineRecord = record_of(arn, record)?;
+    let machine_type = if record.express { MachineType::Express } else { MachineType::Standard };
+    let known = known.filter(|known| known.created_ms == record.created_ms && !known.is_deleting);
+    let versions =
+        known.into_iter().flat_map(|known| known.versions.values().map(|version| &version.revision));
+    let known: BTreeMap<u64, &Arc<Revision>> = versions
+        .chain(known.map(|known| &known.current))
+        .map(|revision| (revision.number, revision))
+        .collect();
+    let revision = |number: u64| {
+        if let Some(known) = known.get(&number) {
+            return Ok(Arc::clone(known));
+        }
+        let stored = place.revision(arn, number)?;
+        let stored = stored.ok_or_else(|| broken(arn, "a revision is missing"))?;
+        let RevisionRecord { id, updated_ms, settings } = record_of(arn, &stored)?;
+        let machine = inner.compile(arn, &record.name, machine_type, &settings);
+        // For instance after a change of version, or with fewer integrations: it is kept, and cannot be run.
+        let machine = machine.map_err(|error| {
+            tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
+            error.message.into_boxed_str()
+        });
+        let charge = inner.charge_anyway(&settings.definition, &machine);
+        Ok(Arc::new(Revision { number, id, updated_ms, settings, machine, charge }))
+    };
+    let current = revision(record.current)?;
+    let mut versions = BTreeMap::new();
+    for version in record.versions {
+        let VersionRecord { number, description, created_ms, revision: wanted } = version;
+        let revision = if wanted == current.number { Arc::clone(&current) } else { revision(wanted)? };
+        versions.insert(number, Arc::new(Version { number, description, created_ms, revision }));
+    }
+    let aliases = record.aliases.into_iter().map(|alias| (alias.name.clone(), Arc::new(alias)));
+    Ok(StateMachine {
+        is_deleting: false,
+        arn: arn.into(),
+        name: record.name,
+        machine_type,
+        created_ms: record.created_ms,
+        current,
+        last_version: record.last_version,
+        versions,
+        aliases: aliases.collect(),
+        tags: record.tags,
+        published_at_creation: record.published_at_creation,
+    })
 }
 
 /// Retries until writing works, or the service is dropped.

@@ -129,6 +129,23 @@ impl<P: Copy> Waiting<P> {
         Poller { waiting: Arc::clone(self), activity: self.activity(activity), number: None }
     }
 
+    /// Waits until a task of an activity is there, and leaves it.
+    #[cfg(feature = "service")]
+    pub(crate) fn poll_ready(self: &Arc<Self>, activity: &str) -> impl Future<Output = ()> + Send + use<P>
+    where
+        P: Send + Sync + 'static,
+    {
+        let mut poller = self.poll_activity(activity);
+        std::future::poll_fn(move |context| {
+            if poller.is_ready() {
+                // Dropping the poller wakes the next one, which finds the task if it is still there.
+                return Poll::Ready(());
+            }
+            Pin::new(&mut poller).wait(context);
+            Poll::Pending
+        })
+    }
+
     fn activity(&self, arn: &str) -> Arc<Activity> {
         if let Some(activity) = self.activities.get(arn) {
             return Arc::clone(&activity);
@@ -204,6 +221,41 @@ impl<P: Copy> Future for Poller<P> {
         drop(queue);
         this.number = Some(number);
         Poll::Pending
+    }
+}
+
+impl<P: Copy> Poller<P> {
+    /// Whether there is a task.
+    #[cfg(feature = "service")]
+    fn is_ready(&self) -> bool {
+        let mut queue = self.activity.lock();
+        while let Some(task) = queue.tasks.front() {
+            if self.waiting.places.contains_key(&task.token) {
+                return true;
+            }
+            queue.tasks.pop_front();
+        }
+        false
+    }
+
+    /// Waits for the next task, or the wake-up that another poller does not need.
+    #[cfg(feature = "service")]
+    fn wait(self: Pin<&mut Self>, context: &mut Context<'_>) {
+        let this = self.get_mut();
+        let mut queue = this.activity.lock();
+        if let Some(number) = this.number.take() {
+            queue.pollers.retain(|(other, _)| *other != number);
+        }
+        queue.numbers += 1;
+        let number = queue.numbers;
+        queue.pollers.push_back((number, context.waker().clone()));
+        // One that came meanwhile has woken nobody.
+        let has_come = !queue.tasks.is_empty();
+        drop(queue);
+        this.number = Some(number);
+        if has_come {
+            context.waker().wake_by_ref();
+        }
     }
 }
 

@@ -59,7 +59,7 @@ fn command(arguments: &[&str]) -> Output {
     expressway().args(arguments).output().expect("the command")
 }
 
-fn told(arguments: &[&str]) -> String {
+pub(crate) fn told(arguments: &[&str]) -> String {
     let output = command(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("UTF-8")
@@ -362,7 +362,7 @@ fn a_rolling_restart_refuses_nothing() {
 }
 
 /// Starts and describes executions over connections that stay open. Returns the longest time of an answer.
-fn ask_without_end(node: &Serving, client: &str, is_over: &AtomicBool) -> Duration {
+pub(crate) fn ask_without_end(node: &Serving, client: &str, is_over: &AtomicBool) -> Duration {
     let (mut connection, mut slowest) = (node.connect(), Duration::ZERO);
     for n in 0.. {
         if is_over.load(Ordering::Relaxed) {

@@ -62,6 +62,8 @@ mod serve;
 mod server;
 #[path = "../serving/mod.rs"]
 mod serving;
+#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
+mod spread;
 #[cfg(feature = "cli-serve")]
 mod state;
 #[cfg(feature = "cli-serve")]

@@ -40,14 +40,43 @@ pub(super) struct Known {
     pub(super) secret: Vec<u8>,
 }
 
-/// The format of a cluster in its engine.
+/// The format of a cluster that one node owns.
 pub(super) const FORMAT: i32 = 1;
+/// The format of a cluster whose partitions are spread over its nodes.
+pub(super) const FORMAT_SPREAD: i32 = 2;
 
 impl Known {
     pub(super) fn is_readable(&self) -> bool {
-        self.format == FORMAT
+        self.format == FORMAT || self.is_spread()
+    }
+
+    pub(super) fn is_spread(&self) -> bool {
+        self.format == FORMAT_SPREAD
     }
 }
+
+/// A block to append, of a partition.
+#[derive(Debug)]
+pub(super) struct Sealed {
+    pub(super) partition: u16,
+    pub(super) lsn: u64,
+    pub(super) epoch: u64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// The nodes and partitions of a cluster at one moment.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looked {
+    /// By partition.
+    pub(super) owners: Vec<Owner>,
+    /// Names and addresses of nodes that live and take partitions.
+    pub(super) members: Vec<(String, String)>,
+    /// The number of the last change of the service's records.
+    pub(super) version: u64,
+}
+
+/// Why an operation on partitions is refused.
+pub(super) const NOT_SPREAD: &str = "only a cluster in PostgreSQL is spread over its nodes";
 
 /// The owner of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -82,8 +111,8 @@ pub struct Node {
 pub(super) trait Engine: Send {
     /// The cluster, if it exists.
     fn find(&mut self) -> Result<Option<Known>, Trouble>;
-    /// The cluster, which is created with this identity and secret if missing.
-    fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble>;
+    /// The cluster, which is created like this one if missing.
+    fn find_or_make(&mut self, new: Known) -> Result<Known, Trouble>;
     /// Why the engine cannot hold a journal, and what to set: its acknowledged writes are not durable, for example.
     fn unfit(&mut self) -> Result<Option<String>, Trouble>;
     /// The maximum size of a block, in bytes.
@@ -117,6 +146,40 @@ pub(super) trait Engine: Send {
     /// Bytes that the engine's storage of blocks takes.
     fn bytes(&mut self) -> Result<u64, Trouble>;
 
+    // ---- partitions ----
+
+    /// Sets the partition that blocks and owners are of from now on.
+    fn at(&mut self, partition: u16) {
+        assert_eq!(partition, 0, "{NOT_SPREAD}");
+    }
+
+    /// The nodes and the partitions.
+    fn look(&mut self) -> Result<Looked, Trouble> {
+        Err(Trouble::said(NOT_SPREAD))
+    }
+
+    /// Appends blocks of several partitions, all or none: each once, after the one before, and as the owner with its
+    /// epoch. Returns whether they were appended.
+    fn append_all(&mut self, _blocks: &[Sealed]) -> Result<bool, Trouble> {
+        Err(Trouble::said(NOT_SPREAD))
+    }
+
+    /// This node takes no more partitions.
+    fn leave(&mut self, _node: &str) -> Result<(), Trouble> {
+        Err(Trouble::said(NOT_SPREAD))
+    }
+
+    /// Releases all partitions of a node.
+    fn release_all(&mut self, _node: &str) -> Result<(), Trouble> {
+        Err(Trouble::said(NOT_SPREAD))
+    }
+
+    /// The changes of the service's records after a version: the last version, and the kinds and ARNs of what changed;
+    /// `None`, if some are not known any more.
+    fn changes(&mut self, _after: u64) -> Result<Changes, Trouble> {
+        Err(Trouble::said(NOT_SPREAD))
+    }
+
     /// Begins copying the blocks of another journal into a cluster that has none and is owned by this node.
     fn begin_copy(&mut self) -> Result<(), Trouble>;
     fn put(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<(), Trouble>;
@@ -149,6 +212,9 @@ pub(super) struct Item<'a> {
     pub(super) arn: &'a str,
     pub(super) number: u64,
 }
+
+/// The number of the last change, and what changed since a version: kinds and ARNs; `None` for all.
+pub(crate) type Changes = (u64, Option<Vec<(i32, String)>>);
 
 pub(super) type Session = Box<dyn Engine>;
 type Job = Box<dyn FnOnce(&mut dyn Engine) + Send>;

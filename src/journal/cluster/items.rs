@@ -30,6 +30,12 @@ impl Cluster {
 }
 
 impl Items {
+    /// Whether this node may change the records.
+    #[cfg_attr(not(feature = "service"), allow(dead_code))]
+    pub(crate) fn is_owner(&self) -> bool {
+        self.cluster.epoch() > 0
+    }
+
     /// Begins a transaction of this node as the owner of the cluster.
     ///
     /// # Errors

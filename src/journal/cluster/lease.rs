@@ -34,7 +34,11 @@ impl ClusterLease {
 
 impl Ownership for ClusterLease {
     fn claim(&mut self) -> Result<(), JournalError> {
-        self.cluster.known()?;
+        if self.cluster.is_spread()? {
+            return Err(JournalError::Options(
+                "the work of this cluster is spread over its nodes: no single owner can take it, or copy it",
+            ));
+        }
         if self.cluster.epoch() == 0 {
             let (node, address) = (self.cluster.node().to_owned(), self.cluster.published.clone());
             let lease_ms = lease_ms(&self.cluster);
@@ -95,7 +99,7 @@ impl Drop for ClusterLease {
     }
 }
 
-fn lease_ms(cluster: &Cluster) -> i64 {
+pub(super) fn lease_ms(cluster: &Cluster) -> i64 {
     i64::try_from(cluster.lease.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -205,6 +209,8 @@ pub enum Standby {
     Away(String),
     /// This node owns the cluster from now on.
     Owner,
+    /// The work is spread over all nodes: there is nothing to wait for.
+    Spread,
 }
 
 impl Cluster {
@@ -218,6 +224,7 @@ impl Cluster {
     pub fn look(&self, seen: &mut Option<std::time::Instant>) -> Result<Standby, JournalError> {
         let away = |trouble: Trouble| Standby::Away(trouble.text);
         match self.known() {
+            Ok(known) if known.is_spread() => return Ok(Standby::Spread),
             Ok(_) => {}
             Err(JournalError::Io { source, .. }) => {
                 *seen = None;

@@ -21,9 +21,12 @@ mod items;
 #[cfg(feature = "jetstream")]
 mod jetstream;
 mod lease;
+mod partitions;
 #[cfg(feature = "postgres")]
 mod postgres;
 mod scan;
+#[cfg_attr(not(feature = "service"), allow(dead_code))]
+mod spread;
 mod writer;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
@@ -35,9 +38,12 @@ use super::JournalError;
 use crate::limits::CLUSTER_LEASE_MS;
 pub use copying::{copy_from, copy_to};
 pub use engine::Node;
-use engine::{Asked, Engine, Known, Session, Trouble};
+use engine::{Asked, Engine, FORMAT, FORMAT_SPREAD, Known, Session, Trouble};
 pub use items::Items;
 pub use lease::{ClusterLease, Standby};
+pub(crate) use partitions::PartitionJournal;
+#[cfg(feature = "service")]
+pub(crate) use spread::{Owned, Owners};
 pub use writer::{ClusterJournal, open};
 
 /// The address of an engine, and how to connect.
@@ -114,6 +120,10 @@ pub struct Cluster {
     name: String,
     lease: Duration,
     published: String,
+    /// The partition that its sessions are about.
+    partition: u16,
+    /// Whether it is spread over its nodes, if this node creates it.
+    spreads: bool,
     shared: Arc<Shared>,
 }
 
@@ -144,6 +154,21 @@ pub struct Status {
     pub blocks: (u64, u64),
     /// Bytes of the stored blocks; in PostgreSQL those of all clusters in the database, with the index.
     pub bytes: u64,
+    /// The partitions in order, of a cluster whose work is spread over its nodes; owner, epoch and blocks are then those of
+    /// the first.
+    pub partitions: Vec<Partition>,
+}
+
+/// The present state of a partition.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Partition {
+    /// The number of its owner.
+    pub epoch: u64,
+    /// The owner's name; `None` if it was released.
+    pub owner: Option<String>,
+    /// Whether the owner's lease is valid.
+    pub owner_lives: bool,
 }
 
 impl Cluster {
@@ -173,6 +198,8 @@ impl Cluster {
             name: name.to_owned(),
             lease: Duration::from_millis(CLUSTER_LEASE_MS),
             published: String::new(),
+            partition: 0,
+            spreads: false,
             shared: Arc::new(shared),
         })
     }
@@ -194,6 +221,22 @@ impl Cluster {
     pub fn lease(mut self, lease: Duration) -> Cluster {
         self.lease = lease.clamp(Duration::from_millis(500), Duration::from_secs(300));
         self
+    }
+
+    /// If this node creates the cluster, its work is spread over all of its nodes, in 64 partitions, rather than done by
+    /// one node. Only in PostgreSQL. A cluster that exists stays as it is.
+    #[must_use]
+    pub fn spread(mut self, spread: bool) -> Cluster {
+        self.spreads = spread;
+        self
+    }
+
+    /// Whether its work is spread over its nodes. It is created if missing.
+    ///
+    /// # Errors
+    /// When the database does not answer, or holds it in another format.
+    pub fn is_spread(&self) -> Result<bool, JournalError> {
+        Ok(self.known()?.is_spread())
     }
 
     /// The address at which other nodes reach this one, such as `http://10.0.0.7:8083`.
@@ -231,7 +274,13 @@ impl Cluster {
     /// # Errors
     /// When no cluster has this name, or the database does not answer.
     pub fn status(&self) -> Result<Status, JournalError> {
-        self.find()?;
+        let partitions =
+            if self.find()?.is_spread() { self.ask(|session| session.look())?.owners } else { Vec::new() };
+        let partition = |owner: engine::Owner| Partition {
+            epoch: owner.epoch,
+            owner_lives: owner.node.is_some() && owner.left_ms > 0,
+            owner: owner.node,
+        };
         let (owner, nodes, bytes, last) =
             self.ask(|session| Ok((session.owner()?, session.nodes()?, session.bytes()?, session.last()?)))?;
         let last = last.map(|bytes| self.header(&bytes)).transpose()?;
@@ -242,6 +291,7 @@ impl Cluster {
             owner: owner.node,
             blocks: last.map_or((0, 0), |header| (header.trimmed.0.max(1), header.lsn.0)),
             bytes,
+            partitions: partitions.into_iter().map(partition).collect(),
         })
     }
 
@@ -256,7 +306,14 @@ impl Cluster {
     }
 
     fn session(&self) -> Result<Session, Trouble> {
-        self.address.session(&self.name)
+        let mut session = self.address.session(&self.name)?;
+        session.at(self.partition);
+        Ok(session)
+    }
+
+    /// The same node, as it uses one partition.
+    fn at(&self, partition: u16) -> Cluster {
+        Cluster { partition, ..self.clone() }
     }
 
     /// Runs a query on this node's query thread.
@@ -264,6 +321,11 @@ impl Cluster {
         &self,
         job: impl FnOnce(&mut dyn Engine) -> Result<T, Trouble> + Send + 'static,
     ) -> Result<T, Trouble> {
+        let partition = self.partition;
+        let job = move |session: &mut dyn Engine| {
+            session.at(partition);
+            job(session)
+        };
         let asked = {
             let mut asked = self.asked();
             match &*asked {
@@ -283,9 +345,14 @@ impl Cluster {
         if let Some(known) = self.shared.known.get() {
             return Ok(known.clone());
         }
+        if self.spreads && self.engine() != "PostgreSQL" {
+            return Err(JournalError::Options(engine::NOT_SPREAD));
+        }
         let (journal, secret): ([u8; 8], [u8; 32]) = (random()?, random()?);
+        let format = if self.spreads { FORMAT_SPREAD } else { FORMAT };
+        let new = Known { format, journal: u64::from_le_bytes(journal), secret: secret.to_vec() };
         let (known, unfit) = self.ask(move |session| {
-            let known = session.find_or_make(u64::from_le_bytes(journal), &secret)?;
+            let known = session.find_or_make(new)?;
             Ok((known, session.unfit()?))
         })?;
         match unfit {

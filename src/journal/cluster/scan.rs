@@ -3,6 +3,7 @@
 use super::super::block::{Block, BlockKind, Header, NoBlock};
 use super::super::{JournalError, Lsn, Report};
 use super::Cluster;
+use crate::limits::JOURNAL_PARTITIONS;
 
 impl Cluster {
     /// Reads all blocks that are in use, in order, and writes nothing; the journal may be in use.
@@ -10,8 +11,21 @@ impl Cluster {
     /// # Errors
     /// When the cluster does not exist, the database does not answer, or a block is damaged.
     pub fn scan(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {
-        self.find()?;
-        self.read_all(visit)
+        if !self.find()?.is_spread() {
+            return self.read_all(visit);
+        }
+        let mut all = Report::default();
+        for partition in 0..JOURNAL_PARTITIONS {
+            let report = self.at(partition).read_all(visit)?;
+            all.blocks += report.blocks;
+            all.records += report.records;
+            all.bytes += report.bytes;
+            all.first = if partition == 0 { report.first } else { all.first.min(report.first) };
+            all.last = all.last.max(report.last);
+            all.epoch = all.epoch.max(report.epoch);
+            all.journal = report.journal;
+        }
+        Ok(all)
     }
 
     pub(super) fn read_all(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {

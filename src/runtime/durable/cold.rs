@@ -249,7 +249,7 @@ impl Engine {
     /// Milliseconds since 1970 by the monotonic clock, by which timers are due, and how far the wall clock is ahead.
     pub(crate) fn steady_ms(&self) -> (u64, i64) {
         let shared = self.shared();
-        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms);
+        let floor_ms = shared.durability.as_ref().map_or(0, |durability| durability.floor_ms());
         (shared.time.steady_ms().max(floor_ms), shared.look_at_wall())
     }
 

@@ -19,7 +19,7 @@ use crate::limits;
 /// Executions that are still needed, with their last recorded turns, and the length of the journal.
 #[derive(Debug)]
 pub(super) struct Live {
-    turns: DashMap<u64, u64>,
+    pub(super) turns: DashMap<u64, u64>,
     /// Bytes appended since the last compaction began, and the size it left.
     appended: AtomicU64,
     left: AtomicU64,
@@ -170,6 +170,10 @@ impl Durability {
 
     /// Copies a record, if it is needed.
     fn copy(&self, record: &Record<'_>) -> Result<Option<Lsn>, Refused> {
+        if self.tenure(record.partition) == 0 && self.spread.is_some() {
+            // It was released meanwhile.
+            return Ok(None);
+        }
         let id = match record.kind {
             IDENTITY | NOTE => None,
             FORGET => return Ok(None),
@@ -184,7 +188,11 @@ impl Durability {
         }
         let appended = self.journal.append(*record, Room::Ordinary);
         drop(needed);
-        appended.map(Some)
+        match appended {
+            // It is being released.
+            Err(Refused::Away(_)) if self.spread.is_some() && self.tenure(record.partition) == 0 => Ok(None),
+            appended => appended.map(Some),
+        }
     }
 }
 

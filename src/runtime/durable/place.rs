@@ -68,6 +68,13 @@ impl Place {
             }
             #[cfg(feature = "clustered")]
             Place::Cluster(cluster) => {
+                if cluster.is_spread()? {
+                    // Its partitions are taken one by one.
+                    let options = Options { partition: None, ..options };
+                    let journal = cluster::PartitionJournal::begin(cluster, options, watchers)?;
+                    let report = Report::default();
+                    return Ok(opened(Box::new(journal), report, temporary(cluster.node())?));
+                }
                 let (journal, report) = cluster::open(cluster, options, watchers, &mut visit)?;
                 Ok(opened(Box::new(journal), report, temporary(cluster.node())?))
             }

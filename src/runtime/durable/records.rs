@@ -177,6 +177,8 @@ impl Found {
 
     fn keep(&mut self, (id, bytes): (u64, usize), turn: u64, now_ms: u64, found: FoundTurn) {
         self.floor_ms = self.floor_ms.max(now_ms);
+        // Also of one whose start is not there any more.
+        self.last_id = self.last_id.max(id);
         if self.row_turn(id).is_some_and(|known| turn <= known) {
             return;
         }
@@ -219,6 +221,7 @@ impl Found {
             }
             ANSWER => {
                 let (id, token) = (reader.number()?, Token::from_bits(reader.number()?));
+                self.last_id = self.last_id.max(id);
                 let answer = match reader.number()? {
                     0 => Err(Fault {
                         error: reader.maybe_text()?.map(|text| text.to_owned().into()),
@@ -253,6 +256,7 @@ impl Found {
             }
             FORGET => {
                 let id = reader.number()?;
+                self.last_id = self.last_id.max(id);
                 self.executions.remove(&id);
                 self.forgotten.push(id);
             }

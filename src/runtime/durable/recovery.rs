@@ -140,14 +140,26 @@ impl Engine {
     /// # Errors
     /// When the journal does not take it.
     pub fn note(&self, key: &[u8], bytes: impl FnOnce() -> Vec<u8>) -> Result<(), StartError> {
+        self.note_for("", key, bytes)
+    }
+
+    /// The same, where records of this execution may refer to it.
+    pub(crate) fn note_for(
+        &self,
+        arn: &str,
+        key: &[u8],
+        bytes: impl FnOnce() -> Vec<u8>,
+    ) -> Result<(), StartError> {
         let refused = |why: String| StartError::NotDurable(why);
         let durability = self.shared().durability.as_ref();
         let durability = durability.ok_or_else(|| refused("the engine has no journal".to_owned()))?;
+        let partition = durability.partition_of(arn);
         let mut found = durability.found();
-        if !found.notes.contains_key(key) {
+        if !found.notes.contains_key(key) || !durability.has_note(partition, key) {
             let bytes = bytes();
-            durability.note(key, &bytes).map_err(not_durable)?;
+            durability.note(partition, key, &bytes).map_err(not_durable)?;
             found.notes.insert(key.into(), bytes.into());
+            durability.noted(partition, key);
         }
         Ok(())
     }
@@ -215,7 +227,8 @@ impl Engine {
         });
         let started = Lsn(0);
         let (turn, events, left) = (AtomicU64::new(turn), AtomicU64::new(0), AtomicBool::new(false));
-        let ledger = Ledger { id, started, turn, events, left };
+        let tenure = shared.durability.as_ref().map_or(0, |it| it.tenure(it.partition(id)));
+        let ledger = Ledger { id, tenure, started, turn, events, left };
         let label = IdentityOverrides {
             name: Some(name),
             arn: Some(arn.clone()),

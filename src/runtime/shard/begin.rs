@@ -78,6 +78,9 @@ impl Shard {
 
     /// Begins executions of a start batch, as long as their machine has work left in this round.
     fn begin_some(&mut self, mut opened: Opened) {
+        if self.start_has_left(&opened) {
+            return;
+        }
         if self.start_is_paused(&opened) {
             return self.pause_start(opened);
         }
@@ -130,6 +133,20 @@ impl Shard {
             remote.start_batches.push(opened.start_batch);
             remote.wakeup.wake();
         }
+    }
+
+    /// Whether an accepted start is in a partition that was released meanwhile, where it begins in another process.
+    fn start_has_left(&mut self, opened: &Opened) -> bool {
+        let Some(durability) = &self.shared.durability else { return false };
+        let start_batch = &opened.start_batch;
+        let Some(ledger) = start_batch.reply.start_identity().ledger() else { return false };
+        if durability.lasts(ledger.id, ledger.tenure) {
+            return false;
+        }
+        durability.absent.fetch_add(1, Ordering::Relaxed);
+        self.shared.admission.release(&start_batch.version.usage, 1, start_batch.text.len() + ENTRY_BYTES);
+        self.made_room = true;
+        true
     }
 
     fn begin(&mut self, opened: &mut Opened) {

@@ -4,8 +4,10 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::resident::ResidentEvent;
 use super::{Body, Resident, Shard};
 use crate::engine::{Effect, TimerKind, Token};
+use crate::fault::Fault;
 use crate::runtime::completion::Reply;
 use crate::runtime::durable::Leaving;
 use crate::runtime::machine::Work;
@@ -107,6 +109,25 @@ impl Shard {
         }
         self.durability().absent.fetch_add(1, Ordering::Relaxed);
         true
+    }
+
+    /// A partition is released: its executions leave memory as they are recorded. No end is reported.
+    pub(super) fn let_partition_go(&mut self, partition: u16) {
+        for key in self.residents.keys() {
+            let Some(resident) = self.residents.at(key.slot) else { continue };
+            let Some(ledger) = resident.reply.start_identity().ledger() else { continue };
+            if self.shared.durability.as_ref().is_none_or(|it| it.partition(ledger.id) != partition) {
+                continue;
+            }
+            ledger.left.store(true, Ordering::Release);
+            if matches!(resident.body, Body::Suspended(_)) {
+                self.wake(key, Some(ResidentEvent::Abort(Fault { error: None, cause: None })));
+                continue;
+            }
+            if self.take_resident_out(key).is_some() {
+                self.durability().absent.fetch_add(1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Takes a resident out of memory, with its timers and its turns. Its task tokens stay valid. Nothing, where it is gone.

@@ -49,6 +49,9 @@ impl Shard {
 
     /// Appends a record, and holds what waits for it to be durable.
     pub(super) fn write(&mut self, record: TurnRecord, held: Option<Held>) {
+        if !self.durability().is_wanted(&record) {
+            return;
+        }
         if !self.is_behind() {
             match self.durability().write(&record) {
                 Ok(lsn) => {
@@ -79,6 +82,10 @@ impl Shard {
             return;
         }
         while let Some((record, _)) = self.unwritten.records.front() {
+            if !self.durability().is_wanted(record) {
+                self.unwritten.records.pop_front();
+                continue;
+            }
             match self.durability().write(record) {
                 Ok(lsn) => {
                     self.count_record();

@@ -112,6 +112,12 @@ impl Auth {
         Ok(Auth { keys })
     }
 
+    /// The grant of a key.
+    #[cfg(feature = "cluster")]
+    pub(super) fn grant(&self, access_key_id: &str) -> Option<&Arc<Grant>> {
+        self.keys.get(access_key_id).map(|key| &key.grant)
+    }
+
     /// The grant of the key that signed the request.
     pub(super) fn check(
         &self,

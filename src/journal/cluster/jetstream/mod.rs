@@ -28,7 +28,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::engine::{Engine, FORMAT, Item, Known, Node, Owner, Trouble};
+use super::engine::{Engine, Item, Known, Node, Owner, Trouble};
 use crate::limits::{NATS_PAYLOAD_BYTES_MIN, NATS_READ_BLOCKS};
 pub(super) use client::Address;
 use client::{Behind, Client, Stored, Which};
@@ -320,14 +320,13 @@ impl Engine for Jetstream {
         Ok(self.look()?.map(|found| found.known.clone()))
     }
 
-    fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble> {
+    fn find_or_make(&mut self, known: Known) -> Result<Known, Trouble> {
         let names = self.names.clone();
         let state = json!([names.at("cluster"), names.at("owner"), names.at("node.*")]);
         self.make(&names.state, &state, 1)?;
         self.make(&names.blocks, &json!([names.at("blocks")]), -1)?;
         self.make(&names.items, &json!([names.at("items.>")]), 1)?;
         if self.look()?.is_none() {
-            let known = Known { format: FORMAT, journal, secret: secret.to_vec() };
             // Another node may have created it first: its message counts.
             if let Err(trouble) = self.keep(&known, 0, false)
                 && self.found.is_none()

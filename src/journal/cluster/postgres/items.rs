@@ -5,10 +5,12 @@ use tokio_postgres::Row;
 use super::super::engine::{Item, Trouble};
 use super::rows::{PARTITION, number, unexpected};
 use super::session::Session;
+use super::spread;
 
 /// Begins a transaction as the owner with this epoch. Returns false if another node owns the cluster.
 pub(super) fn begin(session: &mut Session, id: i32, epoch: u64) -> Result<bool, Trouble> {
     session.begin()?;
+    spread::forget_changes(session, id)?;
     let found = session.query(
         "SELECT 1 FROM expressway_owner WHERE cluster = $1 AND partition = $2 AND epoch = $3 FOR SHARE",
         &[&id, &PARTITION, &epoch.cast_signed()],
@@ -23,7 +25,7 @@ pub(super) fn put(session: &mut Session, id: i32, item: Item<'_>, bytes: &[u8]) 
              ON CONFLICT (cluster, kind, arn, number) DO UPDATE SET bytes = excluded.bytes",
             &[&id, &item.kind, &item.arn, &item.number.cast_signed(), &bytes],
         )
-        .map(drop)
+        .and_then(|_| spread::note_change(session, id, (item.kind, item.arn)))
 }
 
 pub(super) fn remove(session: &mut Session, id: i32, item: Item<'_>) -> Result<(), Trouble> {
@@ -32,7 +34,7 @@ pub(super) fn remove(session: &mut Session, id: i32, item: Item<'_>) -> Result<(
             "DELETE FROM expressway_item WHERE cluster = $1 AND kind = $2 AND arn = $3 AND number = $4",
             &[&id, &item.kind, &item.arn, &item.number.cast_signed()],
         )
-        .map(drop)
+        .and_then(|_| spread::note_change(session, id, (item.kind, item.arn)))
 }
 
 pub(super) fn get(session: &mut Session, id: i32, item: Item<'_>) -> Result<Option<Vec<u8>>, Trouble> {

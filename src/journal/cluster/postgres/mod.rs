@@ -8,6 +8,7 @@
 mod items;
 mod rows;
 mod session;
+mod spread;
 mod tls;
 
 use std::net::{IpAddr, ToSocketAddrs};
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use tokio_postgres::config::Host;
 
-use super::engine::{Engine, Item, Known, Node, Owner, Trouble};
+use super::engine::{Changes, Engine, Item, Known, Looked, Node, Owner, Sealed, Trouble};
 use crate::limits::POSTGRES_TRIM_BLOCKS;
 use session::Session;
 use tls::Tls;
@@ -51,7 +52,7 @@ impl Address {
 
     /// A session for the cluster of this name.
     pub(super) fn session(self: &Arc<Address>, cluster: &str) -> Result<Postgres, Trouble> {
-        Ok(Postgres { session: Session::new(self)?, name: cluster.to_owned(), id: None })
+        Ok(Postgres { session: Session::new(self)?, name: cluster.to_owned(), id: None, partition: 0 })
     }
 }
 
@@ -61,6 +62,7 @@ pub(super) struct Postgres {
     name: String,
     /// The cluster's number in the database.
     id: Option<i32>,
+    partition: u16,
 }
 
 impl Postgres {
@@ -76,6 +78,12 @@ impl Postgres {
         self.id = Some(id);
         Ok((&mut self.session, id))
     }
+
+    /// The session, and the partition.
+    fn part(&mut self) -> Result<(&mut Session, rows::Part), Trouble> {
+        let partition = self.partition.into();
+        self.known().map(|(session, id)| (session, (id, partition)))
+    }
 }
 
 impl Engine for Postgres {
@@ -86,9 +94,9 @@ impl Engine for Postgres {
         Ok(rows::find(&mut self.session, &self.name)?.map(|(_, known)| known))
     }
 
-    fn find_or_make(&mut self, journal: u64, secret: &[u8]) -> Result<Known, Trouble> {
+    fn find_or_make(&mut self, new: Known) -> Result<Known, Trouble> {
         rows::make(&mut self.session)?;
-        Ok(rows::find_or_make(&mut self.session, &self.name, journal, secret)?.1)
+        Ok(rows::find_or_make(&mut self.session, &self.name, &new)?.1)
     }
 
     fn unfit(&mut self) -> Result<Option<String>, Trouble> {
@@ -116,52 +124,81 @@ impl Engine for Postgres {
     }
 
     fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble> {
-        let (session, id) = self.known()?;
-        rows::claim(session, id, node)
+        let (session, part) = self.part()?;
+        rows::claim(session, part, node)
     }
 
     fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble> {
-        let (session, id) = self.known()?;
-        rows::release(session, id, node, epoch)
+        let (session, part) = self.part()?;
+        rows::release(session, part, node, epoch)
     }
 
     fn owner(&mut self) -> Result<Owner, Trouble> {
-        let (session, id) = self.known()?;
-        rows::owner(session, id)
+        let (session, part) = self.part()?;
+        rows::owner(session, part)
     }
 
     fn append(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<bool, Trouble> {
-        let (session, id) = self.known()?;
-        rows::append(session, id, (lsn, epoch), bytes)
+        let (session, part) = self.part()?;
+        rows::append(session, part, (lsn, epoch), bytes)
     }
 
     fn block(&mut self, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
-        let (session, id) = self.known()?;
-        rows::block(session, id, lsn)
+        let (session, part) = self.part()?;
+        rows::block(session, part, lsn)
     }
 
     fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
-        let (session, id) = self.known()?;
-        rows::last(session, id)
+        let (session, part) = self.part()?;
+        rows::last(session, part)
     }
 
     fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
-        let (session, id) = self.known()?;
-        rows::page(session, id, from)
+        let (session, part) = self.part()?;
+        rows::page(session, part, from)
     }
 
     fn remove(&mut self, before: u64) -> Result<bool, Trouble> {
-        let (session, id) = self.known()?;
-        rows::remove(session, id, before, POSTGRES_TRIM_BLOCKS)
+        let (session, part) = self.part()?;
+        rows::remove(session, part, before, POSTGRES_TRIM_BLOCKS)
     }
 
     fn kept_bytes(&mut self) -> Result<u64, Trouble> {
-        let (session, id) = self.known()?;
-        rows::kept_bytes(session, id)
+        let (session, part) = self.part()?;
+        rows::kept_bytes(session, part)
     }
 
     fn bytes(&mut self) -> Result<u64, Trouble> {
         rows::bytes(&mut self.session)
+    }
+
+    fn at(&mut self, partition: u16) {
+        self.partition = partition;
+    }
+
+    fn look(&mut self) -> Result<Looked, Trouble> {
+        let (session, id) = self.known()?;
+        spread::look(session, id)
+    }
+
+    fn append_all(&mut self, blocks: &[Sealed]) -> Result<bool, Trouble> {
+        let (session, id) = self.known()?;
+        spread::append_all(session, id, blocks)
+    }
+
+    fn leave(&mut self, node: &str) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        spread::leave(session, id, node)
+    }
+
+    fn release_all(&mut self, node: &str) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        spread::release_all(session, id, node)
+    }
+
+    fn changes(&mut self, after: u64) -> Result<Changes, Trouble> {
+        let (session, id) = self.known()?;
+        spread::changes(session, id, after)
     }
 
     fn begin_copy(&mut self) -> Result<(), Trouble> {
@@ -170,13 +207,13 @@ impl Engine for Postgres {
     }
 
     fn put(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<(), Trouble> {
-        let (session, id) = self.known()?;
-        rows::put(session, id, (lsn, epoch), bytes)
+        let (session, part) = self.part()?;
+        rows::put(session, part, (lsn, epoch), bytes)
     }
 
     fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble> {
-        let (session, id) = self.known()?;
-        rows::adopt(session, id, (journal, epoch))?;
+        let (session, part) = self.part()?;
+        rows::adopt(session, part, (journal, epoch))?;
         session.commit()
     }
 

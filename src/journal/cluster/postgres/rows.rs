@@ -7,18 +7,23 @@
 //! | `expressway_owner` | the owner of a partition, by its number (epoch) |
 //! | `expressway_block` | a block, with the same bytes as in a folder's segment, without padding |
 //! | `expressway_item` | a state machine, a revision or an activity, for the service |
+//! | `expressway_change` | a change of one of these, where several nodes follow them |
+//! | `expressway_leaving` | a node that hands its partitions over |
 //!
 //! The owner's row is written when the owner changes, and locked by each append. Leases are in another row, so that a
 //! long backup leaves no chain of old versions behind the row that every append reads.
 
 use tokio_postgres::Row;
 
-use super::super::engine::{FORMAT, Known, Node, Owner, Trouble};
+use super::super::engine::{Known, Node, Owner, Trouble};
 use super::session::Session;
-use crate::limits::POSTGRES_READ_BLOCKS;
+use crate::limits::{JOURNAL_PARTITIONS, POSTGRES_READ_BLOCKS};
 
-/// Reserved for later: there is one partition.
+/// The partition whose owner changes the service's records; the only one of a cluster that one node owns.
 pub(super) const PARTITION: i32 = 0;
+
+/// A partition: the number of its cluster in the database, and its own.
+pub(super) type Part = (i32, i32);
 
 /// The advisory lock for creating the tables.
 const MAKING: i64 = 0x5850_4a42;
@@ -44,6 +49,12 @@ ALTER TABLE expressway_block ALTER COLUMN bytes SET STORAGE EXTERNAL;
 CREATE TABLE IF NOT EXISTS expressway_item (
     cluster int NOT NULL REFERENCES expressway_cluster ON DELETE CASCADE, kind int NOT NULL, arn text NOT NULL,
     number bigint NOT NULL, bytes bytea NOT NULL, PRIMARY KEY (cluster, kind, arn, number));
+CREATE TABLE IF NOT EXISTS expressway_change (
+    cluster int NOT NULL REFERENCES expressway_cluster ON DELETE CASCADE, version bigint NOT NULL, kind int NOT NULL,
+    arn text NOT NULL, PRIMARY KEY (cluster, version));
+CREATE TABLE IF NOT EXISTS expressway_leaving (
+    cluster int NOT NULL REFERENCES expressway_cluster ON DELETE CASCADE, node text NOT NULL,
+    PRIMARY KEY (cluster, node));
 ";
 
 /// Whether the tables exist.
@@ -54,7 +65,8 @@ pub(super) fn are_there(session: &mut Session) -> Result<bool, Trouble> {
 
 /// Creates the tables, unless they exist.
 pub(super) fn make(session: &mut Session) -> Result<(), Trouble> {
-    if are_there(session)? {
+    let found = session.query("SELECT to_regclass('expressway_leaving') IS NOT NULL", &[])?;
+    if first(&found)?.try_get(0).map_err(unexpected)? {
         return Ok(());
     }
     session.batch(&format!("BEGIN; SELECT pg_advisory_xact_lock({MAKING}); {TABLES} COMMIT"))
@@ -79,24 +91,21 @@ pub(super) fn find(session: &mut Session, name: &str) -> Result<Option<(i32, Kno
     found.first().map(known).transpose().map_err(unexpected)
 }
 
-/// A cluster's row, created if missing with this identity and secret.
-pub(super) fn find_or_make(
-    session: &mut Session,
-    name: &str,
-    journal: u64,
-    secret: &[u8],
-) -> Result<(i32, Known), Trouble> {
+/// A cluster's row, created like this one if missing.
+pub(super) fn find_or_make(session: &mut Session, name: &str, new: &Known) -> Result<(i32, Known), Trouble> {
     if let Some(known) = find(session, name)? {
         return Ok(known);
     }
     session.query(
         "INSERT INTO expressway_cluster (name, format, journal, secret) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING",
-        &[&name, &FORMAT, &journal.cast_signed(), &secret],
+        &[&name, &new.format, &new.journal.cast_signed(), &new.secret],
     )?;
     let (id, known) = find(session, name)?.ok_or_else(|| Trouble::said("the cluster's row was removed"))?;
+    let partitions = if known.is_spread() { i32::from(JOURNAL_PARTITIONS) } else { 1 };
     session.query(
-        "INSERT INTO expressway_owner (cluster, partition, epoch) VALUES ($1, $2, 0) ON CONFLICT DO NOTHING",
-        &[&id, &PARTITION],
+        "INSERT INTO expressway_owner (cluster, partition, epoch) SELECT $1, n, 0 FROM generate_series(0, $2 - 1) n \
+         ON CONFLICT DO NOTHING",
+        &[&id, &partitions],
     )?;
     Ok((id, known))
 }
@@ -132,36 +141,45 @@ pub(super) fn forget_nodes(session: &mut Session, cluster: i32, node: &str) -> R
 }
 
 /// Takes the partition, if it has no living owner. Returns the epoch.
-pub(super) fn claim(session: &mut Session, cluster: i32, node: &str) -> Result<Option<u64>, Trouble> {
+pub(super) fn claim(
+    session: &mut Session,
+    (cluster, partition): Part,
+    node: &str,
+) -> Result<Option<u64>, Trouble> {
     let found = session.query(
         "UPDATE expressway_owner o SET epoch = o.epoch + 1, node = $3, since = clock_timestamp() \
          WHERE o.cluster = $1 AND o.partition = $2 AND (o.node IS NULL OR o.node = $3 OR NOT EXISTS ( \
              SELECT 1 FROM expressway_node n \
              WHERE n.cluster = $1 AND n.node = o.node AND n.seen_until > clock_timestamp())) \
          RETURNING o.epoch",
-        &[&cluster, &PARTITION, &node],
+        &[&cluster, &partition, &node],
     )?;
     found.first().map(|row| number(row, 0)).transpose()
 }
 
 /// Releases the partition, if it still has this epoch.
-pub(super) fn release(session: &mut Session, cluster: i32, node: &str, epoch: u64) -> Result<(), Trouble> {
+pub(super) fn release(
+    session: &mut Session,
+    (cluster, partition): Part,
+    node: &str,
+    epoch: u64,
+) -> Result<(), Trouble> {
     session
         .query(
             "UPDATE expressway_owner SET node = NULL WHERE cluster = $1 AND partition = $2 AND node = $3 AND epoch = $4",
-            &[&cluster, &PARTITION, &node, &epoch.cast_signed()],
+            &[&cluster, &partition, &node, &epoch.cast_signed()],
         )
         .map(drop)
 }
 
 /// The owner of the partition.
-pub(super) fn owner(session: &mut Session, cluster: i32) -> Result<Owner, Trouble> {
+pub(super) fn owner(session: &mut Session, (cluster, partition): Part) -> Result<Owner, Trouble> {
     let found = session.query(
         "SELECT o.epoch, o.node, coalesce(n.address, ''), \
                 coalesce(extract(epoch FROM n.seen_until - clock_timestamp()) * 1000, -1)::bigint \
          FROM expressway_owner o LEFT JOIN expressway_node n ON n.cluster = o.cluster AND n.node = o.node \
          WHERE o.cluster = $1 AND o.partition = $2",
-        &[&cluster, &PARTITION],
+        &[&cluster, &partition],
     )?;
     let row = first(&found)?;
     Ok(Owner {
@@ -199,7 +217,7 @@ pub(super) fn nodes(session: &mut Session, cluster: i32) -> Result<Vec<Node>, Tr
 /// would have.
 pub(super) fn append(
     session: &mut Session,
-    cluster: i32,
+    (cluster, partition): Part,
     (lsn, epoch): (u64, u64),
     bytes: &[u8],
 ) -> Result<bool, Trouble> {
@@ -209,7 +227,7 @@ pub(super) fn append(
          WHERE o.cluster = $1 AND o.partition = $2 AND o.epoch = $4 AND ($3 = 1 OR EXISTS ( \
              SELECT 1 FROM expressway_block b WHERE b.cluster = $1 AND b.partition = $2 AND b.lsn = $3 - 1)) \
          FOR SHARE OF o RETURNING 1",
-        &[&cluster, &PARTITION, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
+        &[&cluster, &partition, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
     )?;
     Ok(!appended.is_empty())
 }
@@ -217,14 +235,14 @@ pub(super) fn append(
 /// Inserts a block of another journal; for copying, while the cluster has no owner.
 pub(super) fn put(
     session: &mut Session,
-    cluster: i32,
+    (cluster, partition): Part,
     (lsn, epoch): (u64, u64),
     bytes: &[u8],
 ) -> Result<(), Trouble> {
     session
         .query(
             "INSERT INTO expressway_block (cluster, partition, lsn, epoch, bytes) VALUES ($1, $2, $3, $4, $5)",
-            &[&cluster, &PARTITION, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
+            &[&cluster, &partition, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
         )
         .map(drop)
 }
@@ -232,7 +250,7 @@ pub(super) fn put(
 /// Sets the state of the copied journal: its identity, and the number of its last owner.
 pub(super) fn adopt(
     session: &mut Session,
-    cluster: i32,
+    (cluster, partition): Part,
     (journal, epoch): (u64, u64),
 ) -> Result<(), Trouble> {
     session.query(
@@ -242,55 +260,68 @@ pub(super) fn adopt(
     session
         .query(
             "UPDATE expressway_owner SET epoch = $3 WHERE cluster = $1 AND partition = $2",
-            &[&cluster, &PARTITION, &epoch.cast_signed()],
+            &[&cluster, &partition, &epoch.cast_signed()],
         )
         .map(drop)
 }
 
 /// The bytes of a block, if it exists.
-pub(super) fn block(session: &mut Session, cluster: i32, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
+pub(super) fn block(
+    session: &mut Session,
+    (cluster, partition): Part,
+    lsn: u64,
+) -> Result<Option<Vec<u8>>, Trouble> {
     let found = session.query(
         "SELECT bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn = $3",
-        &[&cluster, &PARTITION, &lsn.cast_signed()],
+        &[&cluster, &partition, &lsn.cast_signed()],
     )?;
     found.first().map(|row| row.try_get(0)).transpose().map_err(unexpected)
 }
 
 /// The bytes of the last block.
-pub(super) fn last(session: &mut Session, cluster: i32) -> Result<Option<Vec<u8>>, Trouble> {
+pub(super) fn last(session: &mut Session, (cluster, partition): Part) -> Result<Option<Vec<u8>>, Trouble> {
     let found = session.query(
         "SELECT bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 ORDER BY lsn DESC LIMIT 1",
-        &[&cluster, &PARTITION],
+        &[&cluster, &partition],
     )?;
     found.first().map(|row| row.try_get(0)).transpose().map_err(unexpected)
 }
 
 /// Some blocks from a number on, in order.
-pub(super) fn page(session: &mut Session, cluster: i32, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
+pub(super) fn page(
+    session: &mut Session,
+    (cluster, partition): Part,
+    from: u64,
+) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
     let found = session.query(
         "SELECT lsn, bytes FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn >= $3 \
          ORDER BY lsn LIMIT $4",
-        &[&cluster, &PARTITION, &from.cast_signed(), &POSTGRES_READ_BLOCKS],
+        &[&cluster, &partition, &from.cast_signed(), &POSTGRES_READ_BLOCKS],
     )?;
     found.iter().map(|row| Ok((number(row, 0)?, row.try_get(1).map_err(unexpected)?))).collect()
 }
 
 /// Removes some blocks before a number, the first ones. Returns whether there may be more.
-pub(super) fn remove(session: &mut Session, cluster: i32, before: u64, max: i64) -> Result<bool, Trouble> {
+pub(super) fn remove(
+    session: &mut Session,
+    (cluster, partition): Part,
+    before: u64,
+    max: i64,
+) -> Result<bool, Trouble> {
     let removed = session.query(
         "WITH gone AS (DELETE FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn IN ( \
              SELECT lsn FROM expressway_block WHERE cluster = $1 AND partition = $2 AND lsn < $3 ORDER BY lsn LIMIT $4) \
          RETURNING 1) SELECT count(*) FROM gone",
-        &[&cluster, &PARTITION, &before.cast_signed(), &max],
+        &[&cluster, &partition, &before.cast_signed(), &max],
     )?;
     Ok(number(first(&removed)?, 0)? >= max.unsigned_abs())
 }
 
 /// Bytes of the blocks of a cluster.
-pub(super) fn kept_bytes(session: &mut Session, cluster: i32) -> Result<u64, Trouble> {
+pub(super) fn kept_bytes(session: &mut Session, (cluster, partition): Part) -> Result<u64, Trouble> {
     let found = session.query(
         "SELECT coalesce(sum(octet_length(bytes)), 0)::bigint FROM expressway_block WHERE cluster = $1 AND partition = $2",
-        &[&cluster, &PARTITION],
+        &[&cluster, &partition],
     )?;
     number(first(&found)?, 0)
 }

@@ -1,0 +1,118 @@
+//! A cluster whose partitions are spread over its nodes: which nodes there are, who owns which partition, and who should.
+
+use std::time::Instant;
+
+use super::super::{JournalError, hash};
+use super::Cluster;
+use super::engine::{Changes, Looked};
+use super::lease::lease_ms;
+
+/// Who owns the partitions, in order.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Owners {
+    /// The nodes that live and take partitions, with their addresses.
+    pub(crate) members: Vec<(String, String)>,
+    /// The owner of each partition, and its epoch.
+    pub(crate) owners: Vec<Owned>,
+    /// The number of the last change of the service's records.
+    pub(crate) version: u64,
+}
+
+/// The owner of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owned {
+    /// Its number.
+    pub(crate) epoch: u64,
+    /// Its name; empty when the partition was released.
+    pub(crate) node: String,
+    /// Its address.
+    pub(crate) address: String,
+    /// Whether its lease is valid.
+    pub(crate) lives: bool,
+}
+
+impl Owners {
+    /// The node that should own a partition: the one with the highest hash of both (rendezvous hashing), so when a node
+    /// comes or goes, only its own partitions move.
+    pub(crate) fn wanted(&self, partition: u16) -> Option<&str> {
+        let weight = |node: &str| hash(node.bytes().chain(partition.to_le_bytes()));
+        self.members.iter().map(|(node, _)| &**node).max_by_key(|node| weight(node))
+    }
+}
+
+impl Cluster {
+    /// Renews this node's lease.
+    ///
+    /// # Errors
+    /// When the database does not answer; as with all following methods.
+    pub(crate) fn renew(&self) -> Result<(), JournalError> {
+        let (node, address, lease_ms) = (self.node().to_owned(), self.published.clone(), lease_ms(self));
+        Ok(self.ask(move |session| session.tell(&node, &address, lease_ms))?)
+    }
+
+    /// The nodes and the owners of partitions.
+    ///
+    /// # Errors
+    /// See [`renew`](Cluster::renew).
+    pub(crate) fn owners(&self) -> Result<Owners, JournalError> {
+        let Looked { owners, members, version } = self.ask(|session| session.look())?;
+        let owned = |owner: super::engine::Owner| Owned {
+            epoch: owner.epoch,
+            lives: owner.left_ms > 0,
+            node: owner.node.unwrap_or_default(),
+            address: owner.address,
+        };
+        Ok(Owners { members, owners: owners.into_iter().map(owned).collect(), version })
+    }
+
+    /// Claims a partition, unless a living node owns it. Returns the epoch.
+    ///
+    /// # Errors
+    /// See [`renew`](Cluster::renew).
+    pub(crate) fn claim_partition(&self, partition: u16) -> Result<Option<u64>, JournalError> {
+        let node = self.node().to_owned();
+        Ok(self.at(partition).ask(move |session| session.claim(&node))?)
+    }
+
+    /// Releases a partition.
+    ///
+    /// # Errors
+    /// See [`renew`](Cluster::renew).
+    pub(crate) fn release_partition(&self, partition: u16, epoch: u64) -> Result<(), JournalError> {
+        let node = self.node().to_owned();
+        Ok(self.at(partition).ask(move |session| session.release(&node, epoch))?)
+    }
+
+    /// This node takes no more partitions.
+    ///
+    /// # Errors
+    /// See [`renew`](Cluster::renew).
+    pub(crate) fn leave(&self) -> Result<(), JournalError> {
+        let node = self.node().to_owned();
+        Ok(self.ask(move |session| session.leave(&node))?)
+    }
+
+    /// What changed of the service's records after a version.
+    ///
+    /// # Errors
+    /// See [`renew`](Cluster::renew).
+    pub(crate) fn changes(&self, after: u64) -> Result<Changes, JournalError> {
+        Ok(self.ask(move |session| session.changes(after))?)
+    }
+
+    /// How long the database has answered, as seen by a node that is looking: after it was away, owners have a whole
+    /// lease in which to renew theirs.
+    pub(crate) fn has_looked_for_a_lease(&self, since: Instant) -> bool {
+        since.elapsed() >= self.lease
+    }
+
+    /// A third of the lease.
+    pub(crate) fn renews_every(&self) -> std::time::Duration {
+        self.lease / 3
+    }
+
+    /// Sets the epoch under which this node changes the service's records; 0 when it may not.
+    pub(super) fn owns_records(&self, epoch: u64) {
+        self.shared.epoch.store(epoch, std::sync::atomic::Ordering::Release);
+    }
+}

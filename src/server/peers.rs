@@ -1,0 +1,216 @@
+//! Other nodes of a cluster whose executions are spread: calls to them, over HTTP/2, and calls from them.
+//!
+//! A node that forwards a call has checked its caller already. Nodes recognize each other by the secret of the cluster,
+//! and tell whose call it is.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper::header::{HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
+use hyper::{Method, Request};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::TcpStream;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use super::auth::Denied;
+use super::exchange::HOP;
+use super::thread::Local;
+use crate::limits::STANDBY_STREAMS_MAX;
+use crate::service::spread::{Asked, NOT_OWNED, NotCalled, PeerCall, PeerReply, Peers};
+use crate::service::{Scope, Service};
+
+const CALLER: HeaderName = HeaderName::from_static("x-expressway-caller");
+const SCOPE: HeaderName = HeaderName::from_static("x-expressway-scope");
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+/// Messages of a node that has not done what it was asked for.
+const NOT_DONE: [&str; 2] = ["The server ends", NOT_OWNED];
+/// How long another node may take for an answer. Those that wait for something answer sooner.
+const ANSWER: Duration = Duration::from_secs(30);
+
+/// The other nodes, whose calls have a thread of their own.
+pub(super) struct HttpPeers {
+    shared: Arc<Shared>,
+    jobs: mpsc::UnboundedSender<Asked<()>>,
+}
+
+struct Shared {
+    secret: HeaderValue,
+    /// Connections by address.
+    links: Mutex<HashMap<String, Vec<Link>>>,
+}
+
+/// A connection, and permits for more requests on it.
+#[derive(Clone)]
+struct Link {
+    sender: SendRequest<Full<Bytes>>,
+    streams: Arc<Semaphore>,
+}
+
+impl HttpPeers {
+    /// Starts the thread, which ends when this is dropped.
+    pub(super) fn start(secret: &str) -> io::Result<HttpPeers> {
+        let secret = HeaderValue::from_str(secret).map_err(io::Error::other)?;
+        let shared = Arc::new(Shared { secret, links: Mutex::default() });
+        let (jobs, mut queue) = mpsc::unbounded_channel::<Asked<()>>();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let body = move || {
+            runtime.block_on(async {
+                while let Some(job) = queue.recv().await {
+                    tokio::spawn(job);
+                }
+            });
+        };
+        thread::Builder::new().name("http-peers".to_owned()).spawn(body)?;
+        Ok(HttpPeers { shared, jobs })
+    }
+
+    /// The result of a future that needs the thread's runtime; `None`, if that has ended.
+    fn run<T: Send + 'static>(&self, future: impl Future<Output = T> + Send + 'static) -> Asked<Option<T>> {
+        let (mut answer, answered) = oneshot::channel();
+        let job = async move {
+            let mut future = std::pin::pin!(future);
+            let done = std::future::poll_fn(|context| {
+                // The caller has gone away.
+                if answer.poll_closed(context).is_ready() {
+                    return std::task::Poll::Ready(None);
+                }
+                future.as_mut().poll(context).map(Some)
+            });
+            if let Some(done) = done.await {
+                // It may go away just now.
+                let _ = answer.send(done);
+            }
+        };
+        let sent = self.jobs.send(Box::pin(job)).is_ok();
+        Box::pin(async move { if sent { answered.await.ok() } else { None } })
+    }
+}
+
+impl Peers for HttpPeers {
+    fn call(&self, address: &str, call: PeerCall) -> Asked<Result<PeerReply, NotCalled>> {
+        let (shared, address) = (Arc::clone(&self.shared), address.to_owned());
+        let called = self.run(async move {
+            let called = tokio::time::timeout(ANSWER, shared.call(&address, call)).await;
+            called.unwrap_or(Err(NotCalled::Lost))
+        });
+        Box::pin(async move { called.await.unwrap_or(Err(NotCalled::Not)) })
+    }
+
+    fn pause(&self, ms: u64) -> Asked<()> {
+        let paused = self.run(async move { tokio::time::sleep(Duration::from_millis(ms)).await });
+        Box::pin(async move {
+            paused.await;
+        })
+    }
+
+    fn spawn(&self, future: Asked<()>) {
+        // It fails only while the process ends.
+        let _ = self.jobs.send(future);
+    }
+}
+
+impl Shared {
+    fn request(&self, address: &str, call: PeerCall) -> Option<Request<Full<Bytes>>> {
+        let PeerCall { target, trace_header, body, caller, scope } = call;
+        let mut request = Request::new(Full::new(Bytes::from(body)));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = format!("http://{address}/").parse().ok()?;
+        let headers = request.headers_mut();
+        headers.insert(HOP, self.secret.clone());
+        headers.insert(TARGET, HeaderValue::from_str(&target).ok()?);
+        let scope = scope.map(|(region, account)| format!("{region}/{account}"));
+        for (name, value) in [(TRACE, trace_header), (CALLER, caller), (SCOPE, scope)] {
+            if let Some(value) = value {
+                headers.insert(name, HeaderValue::from_str(&value).ok()?);
+            }
+        }
+        Some(request)
+    }
+
+    async fn call(&self, address: &str, call: PeerCall) -> Result<PeerReply, NotCalled> {
+        let request = self.request(address, call).ok_or(NotCalled::Not)?;
+        let link = self.link(address).await.ok_or(NotCalled::Not)?;
+        let Link { mut sender, streams } = link;
+        let _permit = streams.acquire_owned().await.map_err(|_| NotCalled::Not)?;
+        let response = match sender.try_send_request(request).await {
+            Ok(response) => response,
+            Err(mut error) => {
+                return match error.take_message() {
+                    // The connection was closed before the request was sent.
+                    Some(_unsent) => Err(NotCalled::Not),
+                    None => Err(NotCalled::Lost),
+                };
+            }
+        };
+        let (head, body) = response.into_parts();
+        let body = body.collect().await.map_err(|_| NotCalled::Lost)?.to_bytes();
+        if head.status == 503 {
+            let said = String::from_utf8_lossy(&body);
+            if NOT_DONE.iter().any(|refusal| said.contains(refusal)) {
+                return Err(NotCalled::Not);
+            }
+        }
+        let text =
+            |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+        Ok(PeerReply {
+            status: head.status.as_u16(),
+            error: text("x-amzn-errortype"),
+            retry_after_ms: text("x-amz-retry-after").and_then(|ms| ms.parse().ok()),
+            body: body.to_vec(),
+        })
+    }
+
+    fn links(&self) -> std::sync::MutexGuard<'_, HashMap<String, Vec<Link>>> {
+        self.links.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A connection to a node that has room for a request.
+    async fn link(&self, address: &str) -> Option<Link> {
+        if let Some(links) = self.links().get_mut(address) {
+            links.retain(|link| !link.sender.is_closed());
+            if let Some(free) = links.iter().find(|link| link.streams.available_permits() > 0) {
+                return Some(free.clone());
+            }
+        }
+        let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
+        let stream = connecting.await.ok()?.ok()?;
+        // Without it, answers are late at most.
+        let _ = stream.set_nodelay(true);
+        let mut http = http2::Builder::new(TokioExecutor::new());
+        http.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+        let (sender, connection) = http.handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        let link = Link { sender, streams: Arc::new(Semaphore::new(STANDBY_STREAMS_MAX)) };
+        let mut links = self.links();
+        // Nodes that are gone are not called again.
+        links.retain(|_, links| links.iter().any(|link| !link.sender.is_closed()));
+        links.entry(address.to_owned()).or_default().push(link.clone());
+        Some(link)
+    }
+}
+
+/// The service, as the caller may use it for whom another node calls.
+pub(super) fn service_for(local: &Local, head: &Parts) -> Result<Service, Denied> {
+    let text = |headers: &HeaderMap, name| Some(headers.get(name)?.to_str().ok()?.to_owned());
+    let mut service = local.service.as_forwarded();
+    if let Some(caller) = text(&head.headers, CALLER) {
+        let grant = local.shared.auth.as_ref().and_then(|auth| auth.grant(&caller));
+        let grant = grant.ok_or_else(|| Denied {
+            error: "UnrecognizedClientException",
+            message: format!("The nodes of the cluster have different keys: this one does not have {caller}"),
+        })?;
+        service = service.on_behalf_of(Arc::clone(grant));
+    }
+    if let Some((region, account)) = text(&head.headers, SCOPE).as_deref().and_then(|it| it.split_once('/')) {
+        service = service.in_scope(Scope { region: region.to_owned(), account: account.to_owned() });
+    }
+    Ok(service)
+}

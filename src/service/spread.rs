@@ -1,0 +1,321 @@
+//! A service that is one of several nodes, each of which owns some partitions of the executions: what is elsewhere, and
+//! how it is asked.
+//!
+//! Every operation on a Standard execution is done by the owner of its partition, and holds a [`Pass`] of that
+//! partition meanwhile. A partition is released when no pass is left, so an operation is done completely by one owner.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use super::{Error, Exception, Inner, Service};
+use crate::journal::partition_of;
+use crate::limits::{JOURNAL_PARTITIONS, STANDBY_OWNER_WAIT_MS};
+
+/// A future of another node's answer.
+pub(crate) type Asked<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// The other nodes.
+pub(crate) trait Peers: Send + Sync {
+    /// Calls the node at an address.
+    fn call(&self, address: &str, call: PeerCall) -> Asked<Result<PeerReply, NotCalled>>;
+    /// Completes after some time.
+    fn pause(&self, ms: u64) -> Asked<()>;
+    /// Runs a future in the background.
+    fn spawn(&self, future: Asked<()>);
+}
+
+/// A call for another node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PeerCall {
+    /// The header `X-Amz-Target`.
+    pub(crate) target: String,
+    pub(crate) trace_header: Option<String>,
+    pub(crate) body: Vec<u8>,
+    /// The name of the caller's key, if callers are known.
+    pub(crate) caller: Option<String>,
+    /// Region and account, if they are not the service's own.
+    pub(crate) scope: Option<(String, String)>,
+}
+
+/// Another node's answer.
+#[derive(Clone, Debug)]
+pub(crate) struct PeerReply {
+    pub(crate) status: u16,
+    pub(crate) error: Option<String>,
+    pub(crate) retry_after_ms: Option<u64>,
+    pub(crate) body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NotCalled {
+    /// It was not done.
+    Not,
+    /// It was sent, and the outcome is unknown.
+    Lost,
+}
+
+/// A node, as the others know it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) name: Box<str>,
+    pub(crate) address: Box<str>,
+}
+
+/// The nodes, and the owner of each partition, if it lives.
+#[derive(Debug, Default)]
+pub(crate) struct View {
+    pub(crate) owners: Vec<Option<Node>>,
+    /// Those that live, but this one.
+    pub(crate) others: Vec<Node>,
+}
+
+/// The partitions of this node, and where the others are.
+pub(crate) struct Spread {
+    gates: [AtomicU64; JOURNAL_PARTITIONS as usize],
+    view: RwLock<Arc<View>>,
+    node: Box<str>,
+    peers: OnceLock<Arc<dyn Peers>>,
+}
+
+/// In a gate: operations may begin. The other bits count those under way.
+const OPEN: u64 = 1 << 63;
+
+/// An operation on a partition is under way on this node, which owns it meanwhile.
+pub(crate) struct Pass {
+    spread: Arc<Spread>,
+    partition: u16,
+}
+
+impl Pass {
+    pub(crate) fn partition(&self) -> u16 {
+        self.partition
+    }
+}
+
+impl Drop for Pass {
+    fn drop(&mut self) {
+        self.spread.gates[usize::from(self.partition)].fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Where an operation is done.
+pub(crate) enum Way {
+    Here(Pass),
+    Answered(PeerReply),
+}
+
+impl Spread {
+    pub(super) fn new(node: &str) -> Spread {
+        Spread {
+            gates: [const { AtomicU64::new(0) }; JOURNAL_PARTITIONS as usize],
+            view: RwLock::default(),
+            node: node.into(),
+            peers: OnceLock::new(),
+        }
+    }
+
+    /// Begins an operation on a partition, if this node owns it.
+    pub(crate) fn enter(self: &Arc<Spread>, partition: u16) -> Option<Pass> {
+        let begin = |gate: u64| (gate & OPEN != 0).then_some(gate + 1);
+        let gate = &self.gates[usize::from(partition)];
+        gate.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).ok()?;
+        Some(Pass { spread: Arc::clone(self), partition })
+    }
+
+    /// Begins an operation on all partitions of this node.
+    pub(crate) fn enter_all(self: &Arc<Spread>) -> Vec<Pass> {
+        (0..JOURNAL_PARTITIONS).filter_map(|partition| self.enter(partition)).collect()
+    }
+
+    pub(super) fn open(&self, partition: u16) {
+        self.gates[usize::from(partition)].fetch_or(OPEN, Ordering::SeqCst);
+    }
+
+    /// Lets no more operations begin, and waits for those under way.
+    pub(super) fn close(&self, partition: u16) {
+        let gate = &self.gates[usize::from(partition)];
+        gate.fetch_and(!OPEN, Ordering::SeqCst);
+        while gate.load(Ordering::SeqCst) > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Whether this node owns a partition.
+    pub(crate) fn owns(&self, partition: u16) -> bool {
+        self.gates[usize::from(partition)].load(Ordering::SeqCst) & OPEN != 0
+    }
+
+    pub(crate) fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn show(&self, view: View) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(view);
+    }
+
+    /// Sets how other nodes are reached.
+    pub(crate) fn reach(&self, peers: Arc<dyn Peers>) {
+        // A second server of this service reaches them as well.
+        let _ = self.peers.set(peers);
+    }
+
+    pub(crate) fn peers(&self) -> Result<&Arc<dyn Peers>, Error> {
+        self.peers
+            .get()
+            .ok_or_else(|| unavailable("Another node has it, and this one has no server to reach it"))
+    }
+
+    /// Calls a partition's owner, until another one is known: the former may be unreachable.
+    async fn ask(
+        &self,
+        peers: &Arc<dyn Peers>,
+        (partition, owner): (u16, &Node),
+        call: &PeerCall,
+    ) -> Result<PeerReply, NotCalled> {
+        let mut asked = peers.call(&owner.address, call.clone());
+        let mut look = peers.pause(LOOK_MS);
+        poll_fn(|context| {
+            if let Poll::Ready(answered) = asked.as_mut().poll(context) {
+                return Poll::Ready(answered);
+            }
+            while look.as_mut().poll(context).is_ready() {
+                let view = self.view();
+                let now = view.owners.get(usize::from(partition)).and_then(Option::as_ref);
+                if now.is_some_and(|now| now != owner) {
+                    return Poll::Ready(Err(NotCalled::Lost));
+                }
+                look = peers.pause(LOOK_MS);
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    /// Does an operation on a partition: here, or by its owner. While it has none, this waits for one. `repeats` tells
+    /// whether it may be done again when it is unknown whether it was done.
+    pub(crate) async fn go(
+        self: &Arc<Spread>,
+        partition: u16,
+        call: &PeerCall,
+        repeats: bool,
+    ) -> Result<Way, Error> {
+        let until = Instant::now() + Duration::from_millis(STANDBY_OWNER_WAIT_MS);
+        loop {
+            if let Some(pass) = self.enter(partition) {
+                return Ok(Way::Here(pass));
+            }
+            let peers = self.peers()?;
+            let view = self.view();
+            let owner = view.owners.get(usize::from(partition)).and_then(Option::as_ref);
+            if let Some(owner) = owner.filter(|owner| owner.name != self.node) {
+                match self.ask(peers, (partition, owner), call).await {
+                    Ok(reply) => return Ok(Way::Answered(reply)),
+                    Err(NotCalled::Lost) if !repeats => {
+                        return Err(unavailable(
+                            "The node that did it ended meanwhile, and it is unknown whether it was done; ask again",
+                        ));
+                    }
+                    Err(_) => {}
+                }
+            }
+            if Instant::now() >= until {
+                return Err(unavailable("No node has this execution's partition at present; ask again"));
+            }
+            peers.pause(PAUSE_MS).await;
+        }
+    }
+}
+
+/// How long a call waits before it looks for an owner again.
+pub(crate) const PAUSE_MS: u64 = 20;
+/// How often a call that is not answered looks whether the owner has changed.
+const LOOK_MS: u64 = 200;
+
+pub(crate) fn unavailable(why: &'static str) -> Error {
+    let mut error = Error::new(Exception::ServiceUnavailable, why);
+    error.retry_after = Some(Duration::from_secs(1));
+    error
+}
+
+/// What a node answers to another one that has not heard yet that it does not own a partition any more.
+pub(crate) const NOT_OWNED: &str = "This node does not own the partition";
+
+impl Inner {
+    /// Of a Standard state machine, the ARN of its execution of this name.
+    pub(super) fn standard_arn(&self, machine_arn: &str, name: &str) -> Option<String> {
+        let (machine_arn, _) = super::mocks::split(machine_arn);
+        let target = self.target(machine_arn).ok()?;
+        (!target.machine.is_express()).then(|| target.machine.arn_of("execution", name))
+    }
+}
+
+impl Service {
+    /// The partitions, if they are spread over several nodes.
+    pub(crate) fn spread(&self) -> Option<&Arc<Spread>> {
+        self.inner.spread.as_ref()
+    }
+
+    /// Of a Standard state machine, the ARN of its execution of this name.
+    pub(crate) fn standard_execution_arn(&self, machine_arn: &str, name: &str) -> Option<String> {
+        self.inner.standard_arn(machine_arn, name)
+    }
+
+    /// A name for an execution; in a partition of this node, if it has any.
+    pub(crate) fn new_execution_name(&self, spread: &Spread, machine_arn: &str) -> String {
+        let mut name = self.inner.ids.uuid();
+        // With a third of the partitions, a hundred attempts fail once in 10^17 times, and then another node starts it.
+        for _ in 0..100 {
+            match self.standard_execution_arn(machine_arn, &name) {
+                Some(arn) if !spread.owns(partition_of(&arn)) => name = self.inner.ids.uuid(),
+                _ => break,
+            }
+        }
+        name
+    }
+
+    /// Who calls, and from where, as another node has to know it.
+    pub(crate) fn peer_call(&self, target: &str, trace_header: Option<&str>, body: &[u8]) -> PeerCall {
+        PeerCall {
+            target: target.to_owned(),
+            trace_header: trace_header.map(str::to_owned),
+            body: body.to_vec(),
+            caller: self.caller.as_ref().map(|grant| grant.holder.to_string()),
+            scope: self.scope.as_ref().map(|scope| (scope.region.clone(), scope.account.clone())),
+        }
+    }
+}
+
+impl Service {
+    /// The same service, for a call that another node has forwarded.
+    #[must_use]
+    pub(crate) fn as_forwarded(&self) -> Service {
+        Service { is_forwarded: true, ..self.clone() }
+    }
+
+    pub(crate) fn is_forwarded(&self) -> bool {
+        self.is_forwarded
+    }
+
+    /// Stops an execution that a task on another node has started; only that of this attempt, if one is given.
+    ///
+    /// # Errors
+    /// `ExecutionDoesNotExist`, also when another one has this name.
+    pub(crate) fn stop_nested(&self, arn: &str, parent: Option<&str>, cause: &str) -> Result<(), Error> {
+        if self.inner.stop_child(arn, parent, cause) { Ok(()) } else { Err(Error::no_execution(arn)) }
+    }
+
+    /// Completes when an execution of this node is over, or has left it, or after a while. Whether it is still here.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ExecutionDoesNotExist`.
+    pub(crate) async fn await_execution(&self, arn: &str, within: Duration) -> Result<bool, Error> {
+        let execution = self.inner.execution(arn)?;
+        let ended = tokio::time::timeout(within, execution.ended()).await;
+        Ok(!matches!(ended, Ok(None)))
+    }
+}

@@ -1,0 +1,316 @@
+//! `serve --journal --spread`: the work of a cluster is spread over its nodes, each of which answers everything.
+
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value as Json, json};
+
+use crate::cluster::{ask_without_end, told};
+use crate::durable::{ask, create, describe, end, execution, machine, nothing_is_lost, start};
+use crate::engines::{Engine, Postgres};
+use crate::serving::Serving;
+
+const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
+
+fn node(server: &Postgres) -> Serving {
+    Serving::start(&["--journal", &server.url(), "--cluster", "c", "--lease", "1", "--insecure", "--spread"])
+}
+
+fn status(server: &Postgres) -> Json {
+    serde_json::from_str(&told(&["cluster", "status", &server.url(), "--cluster", "c"])).expect("JSON")
+}
+
+/// Waits until so many nodes share all partitions, and returns how many each has.
+fn shared(server: &Postgres, nodes: usize) -> Vec<u64> {
+    let begun = Instant::now();
+    loop {
+        let shown = status(server);
+        let lives = |node: &&Json| node["lives"] == true && node["partitions"].as_u64() > Some(0);
+        let all = shown["nodes"].as_array().expect("nodes");
+        let shares: Vec<u64> =
+            all.iter().filter(lives).filter_map(|node| node["partitions"].as_u64()).collect();
+        let partitions = shown["partitions"].as_array().expect("partitions");
+        let are_owned = partitions.len() == 64 && partitions.iter().all(|it| it["ownerLives"] == true);
+        if are_owned && shares.len() == nodes && shares.iter().sum::<u64>() == 64 {
+            return shares;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "{shown}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn three(server: &Postgres) -> [Serving; 3] {
+    let nodes = [node(server), node(server), node(server)];
+    let shares = shared(server, 3);
+    assert!(shares.iter().all(|share| (8..=36).contains(share)), "each has about a third: {shares:?}");
+    nodes
+}
+
+fn passes(result: &str) -> Json {
+    json!({"A": {"Type": "Pass", "Result": result, "End": true}})
+}
+
+fn waits(seconds: u32) -> Json {
+    json!({"A": {"Type": "Wait", "Seconds": seconds, "Next": "B"}, "B": {"Type": "Pass", "End": true}})
+}
+
+#[test]
+fn three_nodes_share_the_work_and_each_answers_everything() {
+    let Some(server) = Postgres::start() else { return };
+    let nodes = three(&server);
+    create(&nodes[0], "waits", waits(600));
+    let names: Vec<String> = (0..60).map(|n| format!("e{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        start(&nodes[n % 3], "waits", name, json!({"n": n}));
+    }
+    for (n, name) in names.iter().enumerate() {
+        for node in [&nodes[(n + 1) % 3], &nodes[(n + 2) % 3]] {
+            let described = describe(node, &execution("waits", name));
+            assert_eq!(described["input"], json!({"n": n}).to_string(), "{described}");
+        }
+    }
+    // Names are unique, wherever they are given.
+    let again = json!({"stateMachineArn": machine("waits"), "name": "e0", "input": "{}"}).to_string();
+    for node in &nodes {
+        let (code, body) = node.ask("StartExecution", &again);
+        assert!(code == 400 && body.contains("ExecutionAlreadyExists"), "{code} {body}");
+    }
+    // A list merges what all nodes have, and its pages may come from different ones.
+    let (mut listed, mut token, mut page) = (Vec::new(), Json::Null, 0);
+    loop {
+        let mut request = json!({"stateMachineArn": machine("waits"), "maxResults": 7});
+        if !token.is_null() {
+            request["nextToken"] = token;
+        }
+        let part = ask(&nodes[page % 3], "ListExecutions", request);
+        let items = part["executions"].as_array().expect("a list").clone();
+        listed.extend(items.iter().map(|item| item["name"].as_str().expect("a name").to_owned()));
+        page += 1;
+        token = part["nextToken"].clone();
+        if page == 2 {
+            // One that begins meanwhile belongs before all pages that follow.
+            start(&nodes[1], "waits", "late", json!({}));
+        }
+        if token.is_null() {
+            break;
+        }
+    }
+    assert_eq!(listed.len(), 60, "{listed:?}");
+    assert_eq!(listed.iter().collect::<BTreeSet<_>>(), names.iter().collect(), "each is listed once");
+    // Stopping, through another node.
+    for (n, name) in names.iter().enumerate().take(6) {
+        ask(&nodes[(n + 1) % 3], "StopExecution", json!({"executionArn": execution("waits", name)}));
+        assert_eq!(describe(&nodes[(n + 2) % 3], &execution("waits", name))["status"], "ABORTED");
+    }
+    let aborted = json!({"stateMachineArn": machine("waits"), "statusFilter": "ABORTED"});
+    for node in &nodes {
+        let listed = ask(node, "ListExecutions", aborted.clone());
+        assert_eq!(listed["executions"].as_array().map(Vec::len), Some(6), "{listed}");
+    }
+    // An execution without a name.
+    let unnamed = ask(&nodes[2], "StartExecution", json!({"stateMachineArn": machine("waits")}));
+    let arn = unnamed["executionArn"].as_str().expect("an ARN").to_owned();
+    assert_eq!(describe(&nodes[0], &arn)["status"], "RUNNING");
+    for node in nodes {
+        assert_eq!(node.stop().0, Some(0));
+    }
+}
+
+#[test]
+fn a_change_through_one_node_is_known_to_all_at_once() {
+    let Some(server) = Postgres::start() else { return };
+    let nodes = three(&server);
+    create(&nodes[0], "changes", passes("0"));
+    for n in 1..=12 {
+        let definition = json!({"StartAt": "A", "States": passes(&n.to_string())}).to_string();
+        ask(
+            &nodes[n % 3],
+            "UpdateStateMachine",
+            json!({"stateMachineArn": machine("changes"), "definition": definition}),
+        );
+        for (at, node) in nodes.iter().enumerate() {
+            let name = format!("n{n}-{at}");
+            start(node, "changes", &name, json!({}));
+            let ended = end(&nodes[(at + 1) % 3], &execution("changes", &name));
+            assert_eq!(ended["output"], json!(n.to_string()).to_string(), "{ended}");
+        }
+    }
+    let published =
+        ask(&nodes[1], "PublishStateMachineVersion", json!({"stateMachineArn": machine("changes")}));
+    let routes = json!([{"stateMachineVersionArn": published["stateMachineVersionArn"], "weight": 100}]);
+    ask(&nodes[2], "CreateStateMachineAlias", json!({"name": "live", "routingConfiguration": routes}));
+    let alias = format!("{}:live", machine("changes"));
+    ask(&nodes[0], "StartExecution", json!({"stateMachineArn": alias, "name": "by-alias"}));
+    ask(&nodes[0], "DeleteStateMachine", json!({"stateMachineArn": machine("changes")}));
+    for node in &nodes {
+        let (code, body) =
+            node.ask("StartExecution", &json!({"stateMachineArn": machine("changes")}).to_string());
+        assert!(code == 400 && body.contains("StateMachineDoesNotExist"), "{code} {body}");
+    }
+    // An Express execution runs on the node that is asked.
+    let express = json!({
+        "name": "quick", "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
+        "definition": json!({"StartAt": "A", "States": passes("x")}).to_string(),
+    });
+    ask(&nodes[0], "CreateStateMachine", express);
+    for node in &nodes {
+        let ended = ask(node, "StartSyncExecution", json!({"stateMachineArn": machine("quick")}));
+        assert_eq!(ended["status"], "SUCCEEDED", "{ended}");
+    }
+}
+
+#[test]
+fn tasks_and_children_find_each_other_across_nodes() {
+    let Some(server) = Postgres::start() else { return };
+    let nodes = three(&server);
+    ask(&nodes[0], "CreateActivity", json!({"name": "work"}));
+    create(&nodes[1], "works", json!({"A": {"Type": "Task", "Resource": ACTIVITY, "End": true}}));
+    for n in 0..12 {
+        let (name, worker, answerer) = (format!("w{n}"), &nodes[n % 3], &nodes[(n + 1) % 3]);
+        start(&nodes[(n + 2) % 3], "works", &name, json!({"n": n}));
+        let task = ask(worker, "GetActivityTask", json!({"activityArn": ACTIVITY}));
+        let token = task["taskToken"].as_str().unwrap_or_else(|| panic!("a task: {task}"));
+        ask(answerer, "SendTaskHeartbeat", json!({"taskToken": token}));
+        let output = json!({"done": n}).to_string();
+        ask(answerer, "SendTaskSuccess", json!({"taskToken": token, "output": output}));
+        assert_eq!(end(worker, &execution("works", &name))["output"], output);
+        let (code, body) =
+            worker.ask("SendTaskSuccess", &json!({"taskToken": token, "output": "1"}).to_string());
+        assert!(code == 400 && body.contains("TaskTimedOut"), "it has its answer: {code} {body}");
+    }
+    // A worker that waits already gets a task that begins on another node.
+    std::thread::scope(|scope| {
+        let waiting = scope.spawn(|| ask(&nodes[0], "GetActivityTask", json!({"activityArn": ACTIVITY})));
+        std::thread::sleep(Duration::from_millis(300));
+        for n in 0..8 {
+            start(&nodes[1], "works", &format!("late{n}"), json!({"n": n}));
+        }
+        let task = waiting.join().expect("an answer");
+        assert!(task["taskToken"].is_string(), "{task}");
+    });
+    // Children, which are in partitions of any node.
+    create(&nodes[2], "child", waits(1));
+    let nested = |pattern: &str| {
+        json!({"A": {"Type": "Task", "Resource": format!("arn:aws:states:::states:startExecution{pattern}"), "End": true,
+            "Parameters": {"StateMachineArn": machine("child"), "Input": {"is": "child"}}}})
+    };
+    create(&nodes[0], "parent", nested(".sync:2"));
+    for n in 0..9 {
+        start(&nodes[n % 3], "parent", &format!("p{n}"), json!({}));
+    }
+    for n in 0..9 {
+        let ended = end(&nodes[(n + 1) % 3], &execution("parent", &format!("p{n}")));
+        let output: Json =
+            serde_json::from_str(ended["output"].as_str().unwrap_or_else(|| panic!("{ended}")))
+                .expect("JSON");
+        assert_eq!((&output["Status"], &output["Output"]), (&json!("SUCCEEDED"), &json!({"is": "child"})));
+        assert!(output["StopDate"].as_u64() > output["StartDate"].as_u64(), "{output}");
+    }
+    // A parent that is stopped stops its child.
+    create(&nodes[0], "slow", waits(600));
+    let slow = json!({"A": {"Type": "Task", "Resource": "arn:aws:states:::states:startExecution.sync", "End": true,
+        "Parameters": {"StateMachineArn": machine("slow"), "Name.$": "$$.Execution.Name"}}});
+    create(&nodes[0], "stopped", slow);
+    for n in 0..6 {
+        let name = format!("s{n}");
+        start(&nodes[n % 3], "stopped", &name, json!({}));
+        wait_for(|| {
+            nodes[0]
+                .ask("DescribeExecution", &json!({"executionArn": execution("slow", &name)}).to_string())
+                .0
+                == 200
+        });
+        ask(&nodes[n % 3], "StopExecution", json!({"executionArn": execution("stopped", &name)}));
+        wait_for(|| describe(&nodes[0], &execution("slow", &name))["status"] == "ABORTED");
+    }
+}
+
+fn wait_for(is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it comes");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Nodes are killed, stopped and started again under load, which goes through another node.
+#[test]
+fn nothing_is_lost_or_doubled_when_nodes_die() {
+    let Some(server) = Postgres::start() else { return };
+    let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
+    let [first, second, third] = three(&server);
+    let mut others = vec![second, third];
+    let disturb = |serving: Serving, round: usize| {
+        let other = others.remove(0);
+        if round.is_multiple_of(2) {
+            other.kill();
+            let killed = Instant::now();
+            shared(&server, 2);
+            assert!(
+                killed.elapsed() < Duration::from_secs(10),
+                "its partitions are taken within ten seconds"
+            );
+        } else {
+            let process = Pid::from_raw(other.process().cast_signed()).expect("a process");
+            kill_process(process, Signal::STOP).expect("it can be stopped");
+            shared(&server, 2);
+            kill_process(process, Signal::CONT).expect("it can go on");
+            let (code, said) = other.end();
+            assert_ne!(code, Some(0), "{said}");
+            assert!(said.contains("this node is not the owner"), "{said}");
+        }
+        others.push(node(&server));
+        shared(&server, 3);
+        serving
+    };
+    nothing_is_lost(rounds, first, disturb, |_| {});
+    let verified = told(&["journal", "verify", &server.url(), "--cluster", "c"]);
+    assert!(verified.starts_with("c: whole: blocks "), "{verified}");
+}
+
+/// While nodes end in order, one after the other, clients of the other nodes get slower answers, and no errors.
+#[test]
+fn nodes_that_end_in_order_hand_over_without_errors() {
+    let Some(server) = Postgres::start() else { return };
+    let [first, second, third] = three(&server);
+    create(&first, "passes", passes("x"));
+    let stays = [&first, &second];
+    let (is_over, slowest) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
+    std::thread::scope(|scope| {
+        for client in 0..4 {
+            let (node, is_over, slowest) = (stays[client % 2], &is_over, &slowest);
+            scope.spawn(move || {
+                let took = ask_without_end(node, &format!("c{client}"), is_over);
+                let mut slowest = slowest.lock().expect("no client failed");
+                *slowest = took.max(*slowest);
+            });
+        }
+        std::thread::sleep(Duration::from_millis(500));
+        third.terminate();
+        shared(&server, 2);
+        let (code, said) = third.end();
+        assert_eq!(code, Some(0), "{said}");
+        let again = node(&server);
+        shared(&server, 3);
+        assert_eq!(again.stop().0, Some(0));
+        shared(&server, 2);
+        std::thread::sleep(Duration::from_millis(500));
+        is_over.store(true, Ordering::Relaxed);
+    });
+    let slowest = *slowest.lock().expect("no client failed");
+    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    // All of it, in a process that was none of them.
+    assert_eq!(first.stop().0, Some(0));
+    assert_eq!(second.stop().0, Some(0));
+    let next = node(&server);
+    shared(&server, 1);
+    for client in 0..4 {
+        assert_eq!(
+            end(&next, &execution("passes", &format!("c{client}-0")))["output"],
+            json!("x").to_string()
+        );
+    }
+}
