@@ -435,7 +435,7 @@ impl<'d> Ended<'d> {
     pub fn output<T: serde::Deserialize<'d>>(&self) -> Result<T, Fault> {
         match self.outcome() {
             Outcome::Succeeded(output) => json::from_value(&self.execution.arena, *output)
-                .map_err(|error| Fault::new(fault::RUNTIME, error.to_string())),
+                .map_err(|error| Fault::new(fault::RUNTIME, format!("The output: {error}"))),
             Outcome::Failed(fault) | Outcome::Aborted(fault) => Err(fault.clone()),
             Outcome::TimedOut => Err(Fault { error: Some(fault::TIMEOUT.into()), cause: None }),
         }
