@@ -6,14 +6,19 @@
 //! the partition has come back meanwhile.
 
 use std::collections::HashSet;
+#[cfg(feature = "service")]
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::records::Found;
 use super::{Durability, DurableError, RecoveredExecution, TurnRecord};
-use crate::journal::{Failure, Partitions, Refused};
+#[cfg(feature = "service")]
+use crate::journal::Failure;
+use crate::journal::{Partitions, Refused};
 use crate::limits::JOURNAL_PARTITIONS;
 use crate::runtime::engine::Engine;
+#[cfg(any(feature = "clustered", feature = "service"))]
 use crate::runtime::inbox::ShardMessage;
 
 /// A note's partition and key.
