@@ -126,7 +126,7 @@ mod index;
 pub mod journal;
 pub mod json;
 pub mod limits;
-#[cfg(feature = "service")]
+#[cfg(any(feature = "service", feature = "webhook"))]
 pub mod memory;
 #[doc(hidden)]
 pub mod misspelt;

@@ -8,7 +8,7 @@ use crate::program::{StateId, TaskId};
 /// An event from outside.
 #[derive(Debug)]
 pub enum Event {
-    /// Begins the execution, or continues after a turn that [yielded](Turn::Yielded).
+    /// Begins the execution, or continues after a turn that [yielded](super::Turn::Yielded).
     Go,
     /// A task succeeded; the result is in the execution's arena.
     TaskSucceeded(Token, Value),
@@ -61,7 +61,7 @@ pub enum Effect {
     Cancel(Token),
 }
 
-/// A task to start. Its input and credentials are in the execution: see [`Execution::task_input`].
+/// A task to start. Its input and credentials are in the execution: see [`Execution::task_input`](super::Execution::task_input).
 #[derive(Clone, Copy, Debug)]
 pub struct TaskCall {
     /// Identifies the task in the events that answer it.

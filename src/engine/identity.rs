@@ -50,7 +50,7 @@ pub struct Identity {
     pub shows_redrive_count: bool,
     /// Whether it is an execution of a Standard machine, whose ARN has another form.
     pub is_standard: bool,
-    /// Whether it may be [redriven](Execution::redrive): its state is kept when it ends without success.
+    /// Whether it may be [redriven](super::Execution::redrive): its state is kept when it ends without success.
     pub is_redrivable: bool,
 }
 

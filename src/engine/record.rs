@@ -43,7 +43,7 @@ pub struct EventMask(u16);
 impl EventMask {
     /// None.
     pub const NONE: EventMask = EventMask(0);
-    /// All, and the [steps](Listener::step) inside of states.
+    /// All, and the [steps](super::Listener::step) inside of states.
     pub const ALL: EventMask = EventMask(u16::MAX);
     /// None except the steps inside of states.
     pub const STEPS: EventMask = EventMask(1 << 8);

@@ -12,14 +12,14 @@ use crate::query::jsonata::Scratch;
 /// How a turn ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Turn {
-    /// The execution is over; see [`Execution::outcome`].
+    /// The execution is over; see [`Execution::outcome`](super::Execution::outcome).
     Done,
     /// Nothing to do until the next event.
     Parked,
-    /// The budget of transitions, or the slice of fuel, is used up; send [`Event::Go`] after letting others run.
+    /// The budget of transitions, or the slice of fuel, is used up; send [`Event::Go`](super::Event::Go) after letting others run.
     Yielded,
     /// The fuel's driver cut the work short, perhaps inside a state. The only event that may follow is one that ends
-    /// the execution: [`Event::Deadline`] or [`Event::Abort`].
+    /// the execution: [`Event::Deadline`](super::Event::Deadline) or [`Event::Abort`](super::Event::Abort).
     Cut(Cut),
 }
 
