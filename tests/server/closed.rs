@@ -102,7 +102,7 @@ fn a_start_reads_what_ended_since_the_one_before() {
     };
     let service = open();
     create(&service);
-    let input = serde_json::json!({"text": "x".repeat(30_000)}).to_string();
+    let input = serde_json::json!({"text": "x".repeat(60_000)}).to_string();
     for n in 0..EXECUTIONS {
         let request = StartExecution {
             machine_arn: machine("ends"),
