@@ -1,5 +1,7 @@
 //! Executions that are over and not in memory: found, listed, redriven and forgotten as those in memory are.
 
+use std::time::{Duration, Instant};
+
 use expressway::runtime::Status;
 use expressway::service::{CreateStateMachine, ListExecutions, Page, Service, StartExecution};
 
@@ -90,7 +92,8 @@ fn history(service: &Service, arn: &str) -> Vec<String> {
 /// does both, so that later ones do not read what ever ended.
 #[test]
 fn a_start_reads_what_ended_since_the_one_before() {
-    const EXECUTIONS: u64 = 1_500;
+    /// More than may stay in the journal, and more bytes than one of its segments has.
+    const EXECUTIONS: u64 = 1_050;
     let folder = Folder::new("closed-restarts");
     let open = || loop {
         // With room for all of them in memory.
@@ -102,7 +105,7 @@ fn a_start_reads_what_ended_since_the_one_before() {
     };
     let service = open();
     create(&service);
-    let input = serde_json::json!({"text": "x".repeat(60_000)}).to_string();
+    let input = serde_json::json!({"text": "x".repeat(34_000)}).to_string();
     for n in 0..EXECUTIONS {
         let request = StartExecution {
             machine_arn: machine("ends"),
@@ -132,8 +135,15 @@ fn a_start_reads_what_ended_since_the_one_before() {
     for _ in 0..2 {
         let service = open();
         assert_eq!(metric(&service, "durable_cold_closed"), EXECUTIONS);
-        let bytes = metric(&service, "journal_bytes");
-        assert!(bytes <= read / 2, "the next start would read {bytes} bytes of {read}");
+        // Segments are left when a block with the mark is durable.
+        let begun = Instant::now();
+        while metric(&service, "journal_bytes") > read / 2 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(60),
+                "the next start would read more than half of {read} bytes"
+            );
+            std::thread::yield_now();
+        }
         assert_eq!(metric(&service, "durable_recovered"), 1);
         let described = service.describe_execution(&arn("ends", "e7")).expect("it is there");
         assert_eq!(
