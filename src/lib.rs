@@ -1,6 +1,6 @@
 //! Expressway runs AWS Step Functions workflows: Amazon States Language is compiled once into tables, and a pure engine
 //! runs them over an arena of JSON values. Express executions are in memory; Standard ones can be durable on one machine
-//! (feature `durable`).
+//! (feature `durable`) or on several (features `postgres` and `jetstream`).
 //!
 //! # Where to start
 //!

@@ -36,7 +36,7 @@ enum Place {
     Partition(u16, bool),
     /// By the node that changes what is registered.
     Registry,
-    /// By the node that has a task's token, which nobody knows before.
+    /// By the node that issued a task's token. The token does not show which one that is: all are asked.
     Token,
     /// By all: a list.
     List,

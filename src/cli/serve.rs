@@ -617,7 +617,7 @@ fn service(
     builder = (arguments.status)
         .of(builder, || (!arguments.tasks.no_integrations).then(integrations).transpose())?;
     builder.build().map_err(|error| {
-        // Why the folder cannot be made is told as of any other.
+        // If the folder cannot be made, the error says why, as for other files and folders.
         let folder = arguments.memory.state.as_ref().filter(|folder| !folder.is_dir());
         match folder.and_then(|folder| Some((folder, fs::create_dir_all(folder).err()?))) {
             Some((folder, error)) => {

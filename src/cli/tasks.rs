@@ -202,8 +202,8 @@ impl Mocked {
             };
             let advice = did_you_mean(asked, names.iter().copied());
             let advice = advice.unwrap_or_else(|| match names[..] {
-                [] => "there are none".to_owned(),
-                _ => format!("there are {}", names.join(", ")),
+                [] => "the file has none".to_owned(),
+                _ => format!("the file has {}", names.join(", ")),
             });
             Stop::failed(format!("{}: {error}: {advice}", file.display()))
         })

@@ -6,9 +6,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::batches::Batches;
-use super::block::Batch;
-use super::error::Failure;
+use super::batches::{self, Batches};
+use super::block::{Batch, Record};
+use super::error::{Failure, Refused};
 use super::log::Options;
 use super::lsn::Lsn;
 use super::stats::{Stats, Watcher};
@@ -119,6 +119,32 @@ impl<T> Shared<T> {
     /// Adds a watcher, which is called with all later numbers.
     pub(super) fn watch(&self, watcher: Watcher) {
         self.lock().watchers.push(watcher);
+    }
+
+    /// Appends a record, if `admit` has room for so many more bytes. Wakes the writer unless the caller does. `note` is
+    /// called with the record's number, under the same lock.
+    pub(super) fn push(
+        &self,
+        record: Record<'_>,
+        options: &Options,
+        is_quiet: bool,
+        admit: impl FnOnce(&mut Queue<T>, u64) -> Result<(), Refused>,
+        note: impl FnOnce(&mut Queue<T>, Lsn),
+    ) -> Result<Lsn, Refused> {
+        batches::check(&record, options)?;
+        let mut queue = self.lock();
+        let queue = &mut *queue;
+        if let Some(failure) = &queue.failure {
+            return Err(Refused::Failed(failure.clone()));
+        }
+        let growth = queue.batches.growth(record.bytes.len(), options);
+        admit(queue, growth)?;
+        let lsn = queue.batches.push(record, options);
+        note(queue, lsn);
+        if !is_quiet {
+            self.wake_writer(queue);
+        }
+        Ok(lsn)
     }
 
     /// Wakes the writer, if it sleeps and there is something to write.

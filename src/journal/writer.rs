@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use super::batches;
 use super::block::{Batch, Record};
 use super::disk::Disk;
 use super::log::{Log, Options};
@@ -180,19 +179,8 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> JoinHandle<()> {
 
 impl LogJournal {
     fn push(&self, record: Record<'_>, room: Room, is_quiet: bool) -> Result<Lsn, Refused> {
-        batches::check(&record, &self.options)?;
-        let mut queue = self.shared.lock();
-        let queue = &mut *queue;
-        if let Some(failure) = &queue.failure {
-            return Err(Refused::Failed(failure.clone()));
-        }
-        let growth = queue.batches.growth(record.bytes.len(), &self.options);
-        self.admit(queue, growth, room)?;
-        let lsn = queue.batches.push(record, &self.options);
-        if !is_quiet {
-            self.shared.wake_writer(queue);
-        }
-        Ok(lsn)
+        let admit = |queue: &mut Queue, growth| self.admit(queue, growth, room);
+        self.shared.push(record, &self.options, is_quiet, admit, |_, _| ())
     }
 }
 

@@ -180,14 +180,7 @@ impl Shared {
                 return Some(free.clone());
             }
         }
-        let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
-        let stream = connecting.await.ok()?.ok()?;
-        // Without it, answers are late at most.
-        let _ = stream.set_nodelay(true);
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await.ok()?;
-        tokio::spawn(connection);
+        let sender = connect(address).await?;
         let link = Link { sender, streams: Arc::new(Semaphore::new(STANDBY_STREAMS_MAX)) };
         let mut links = self.links();
         // Nodes that are gone are not called again.
@@ -195,6 +188,19 @@ impl Shared {
         links.entry(address.to_owned()).or_default().push(link.clone());
         Some(link)
     }
+}
+
+/// A new connection to a node, over HTTP/2.
+pub(super) async fn connect(address: &str) -> Option<SendRequest<Full<Bytes>>> {
+    let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
+    let stream = connecting.await.ok()?.ok()?;
+    // Without it, answers are late at most.
+    let _ = stream.set_nodelay(true);
+    let mut http = http2::Builder::new(TokioExecutor::new());
+    http.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
+    let (sender, connection) = http.handshake(TokioIo::new(stream)).await.ok()?;
+    tokio::spawn(connection);
+    Some(sender)
 }
 
 /// The service, as the caller may use it for whom another node calls.

@@ -18,7 +18,7 @@ use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http2::{self, SendRequest};
+use hyper::client::conn::http2::SendRequest;
 use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER, TRANSFER_ENCODING, UPGRADE};
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
@@ -30,6 +30,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::Config;
 use super::exchange::{HOP, host};
+use super::peers;
 use crate::hosts::Hosts;
 use crate::limits::{STANDBY_LINGER_MS, STANDBY_OWNER_WAIT_MS, STANDBY_STREAMS_MAX};
 
@@ -341,13 +342,7 @@ impl Shared {
                 return Some(found);
             }
         }
-        let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
-        let stream = connecting.await.ok()?.ok()?;
-        let _ = stream.set_nodelay(true);
-        let mut http = http2::Builder::new(TokioExecutor::new());
-        http.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
-        let (sender, connection) = http.handshake(TokioIo::new(stream)).await.ok()?;
-        tokio::spawn(connection);
+        let sender = peers::connect(address).await?;
         let link = Link { sender: sender.clone(), streams: Arc::new(Semaphore::new(STANDBY_STREAMS_MAX)) };
         let permit = Arc::clone(&link.streams).try_acquire_owned().ok()?;
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);

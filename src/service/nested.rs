@@ -100,7 +100,7 @@ async fn run(
         arn: arn.clone(),
         parent: parent.clone(),
         cause: aborted.clone(),
-        // An execution that nobody started by an attempt is not known to be this task's.
+        // Without a parent, the execution found under this name may be another task's: it is left alone.
         is_needed: until != Until::Started && parent.is_some(),
     });
     let (started, mut child) = match &standard {

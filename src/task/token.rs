@@ -249,7 +249,7 @@ impl<P: Copy> Poller<P> {
         queue.numbers += 1;
         let number = queue.numbers;
         queue.pollers.push_back((number, context.waker().clone()));
-        // One that came meanwhile has woken nobody.
+        // A task that was added before the waker was registered has woken no poller.
         let has_come = !queue.tasks.is_empty();
         drop(queue);
         this.number = Some(number);

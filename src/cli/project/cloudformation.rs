@@ -369,7 +369,7 @@ impl<'t> Template<'t> {
                 if !name.starts_with("Fn::") && name != "Ref" {
                     return self.members(members, place, depth);
                 }
-                // Where the list of a function is unknown, that is told already.
+                // If the argument is unresolved, it was reported while the function was evaluated.
                 let told = self.unresolved.borrow().len();
                 self.function(name, argument, place, depth + 1).unwrap_or_else(|| {
                     let function = name.trim_start_matches("Fn::");

@@ -278,7 +278,7 @@ impl<'m> Module<'m> {
             what: format!("nothing is known of `{what}`; say --substitute {what}=VALUE"),
         });
         let kind = attribute(block, "type").map(|kind| self.evaluate(kind, known, 0));
-        // One of several of a block is told by its address.
+        // A block with `count` or `for_each` gives several machines: the address tells them apart.
         let shown = if name.contains('[') { format!("{place}: {name}") } else { place.to_string() };
         Ok(FoundMachine {
             name,

@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::super::batches;
 use super::super::block::{Batch, BlockKind, HEADER_BYTES, Header, RECORD_HEADER_BYTES};
 use super::super::queue::{self, Fuse, wait};
 use super::super::{
@@ -23,6 +22,7 @@ use super::super::{
 use super::Cluster;
 use super::engine::{Sealed, Session, Trouble};
 use super::lease::replaced;
+use super::writer::admit;
 use crate::limits::{CLUSTER_CLOSE_MS, CLUSTER_RETRY_MS_MAX, CLUSTER_RETRY_MS_MIN};
 
 /// A [`Journal`] of the partitions that a node owns. Dropping it appends waiting records and seals, and releases all
@@ -38,6 +38,7 @@ pub(crate) struct PartitionJournal {
 }
 
 type Shared = queue::Shared<Table>;
+type Queue = queue::Queue<Table>;
 
 /// The queue's fields for a journal of partitions.
 #[derive(Default)]
@@ -188,33 +189,22 @@ impl PartitionJournal {
     }
 
     fn push(&self, record: Record<'_>, room: Room, is_quiet: bool) -> Result<Lsn, Refused> {
-        batches::check(&record, &self.options)?;
-        let mut queue = self.shared.lock();
-        let queue = &mut *queue;
-        if let Some(failure) = &queue.failure {
-            return Err(Refused::Failed(failure.clone()));
-        }
-        let part = queue.own.parts.get_mut(&record.partition).filter(|part| !part.is_closing);
-        let Some(part) = part else {
-            let why = format!("this node does not own partition {} any more", record.partition);
-            return Err(Refused::Away(why));
+        let partition = record.partition;
+        let admit = |queue: &mut Queue, growth| {
+            if queue.own.parts.get(&partition).is_none_or(|part| part.is_closing) {
+                let why = format!("this node does not own partition {partition} any more");
+                return Err(Refused::Away(why));
+            }
+            let waiting = queue.batches.waiting_bytes + growth;
+            admit(queue.own.away.as_ref(), room, waiting, &self.options)
         };
-        if let (Some(why), Room::Ordinary) = (&queue.own.away, room) {
-            return Err(Refused::Away(why.clone()));
-        }
-        let growth = queue.batches.growth(record.bytes.len(), &self.options);
-        if queue.batches.waiting_bytes + growth > self.options.queue_bytes_max {
-            return Err(match &queue.own.away {
-                Some(why) => Refused::Away(why.clone()),
-                None => Refused::Busy,
-            });
-        }
-        let lsn = queue.batches.push(record, &self.options);
-        part.pushed = lsn;
-        if !is_quiet {
-            self.shared.wake_writer(queue);
-        }
-        Ok(lsn)
+        let note = |queue: &mut Queue, lsn| {
+            let Some(part) = queue.own.parts.get_mut(&partition) else {
+                unreachable!("records are admitted of partitions that are there");
+            };
+            part.pushed = lsn;
+        };
+        self.shared.push(record, &self.options, is_quiet, admit, note)
     }
 }
 

@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::super::batches;
 use super::super::block::{Batch, BlockKind, HEADER_BYTES, Header, RECORD_HEADER_BYTES, SHARED};
 use super::super::queue::{self, Fuse, wait};
 use super::super::{
@@ -34,6 +33,7 @@ struct Running {
 }
 
 type Shared = queue::Shared<Table>;
+type Queue = queue::Queue<Table>;
 
 /// The queue's fields for a journal in an engine.
 struct Table {
@@ -113,27 +113,27 @@ impl ClusterJournal {
     }
 
     fn push(&self, record: Record<'_>, room: Room, is_quiet: bool) -> Result<Lsn, Refused> {
-        batches::check(&record, &self.options)?;
-        let mut queue = self.shared.lock();
-        let queue = &mut *queue;
-        if let Some(failure) = &queue.failure {
-            return Err(Refused::Failed(failure.clone()));
+        let admit = |queue: &mut Queue, growth| {
+            let waiting = queue.batches.waiting_bytes + growth;
+            admit(queue.own.away.as_ref(), room, waiting, &self.options)
+        };
+        self.shared.push(record, &self.options, is_quiet, admit, |_, _| ())
+    }
+}
+
+/// Whether a record is accepted, with which so many bytes wait for the database, which may be away.
+pub(super) fn admit(
+    away: Option<&String>,
+    room: Room,
+    waiting: u64,
+    options: &Options,
+) -> Result<(), Refused> {
+    match away {
+        Some(why) if room == Room::Ordinary || waiting > options.queue_bytes_max => {
+            Err(Refused::Away(why.clone()))
         }
-        if let (Some(why), Room::Ordinary) = (&queue.own.away, room) {
-            return Err(Refused::Away(why.clone()));
-        }
-        let growth = queue.batches.growth(record.bytes.len(), &self.options);
-        if queue.batches.waiting_bytes + growth > self.options.queue_bytes_max {
-            return Err(match &queue.own.away {
-                Some(why) => Refused::Away(why.clone()),
-                None => Refused::Busy,
-            });
-        }
-        let lsn = queue.batches.push(record, &self.options);
-        if !is_quiet {
-            self.shared.wake_writer(queue);
-        }
-        Ok(lsn)
+        None if waiting > options.queue_bytes_max => Err(Refused::Busy),
+        _ => Ok(()),
     }
 }
 

@@ -53,7 +53,7 @@ impl Endpoint {
         };
         let named = uri.authority().is_some_and(|authority| !authority.as_str().contains('@'));
         let host = uri.host().filter(|host| named && !host.is_empty()).ok_or_else(wrong)?;
-        // A port that is none would be left out.
+        // `Uri` has no port if the number is too large; it must not become the default one.
         let has_port = uri.authority().is_some_and(|authority| authority.as_str() != host);
         if has_port && uri.port_u16().is_none() {
             return Err(wrong());
