@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { accessible, browse, open, start } from './serving.js';
+import { accessible, browse, open, put, start, text } from './serving.js';
 
 let browser, server;
 before(async () => {
@@ -14,17 +14,10 @@ after(async () => {
   assert.equal(await server?.stop(), 0, 'drained');
 });
 
-const text = (page) => page.evaluate(() => [...document.querySelectorAll('.cm-line')].map((it) => it.textContent).join('\n'));
 async function studio() {
   const opened = await open(browser, `${server.origin}/console/#/studio`);
   await opened.page.locator('.is-succeeded').first().waitFor();
   return opened;
-}
-async function put(page, written) {
-  await page.locator('.cm-content').click();
-  await page.keyboard.press('Control+a');
-  await page.keyboard.insertText(written);
-  await page.locator('text=No problems.').waitFor();
 }
 
 test('fields, ways, wrapping and copying are forms, and patches of the text', async () => {

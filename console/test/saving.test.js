@@ -4,7 +4,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { accessible, binary, browse, folder, open, start } from './serving.js';
+import { accessible, binary, browse, folder, open, put, start, text } from './serving.js';
 
 let browser, server;
 before(async () => {
@@ -16,14 +16,7 @@ after(async () => {
   assert.equal(await server?.stop(), 0, 'drained');
 });
 
-const text = (page) => page.evaluate(() => [...document.querySelectorAll('.cm-line')].map((it) => it.textContent).join('\n'));
 const pass = (result) => `{"StartAt":"A","States":{"A":{"Type":"Pass","Result":"${result}","End":true}}}`;
-async function put(page, written) {
-  await page.locator('.cm-content').click();
-  await page.keyboard.press('Control+a');
-  await page.keyboard.insertText(written);
-  await page.locator('text=No problems.').waitFor();
-}
 /** Answers the next question of the page, and returns it. */
 const asked = (page, answer) =>
   new Promise((resolve) => page.once('dialog', async (dialog) => {

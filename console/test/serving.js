@@ -134,3 +134,14 @@ export function large(count) {
   // A line for each state.
   return JSON.stringify({ QueryLanguage: 'JSONata', StartAt: name(0), States: states }, null, 1).replace(/\n {3,}/g, ' ');
 }
+
+/** The text in the studio's editor. */
+export const text = (page) => page.evaluate(() => [...document.querySelectorAll('.cm-line')].map((it) => it.textContent).join('\n'));
+
+/** Replaces it, by a valid definition. */
+export async function put(page, written) {
+  await page.locator('.cm-content').click();
+  await page.keyboard.press('Control+a');
+  await page.keyboard.insertText(written);
+  await page.locator('text=No problems.').waitFor();
+}
