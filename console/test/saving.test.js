@@ -20,8 +20,8 @@ const pass = (result) => `{"StartAt":"A","States":{"A":{"Type":"Pass","Result":"
 /** Answers the next question of the page, and returns it. */
 const asked = (page, answer) =>
   new Promise((resolve) => page.once('dialog', async (dialog) => {
-    resolve(dialog.message());
     await (answer ? dialog.accept() : dialog.dismiss());
+    resolve(dialog.message());
   }));
 const arnOf = (name) => `arn:aws:states:us-east-1:123456789012:stateMachine:${name}`;
 const described = async (name) => (await server.aws('DescribeStateMachine', { stateMachineArn: arnOf(name) })).definition;
@@ -60,7 +60,7 @@ test('a draft becomes a state machine, is updated, and no change is lost without
   question = asked(page, false);
   await page.getByRole('link', { name: 'State machines' }).click();
   assert.match(await question, /orders has changes that are not saved/);
-  assert.match(page.url(), /studio\/arn/);
+  await page.waitForURL(/studio\/arn/);
   assert.equal(await text(page), pass('three'));
   question = asked(page, true);
   await update.click();
