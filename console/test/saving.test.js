@@ -166,14 +166,14 @@ test('one state is tested, with what it had in the run', async () => {
 
 test('a run is taken as files, with which the command does the same', async () => {
   const { page, wrong, close } = await withTasks();
-  const shown = await page.getByLabel('Output', { exact: true }).innerText();
   await page.locator('summary', { hasText: 'This run as files' }).click();
   const at = folder({});
   for (const part of ['Definition', 'Input', 'Mocks']) {
     const [file] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: part, exact: true }).click()]);
     await file.saveAs(join(at, file.suggestedFilename()));
   }
-  const command = await page.locator('.more[open] code').innerText();
+  // Both at once: the page may run it again meanwhile, at another time.
+  const [shown, command] = await page.evaluate(() => ['pre[aria-label="Output"]', '.more[open] code'].map((it) => document.querySelector(it).textContent));
   assert.match(command, /^expressway run workflow\.asl\.json --type EXPRESS --input workflow\.input\.json --mock workflow\.mocks\.json --virtual-time --now \S+Z$/);
   const [, ...words] = command.split(' ');
   const ran = spawnSync(binary, words, { cwd: at, encoding: 'utf8' });
