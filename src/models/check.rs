@@ -105,7 +105,7 @@ impl Problems<'_> {
             let needed = match member.need {
                 Need::Required => true,
                 Need::Token => is_sdk,
-                Need::Optional => false,
+                Need::Optional | Need::OptionalToken => false,
             };
             let name = member.name(naming);
             // Recorded: null counts as present, for the service to refuse.

@@ -30,8 +30,8 @@ there, or `own`. The shapes of requests to EC2 are apart from those of its answe
 
 A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent; with `/` before it, it is
 part of the path, with `?` of the query, with `^` a header, or all headers that begin so if it is a map, with `%` it is the
-body), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required, `*` if it is the token that makes a call idempotent, which SDKs
-fill in and workflows must give. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
+body), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required; `*` and `+` stand for the token that
+makes a call idempotent, which SDKs fill in: one that is required, and that workflows must give, and another. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
 time, `u` time written as a text (ISO 8601), `h` time as in headers of HTTP, `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
 it has any.
 """
@@ -208,7 +208,7 @@ class Service:
         required = name in shape.get("required", ()) and (self.name, shape_name) not in OPTIONAL
         token = member.get("idempotencyToken") or self.model["shapes"][member["shape"]].get("idempotencyToken")
         # AWS does not want tokens that the service does not want (recorded: `secretsmanager:createSecret`).
-        mark = "*" if token and required else "!" if required else ""
+        mark = ("*" if required else "+") if token else "!" if required else ""
         injected = name in INJECTED.get(self.name, {}).get(shape_name, [])
         alias = "=" if injected else "" if wire == name else f"={wire}"
         rename = f">{java}" if java else ""

@@ -151,8 +151,10 @@ pub(crate) enum Location {
 pub(crate) enum Need {
     Optional,
     Required,
-    /// It makes the call idempotent: SDKs fill it in, and workflows that call them must give it.
+    /// It makes the call idempotent, and is required: SDKs fill it in, and workflows that call them must give it.
     Token,
+    /// Another that SDKs fill in.
+    OptionalToken,
 }
 
 /// Bounds of values.
@@ -394,11 +396,9 @@ fn read_shape(line: &'static str) -> Shape {
 fn read_member(text: &'static str, union: bool) -> Member {
     let (names, kind) =
         text.rsplit_once(':').unwrap_or_else(|| unreachable!("generate.py writes a type: {text}"));
-    let (names, need) = match (names.strip_suffix('!'), names.strip_suffix('*')) {
-        (Some(names), _) => (names, Need::Required),
-        (_, Some(names)) => (names, Need::Token),
-        _ => (names, Need::Optional),
-    };
+    const MARKS: [(char, Need); 3] = [('!', Need::Required), ('*', Need::Token), ('+', Need::OptionalToken)];
+    let marked = MARKS.iter().find_map(|(mark, need)| Some((names.strip_suffix(*mark)?, *need)));
+    let (names, need) = marked.unwrap_or((names, Need::Optional));
     let (names, renamed) = match names.split_once('>') {
         Some((names, renamed)) => (names, Some(renamed)),
         None => (names, None),

@@ -1,6 +1,6 @@
 //! `aws-sdk:ec2`: what is sent, what comes of answers and errors, and `moto_server`.
 
-use expressway::task::aws::Integrations;
+use expressway::task::aws::{Credentials, Integrations};
 use serde_json::{Value, json};
 
 use crate::server::{Server, answer};
@@ -37,6 +37,7 @@ fn parameters_are_sent_as_ec2_reads_them() {
         "TagSpecifications": [{"ResourceType": "instance", "Tags": [{"Key": "a b", "Value": "é&"}]}],
         "LicenseSpecifications": [],
         "KeyName": null,
+        "ClientToken": "c",
     });
     let (sent, result) = call("runInstances", &parameters, "<reservationId>r-9</reservationId>");
     let expected = "\
@@ -57,7 +58,8 @@ NetworkInterface.1.Ipv6Addresses.1.Ipv6Address=2001%3Adb8%3A%3A1
 TagSpecification.1.ResourceType=instance
 TagSpecification.1.Tag.1.Key=a%20b
 TagSpecification.1.Tag.1.Value=%C3%A9%26
-LicenseSpecification=";
+LicenseSpecification=
+ClientToken=c";
     assert_eq!(sent, expected);
     assert_eq!(result, json!({"ReservationId": "r-9"}));
 
@@ -76,6 +78,40 @@ MaxResults=5";
     // Bytes are Base64 on the wire.
     let (sent, _) = call("importKeyPair", &json!({"KeyName": "k", "PublicKeyMaterial": "ssh-rsa A"}), "");
     assert!(sent.ends_with("KeyName=k\nPublicKeyMaterial=c3NoLXJzYSBB"), "{sent}");
+}
+
+/// As AWS's SDK does, where the task does not give it. RDS wants none for a copy within a region.
+#[test]
+fn a_copy_from_another_region_names_a_request_to_it() {
+    let copied = |resource: &str, parameters: Value| {
+        let server = Server::saying(answer(200, &[], "<R><requestId>r-1</requestId></R>".to_owned()));
+        let at = Integrations::new().endpoint_url(&server.url()).expect("a URL").region("eu-west-1");
+        let credentials = Credentials::new("AKID", "secret", None);
+        let resource = format!("arn:aws:states:::aws-sdk:{resource}");
+        // What becomes of the answer is not of interest here.
+        run(at.credentials(credentials), &resource, &parameters);
+        server.asked.try_recv().expect("a request").text().to_owned()
+    };
+    let snapshot = |region: &str| json!({"SourceRegion": region, "SourceSnapshotId": "snap-1"});
+    let sent = copied("ec2:copySnapshot", snapshot("us-east-1"));
+    assert!(
+        sent.contains(
+            "&DestinationRegion=eu-west-1&PresignedUrl=https%3A%2F%2Fec2.us-east-1.amazonaws.com%2F%3F"
+        ),
+        "{sent}"
+    );
+    let given = json!({"SourceRegion": "us-east-1", "SourceSnapshotId": "snap-1", "PresignedUrl": "mine"});
+    let sent = copied("ec2:copySnapshot", given);
+    assert!(sent.ends_with("&PresignedUrl=mine"), "{sent}");
+    let database = |region: &str| json!({"SourceRegion": region, "SourceDBSnapshotIdentifier": "s", "TargetDBSnapshotIdentifier": "t"});
+    let sent = copied("rds:copyDBSnapshot", database("us-east-1"));
+    assert!(sent.contains("&PreSignedUrl=https%3A%2F%2Frds.us-east-1.amazonaws.com%2F%3F"), "{sent}");
+    for parameters in
+        [database("eu-west-1"), json!({"SourceDBSnapshotIdentifier": "s", "TargetDBSnapshotIdentifier": "t"})]
+    {
+        let sent = copied("rds:copyDBSnapshot", parameters);
+        assert!(!sent.contains("PreSignedUrl"), "{sent}");
+    }
 }
 
 /// Without an element around the result; names are the SDK's, with its renames.

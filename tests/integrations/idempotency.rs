@@ -57,12 +57,32 @@ fn options(name: &str, is_durable: bool) -> StartOptions {
     }
 }
 
-/// The key of a request: in a header, in a member of its JSON, or in a form.
+/// What a request has for a key.
+#[derive(Clone, Copy, PartialEq)]
+enum Key {
+    Nothing,
+    /// The task's own.
+    Given(&'static str),
+    /// One of the attempt, in durable executions.
+    Durable,
+    /// The same; in other executions one that is made for the request, as AWS's SDK does.
+    Always,
+}
+
+/// The key of a request: in a header, in the query, in a member of its JSON, in an element, or in a form.
 fn key(asked: &Asked, member: &str) -> Option<String> {
-    if member == "idempotency-key" {
-        return asked.headers.get(member).cloned();
+    if let Some(header) = asked.headers.get(member) {
+        return Some(header.clone());
+    }
+    if let Some((_, query)) = asked.target.split_once('?') {
+        let name = format!("{member}=");
+        return query.split('&').find_map(|pair| pair.strip_prefix(&*name)).map(str::to_owned);
     }
     let body = String::from_utf8(asked.body.clone()).expect("text");
+    if body.starts_with('<') {
+        let (_, rest) = body.split_once(&format!("<{member}>"))?;
+        return rest.split_once('<').map(|(text, _)| text.to_owned());
+    }
     if body.starts_with('{') {
         let body: Json = serde_json::from_str(&body).expect("JSON");
         return body.get(member).map(|key| key.as_str().expect("text").to_owned());
@@ -80,15 +100,27 @@ fn a_repeated_task_says_the_same_key_where_the_service_knows_one() {
     let topic = json!({"TopicArn": "arn:aws:sns:us-east-1:123456789012:t.fifo", "Message": "x"});
     let secret = json!({"SecretId": "s", "SecretString": "x"});
     let start = json!({"StateMachineArn": machine_arn, "Input": {}});
-    let cases: [(&str, Json, &str, Option<&str>); 8] = [
-        ("sqs:sendMessage", queue("q.fifo"), "MessageDeduplicationId", Some("")),
-        ("sqs:sendMessage", queue("q"), "MessageDeduplicationId", None),
-        ("sqs:sendMessage", given, "MessageDeduplicationId", Some("mine")),
-        ("sns:publish", topic, "MessageDeduplicationId", Some("")),
-        ("aws-sdk:secretsmanager:putSecretValue", secret, "ClientRequestToken", Some("")),
-        ("states:startExecution", start, "name", Some("")),
-        ("dynamodb:getItem", json!({"TableName": "t", "Key": {"k": {"S": "1"}}}), "ClientRequestToken", None),
-        ("http:invoke", Json::Null, "idempotency-key", Some("")),
+    let job = json!({"AccountId": "123456789012", "ClientRequestToken": null, "Operation": {}, "Priority": 1,
+        "Report": {"Enabled": false}, "RoleArn": "arn:aws:iam::123456789012:role/r"});
+    let renamed = json!({"Bucket": "b", "Key": "k", "RenameSource": "b/j"});
+    let cluster = json!({"Name": "c", "ContainerProvider": {"Type": "EKS", "Id": "e"}});
+    let item = json!({"TableName": "t", "Key": {"k": {"S": "1"}}});
+    let template = json!({"LaunchTemplateId": "lt-1", "LaunchTemplateData": {}});
+    let cases: [(&str, Json, &str, Key); 14] = [
+        ("sqs:sendMessage", queue("q.fifo"), "MessageDeduplicationId", Key::Durable),
+        ("sqs:sendMessage", queue("q"), "MessageDeduplicationId", Key::Nothing),
+        ("sqs:sendMessage", given, "MessageDeduplicationId", Key::Given("mine")),
+        ("sns:publish", topic, "MessageDeduplicationId", Key::Durable),
+        ("aws-sdk:secretsmanager:putSecretValue", secret, "ClientRequestToken", Key::Always),
+        ("states:startExecution", start, "name", Key::Durable),
+        ("dynamodb:getItem", item, "ClientRequestToken", Key::Nothing),
+        ("http:invoke", Json::Null, "idempotency-key", Key::Durable),
+        ("emr-containers:createVirtualCluster", cluster, "clientToken", Key::Always),
+        ("aws-sdk:cloudformation:deleteStack", json!({"StackName": "s"}), "ClientRequestToken", Key::Durable),
+        ("aws-sdk:ec2:createLaunchTemplateVersion", template, "ClientToken", Key::Always),
+        ("aws-sdk:scheduler:deleteSchedule", json!({"Name": "s"}), "clientToken", Key::Always),
+        ("aws-sdk:s3:renameObject", renamed, "x-amz-client-token", Key::Always),
+        ("aws-sdk:s3control:createJob", job, "ClientRequestToken", Key::Always),
     ];
     let mut keys = HashSet::new();
     for (n, (resource, parameters, member, wanted)) in cases.iter().enumerate() {
@@ -111,19 +143,26 @@ fn a_repeated_task_says_the_same_key_where_the_service_knows_one() {
         let key_of = |asked: &Asked| key(asked, member);
         assert_eq!(key_of(&before), key_of(&after), "{resource} {parameters}");
         match wanted {
-            None => assert_eq!(key_of(&before), None, "{resource} {parameters}"),
-            Some("") => {
+            Key::Nothing => assert_eq!(key_of(&before), None, "{resource} {parameters}"),
+            Key::Durable | Key::Always => {
                 let key = key_of(&before).unwrap_or_else(|| panic!("{resource} {parameters} has no key"));
                 assert_eq!(key.len(), 36, "{key}");
                 // Each of them is the first visit of the execution `a`.
                 keys.insert(key);
             }
-            Some(own) => assert_eq!(key_of(&before).as_deref(), Some(*own)),
+            Key::Given(own) => assert_eq!(key_of(&before).as_deref(), Some(*own)),
         }
-        // Executions in memory are run once, and send no key.
+        // Executions in memory are run once.
         let memory = second.start_with(&m, "{}".to_owned(), options("b", false)).expect("it begins");
         let asked = silent.asked.recv().expect("a request");
-        assert_eq!(key_of(&asked), wanted.filter(|own| !own.is_empty()).map(str::to_owned), "{resource}");
+        match wanted {
+            Key::Nothing | Key::Durable => assert_eq!(key_of(&asked), None, "{resource}"),
+            Key::Given(own) => assert_eq!(key_of(&asked).as_deref(), Some(*own)),
+            Key::Always => {
+                let key = key_of(&asked).unwrap_or_else(|| panic!("{resource} has no key in memory"));
+                assert!(key.len() == 36 && !keys.contains(&key), "{resource}: {key}");
+            }
+        }
         memory.abort();
         handle.abort();
     }

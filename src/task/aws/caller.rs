@@ -115,6 +115,15 @@ impl Caller {
         self.send("POST", &draft, ANSWER_BYTES_MAX).await
     }
 
+    pub(super) fn region(&self) -> &str {
+        &self.region
+    }
+
+    /// What its requests are signed with.
+    pub(super) async fn credentials(&self) -> Result<Option<Arc<Credentials>>, String> {
+        self.credentials.get(!self.own_endpoint).await
+    }
+
     /// Sends a request, signed if there are credentials; the answer's body may have `bytes_max` bytes.
     pub(super) async fn send(
         &self,

@@ -9,7 +9,6 @@ use std::time::SystemTime;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::rustls::pki_types::CertificateDer;
@@ -23,7 +22,7 @@ use super::parameters::Parameters;
 use super::pool::{self, ANSWER_BYTES_MAX, Limits};
 use super::query_protocol;
 use super::settings::{Endpoint, Settings};
-use super::sign::{self, Body, Scope, Signed, UNRESERVED};
+use super::sign::{self, Scope};
 use super::ssrf_policy::Denied;
 use crate::fault;
 use crate::json;
@@ -378,29 +377,10 @@ fn shown(reply: &Reply) -> Json {
 fn token(credentials: &Credentials, region: &str, cluster: &str, now: SystemTime) -> String {
     let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
     let host = format!("sts.{region}.{suffix}");
-    let date = sign::amz_date(now);
-    let day = &date[..8];
-    let scope = format!("{}/{day}/{region}/sts/aws4_request", credentials.access_key_id);
-    let mut query = String::new();
-    for (name, value) in [
-        ("Action", Some("GetCallerIdentity")),
-        ("Version", Some("2011-06-15")),
-        ("X-Amz-Algorithm", Some("AWS4-HMAC-SHA256")),
-        ("X-Amz-Credential", Some(&*scope)),
-        ("X-Amz-Date", Some(&*date)),
-        ("X-Amz-Expires", Some("60")),
-        ("X-Amz-Security-Token", credentials.session_token.as_deref()),
-        ("X-Amz-SignedHeaders", Some("host;x-k8s-aws-id")),
-    ] {
-        if let Some(value) = value {
-            query_protocol::pair(name, value, &mut query);
-        }
-    }
+    let scope = Scope { region, service: "sts" };
     let headers = [("host", &*host), ("x-k8s-aws-id", cluster)];
-    let it = Signed { method: "GET", path: &["/"], query: &query, headers: &headers, body: Body::Bytes(b"") };
-    let signature = sign::signature(credentials, Scope { region, service: "sts" }, &date, &it);
-    let signature = utf8_percent_encode(&signature, UNRESERVED);
-    let url = format!("https://{host}/?{query}&X-Amz-Signature={signature}");
+    let form = "Action=GetCallerIdentity&Version=2011-06-15";
+    let url = sign::url(credentials, scope, &headers, form, 60, now);
     format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(url))
 }
 

@@ -6,12 +6,13 @@ use serde_json::Value as Json;
 
 use super::caller::Draft;
 use super::http1::Reply;
+use super::idempotency::{self, Key};
 use super::sign::UNRESERVED;
 use super::wire;
 use crate::json::{Arena, Value};
-use crate::models::{Location, Member, Operation, Type};
+use crate::models::{Location, Member, Operation, Protocol, Type};
 
-/// The method, and a request with the members in their places.
+/// The method, and a request with the members in their places, and with `key`, which is not among them.
 ///
 /// # Errors
 /// What is wrong with the parameters, in AWS's words.
@@ -19,6 +20,7 @@ pub(super) fn draft(
     operation: &Operation,
     arena: &Arena,
     input: Value,
+    key: Option<&Key>,
 ) -> Result<(&'static str, Draft), String> {
     let target = operation.wrapper.and_then(|target| target.split_at_checked(target.find('/')?));
     let Some((method, path)) = target else {
@@ -49,13 +51,26 @@ pub(super) fn draft(
             (Location::Payload, _) => unreachable!("such operations are not called: {operation:?}"),
         }
     }
+    let key_in_body = key.filter(|key| key.member.location == Location::Body);
+    match key {
+        Some(Key { member, text }) if member.location == Location::Query => {
+            query.push((member.wire, text.clone()));
+        }
+        Some(Key { member, text }) if member.location == Location::Header => {
+            draft.headers.push((member.wire, text.clone().into()));
+        }
+        _ => {}
+    }
     write_query(query, &mut draft.query);
     // Also checks that all members are known.
     let mut body = Vec::new();
     if let Some(shape) = operation.input {
         wire::write_json(operation, arena, Type::Shape(shape), input, "", &mut body)?;
     }
-    if has_body || matches!(method, "POST" | "PUT" | "PATCH") {
+    if let Some(key) = key_in_body {
+        idempotency::write(Protocol::Rest, key, &mut body);
+    }
+    if has_body || key_in_body.is_some() || matches!(method, "POST" | "PUT" | "PATCH") {
         draft.headers.push(("content-type", "application/json".into()));
         draft.body = body;
     }

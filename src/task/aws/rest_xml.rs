@@ -13,6 +13,7 @@ use super::answer;
 use super::caller::Draft;
 use super::failure::ServiceError;
 use super::http1::Reply;
+use super::idempotency::Key;
 use super::query_protocol::{self, Element, TYPE};
 use super::rest;
 use super::s3;
@@ -40,7 +41,7 @@ struct Request<'a> {
 /// What stands before the service's host: `my-bucket.s3` or `123456789012.s3-control`.
 type Host = Option<String>;
 
-/// The method, a request with the members in their places, and what the host begins with: `by_host` a bucket whose name
+/// The method, a request with the members in their places and with `key`, which is not among them, and what the host begins with: `by_host` a bucket whose name
 /// allows that, or an account.
 ///
 /// # Errors
@@ -49,6 +50,7 @@ pub(super) fn draft(
     operation: &Operation,
     arena: &Arena,
     input: Value,
+    key: Option<&Key>,
     by_host: bool,
 ) -> Result<(&'static str, Draft, Host), String> {
     let target = operation.wrapper.and_then(|target| target.split_at_checked(target.find('/')?));
@@ -110,8 +112,17 @@ pub(super) fn draft(
     if request.draft.path.is_empty() {
         request.draft.path.push('/');
     }
+    match key {
+        Some(Key { member, text }) if member.location == Location::Query => {
+            request.query.push((member.wire, text.clone()));
+        }
+        Some(Key { member, text }) if member.location == Location::Header => {
+            request.draft.headers.push((member.wire, text.clone().into()));
+        }
+        _ => {}
+    }
     if let (Some(root), Some(shape)) = (operation.root, operation.input) {
-        request.body(Type::Shape(shape), input, root)?;
+        request.body(Type::Shape(shape), input, root, key)?;
     }
     request.add_source();
     request.finish().map(|draft| (method, draft, host))
@@ -160,13 +171,13 @@ impl Request<'_> {
             self.draft.body = text(self.arena, value).into_bytes();
             return Ok(());
         };
-        self.body(member.value.kind, value, member.wire)
+        self.body(member.value.kind, value, member.wire, None)
     }
 
-    fn body(&mut self, kind: Type, value: Value, root: &str) -> Result<(), String> {
+    fn body(&mut self, kind: Type, value: Value, root: &str, key: Option<&Key>) -> Result<(), String> {
         let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>");
         let namespace = format!(" xmlns=\"{}\"", self.operation.service.target);
-        write(self.operation, self.arena, kind, value, (root, &namespace), &mut out)?;
+        write(self.operation, self.arena, kind, value, (root, &namespace), key, &mut out)?;
         self.draft.body = out.into_bytes();
         Ok(())
     }
@@ -229,7 +240,7 @@ impl Request<'_> {
     }
 }
 
-/// Writes a value as an element; `attributes` follow its name.
+/// Writes a value as an element; `attributes` follow its name. `key` is a member of its own that `value` does not have.
 ///
 /// # Errors
 /// What is wrong with it, in AWS's words.
@@ -239,6 +250,7 @@ fn write(
     kind: Type,
     value: Value,
     (name, attributes): (&str, &str),
+    key: Option<&Key>,
     out: &mut String,
 ) -> Result<(), String> {
     let Type::Shape(shape) = kind else {
@@ -268,20 +280,24 @@ fn write(
             for member in members.iter().filter(inside) {
                 let value = arena.get_str(value, member.name(operation.naming));
                 if let Some(value) = value.filter(|value| !value.is_null()) {
-                    write(operation, arena, member.value.kind, value, (member.wire, ""), out)?;
+                    write(operation, arena, member.value.kind, value, (member.wire, ""), None, out)?;
+                } else if let Some(key) = key.filter(|key| key.member.wire == member.wire) {
+                    open(member.wire, "", out);
+                    escape(&key.text, out);
+                    close(member.wire, out);
                 }
             }
             close(name, out);
         }
         Shape::List { element, flat: true, .. } if value.is_array() => {
             for item in arena.items(value) {
-                write(operation, arena, element.kind, *item, (name, ""), out)?;
+                write(operation, arena, element.kind, *item, (name, ""), None, out)?;
             }
         }
         Shape::List { element, name: inner, .. } if value.is_array() => {
             open(name, attributes, out);
             for item in arena.items(value) {
-                write(operation, arena, element.kind, *item, (inner, ""), out)?;
+                write(operation, arena, element.kind, *item, (inner, ""), None, out)?;
             }
             close(name, out);
         }
@@ -292,7 +308,7 @@ fn write(
                 open(key_name, "", out);
                 escape(arena.str(key), out);
                 close(key_name, out);
-                write(operation, arena, inner.kind, value, (value_name, ""), out)?;
+                write(operation, arena, inner.kind, value, (value_name, ""), None, out)?;
                 out.push_str("</entry>");
             }
             close(name, out);
@@ -428,7 +444,7 @@ mod tests {
         let operation = models::find("s3", action, Naming::Java).expect("an operation");
         let mut arena = Arena::default();
         let input = json::read(&mut arena, parameters.to_string().as_bytes()).expect("JSON");
-        let (_, draft, bucket) = super::draft(&operation, &arena, input, by_host).expect("a request");
+        let (_, draft, bucket) = super::draft(&operation, &arena, input, None, by_host).expect("a request");
         let mark = if draft.query.is_empty() { "" } else { "?" };
         (format!("{}{mark}{}", draft.path, draft.query), bucket)
     }
@@ -464,7 +480,7 @@ mod tests {
             let mut arena = Arena::default();
             let input = json::read(&mut arena, bare.to_string().as_bytes()).expect("JSON");
             // An error names a member; nothing else comes of parameters that do not belong there.
-            if let Err(why) = super::draft(&operation, &arena, input, true) {
+            if let Err(why) = super::draft(&operation, &arena, input, None, true) {
                 assert!(why.contains('\'') || why.contains('"'), "{action}: {why}");
             }
         }

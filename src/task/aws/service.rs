@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::answer;
 use super::caller::{CallError, Caller, Draft};
+use super::credentials::Credentials;
 use super::failure::{self, Optimised, ServiceError};
 use super::http1::Reply;
 use super::idempotency;
@@ -18,11 +20,12 @@ use super::rest;
 use super::rest_xml;
 use super::route53;
 use super::s3;
-use super::settings::{self, Settings};
+use super::settings::{self, Endpoint, Settings};
+use super::sign::{self, Scope};
 use super::wire;
 use crate::fault;
 use crate::json::{self, Arena, Value};
-use crate::models::{self, Naming, Operation, Protocol, Type, names};
+use crate::models::{self, Member, Naming, Operation, Protocol, Type, names};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 
 /// An optimised integration.
@@ -168,6 +171,7 @@ pub(super) struct Asked {
     draft: Draft,
     /// What the host begins with, if it is not the service's own.
     host: Option<String>,
+    copy: Option<RegionCopy>,
 }
 
 /// What a service answered.
@@ -241,16 +245,15 @@ impl Modelled {
         &self.operation
     }
 
-    /// A request with these parameters, and with an idempotency key, if the service has a member for it.
+    /// A request with these parameters, and with `key`, if the service has a member for it.
     ///
     /// # Errors
     /// What is wrong with the parameters, in AWS's words.
     pub(super) fn asked(&self, arena: &Arena, input: Value, key: Option<&str>) -> Result<Asked, String> {
-        let (method, mut draft, host) = self.draft(arena, input)?;
-        if let Some(key) = key {
-            idempotency::add((&self.operation, self.protocol), arena, input, key, &mut draft.body);
-        }
-        Ok(Asked { method, draft, host })
+        let (method, draft, host) = self.draft(arena, input, key)?;
+        let region = self.caller.region();
+        let copy = copy(&self.operation, self.protocol, arena, input, region);
+        Ok(Asked { method, draft, host, copy })
     }
 
     /// Sends a request.
@@ -259,11 +262,18 @@ impl Modelled {
     /// When there is no answer, or the service refuses.
     pub(super) async fn ask(&self, asked: Asked) -> Result<Answered, Trouble> {
         let Modelled { caller, operation, protocol, optimised, .. } = self;
-        let Asked { method, draft, host } = asked;
+        let Asked { method, mut draft, host, copy } = asked;
         let at_host = host.map(|host| caller.at_host(&host)).transpose();
         let at_host =
             at_host.map_err(|why| Trouble::Lasting(unanswered(operation, CallError::Client(why))))?;
         let caller = at_host.as_ref().unwrap_or(caller);
+        if let Some(copy) = copy {
+            let failed = |why| Trouble::Lasting(unanswered(operation, CallError::Client(why)));
+            if let Some(credentials) = caller.credentials().await.map_err(failed)? {
+                let now = SystemTime::now();
+                copy.add(&credentials, operation, caller.region(), now, &mut draft.body).map_err(failed)?;
+            }
+        }
         let reply = caller.send(method, &draft, ANSWER_BYTES_MAX).await.map_err(|error| {
             let passes = matches!(error, CallError::Client(_));
             let error = match optimised {
@@ -311,20 +321,27 @@ impl Modelled {
     }
 
     /// The method, the request, and what the host begins with.
-    fn draft(&self, arena: &Arena, input: Value) -> Result<(&'static str, Draft, Option<String>), String> {
+    fn draft(
+        &self,
+        arena: &Arena,
+        input: Value,
+        key: Option<&str>,
+    ) -> Result<(&'static str, Draft, Option<String>), String> {
         let operation = &self.operation;
         let service = operation.service;
         let kind = operation.input.map(Type::Shape);
         if !input.is_object() || (kind.is_none() && !input.is_empty()) {
             return Err("The value must be an object".to_owned());
         }
+        let key = idempotency::added(operation, arena, input, key);
         let (mut body, mut headers) = (Vec::new(), Vec::with_capacity(2));
         match self.protocol {
             Protocol::Rest => {
-                return rest::draft(operation, arena, input).map(|(method, draft)| (method, draft, None));
+                let (method, draft) = rest::draft(operation, arena, input, key.as_ref())?;
+                return Ok((method, draft, None));
             }
             Protocol::RestXml => {
-                return rest_xml::draft(operation, arena, input, !self.caller.own_endpoint);
+                return rest_xml::draft(operation, arena, input, key.as_ref(), !self.caller.own_endpoint);
             }
             Protocol::Json => {
                 headers.push(("content-type", format!("application/x-amz-json-{}", service.version).into()));
@@ -346,8 +363,78 @@ impl Modelled {
                 body = text.into_bytes();
             }
         }
+        if let Some(key) = &key {
+            idempotency::write(self.protocol, key, &mut body);
+        }
         let draft = Draft { path: "/".to_owned(), headers, body, ..Draft::default() };
         Ok(("POST", draft, None))
+    }
+}
+
+/// How long the service may take to make the request to the other region.
+const COPY_SECONDS: u32 = 3_600;
+
+/// A copy from another region, whose signed request to that region is not given: `PresignedUrl` of EC2's CopySnapshot, and
+/// `PreSignedUrl` of what RDS copies. AWS's SDK makes it.
+#[derive(Clone, Debug)]
+struct RegionCopy {
+    source_region: String,
+    /// The member for the URL.
+    member: &'static Member,
+}
+
+/// The copy that these parameters ask for, if its URL is to be made.
+fn copy(
+    operation: &Operation,
+    protocol: Protocol,
+    arena: &Arena,
+    input: Value,
+    region: &str,
+) -> Option<RegionCopy> {
+    let members = operation.members(operation.input?);
+    let member = members.iter().find(|member| member.wire.eq_ignore_ascii_case("PresignedUrl"))?;
+    let given = |name: &str| arena.get_str(input, name).and_then(|value| arena.as_str(value));
+    if !matches!(protocol, Protocol::Query | Protocol::Ec2) || given(member.name(operation.naming)).is_some()
+    {
+        return None;
+    }
+    let source_region = given("SourceRegion").filter(|region| !region.is_empty())?;
+    // RDS wants none for a copy within a region.
+    (protocol == Protocol::Ec2 || source_region != region)
+        .then(|| RegionCopy { source_region: source_region.to_owned(), member })
+}
+
+impl RegionCopy {
+    /// Adds the URL to a form that is to be sent to `region`, and what EC2 wants beside it.
+    ///
+    /// # Errors
+    /// When the source's region is none.
+    fn add(
+        &self,
+        credentials: &Credentials,
+        operation: &Operation,
+        region: &str,
+        now: SystemTime,
+        body: &mut Vec<u8>,
+    ) -> Result<(), String> {
+        let service = operation.service;
+        let endpoint = Endpoint::of_aws(service.host, &self.source_region)?;
+        let mut form = String::from_utf8_lossy(body).into_owned();
+        let (mut destination, in_copy) = (String::new(), form.contains("&DestinationRegion="));
+        if !in_copy {
+            query_protocol::pair("DestinationRegion", region, &mut destination);
+        }
+        let pairs = [form.as_str(), &destination].into_iter().filter(|part| !part.is_empty());
+        let pairs = pairs.collect::<Vec<_>>().join("&");
+        let scope = Scope { region: &self.source_region, service: service.signing };
+        let host = endpoint.origin.authority();
+        let url = sign::url(credentials, scope, &[("host", &host)], &pairs, COPY_SECONDS, now);
+        if service.id == "EC2" && !in_copy {
+            query_protocol::pair("DestinationRegion", region, &mut form);
+        }
+        query_protocol::pair(self.member.wire, &url, &mut form);
+        *body = form.into_bytes();
+        Ok(())
     }
 }
 
@@ -491,6 +578,55 @@ fn unanswered(operation: &Operation, error: CallError) -> TaskError {
         CallError::Client(text) => {
             let service = names::of_errors(&operation.service.id);
             TaskError::new(format!("{service}.SdkClientException"), text)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    /// Compares with signatures of botocore.
+    #[test]
+    fn copies_are_signed_for_the_region_of_their_source() {
+        let ec2 = (
+            "ec2",
+            "copySnapshot",
+            "Action=CopySnapshot&Version=2016-11-15&SourceRegion=us-east-1&\
+            SourceSnapshotId=snap-1&Description=a%20b&Encrypted=true",
+        );
+        let rds = (
+            "rds",
+            "copyDBSnapshot",
+            "Action=CopyDBSnapshot&Version=2014-10-31&SourceDBSnapshotIdentifier=\
+            arn%3Aaws%3Ards%3Aus-east-1%3A123456789012%3Asnapshot%3As&TargetDBSnapshotIdentifier=t",
+        );
+        let now = UNIX_EPOCH + Duration::from_secs(1_440_938_160);
+        for ((package, action, form), session, signature) in [
+            (ec2, None, "ccf8f44e42073373516b1bf9d20df56ef8e6dc8b0abf879d5e32c68fd11f5853"),
+            (ec2, Some("tok/en"), "e3b7100a859d973d6baabaecbaeece0af2a15867b849a6f523888171f6c11038"),
+            (rds, None, "2bbe4e37c7276247cb270229988f1fcac6d5c15769a40699eeff4dad2031b27c"),
+            (rds, Some("tok/en"), "be5a8c79f5957493daa32ff4d56a048b565583c34912ed9398e67c0c8e54a19e"),
+        ] {
+            let operation = models::find(package, action, Naming::Java).expect("an operation");
+            let members = operation.members(operation.input.expect("members"));
+            let member = members.iter().find(|member| member.wire.eq_ignore_ascii_case("PresignedUrl"));
+            let copy =
+                RegionCopy { source_region: "us-east-1".to_owned(), member: member.expect("a member") };
+            let secret = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+            let credentials = Credentials::new("AKIDEXAMPLE", secret, session.map(str::to_owned));
+            let mut body = form.as_bytes().to_vec();
+            copy.add(&credentials, &operation, "eu-west-1", now, &mut body).expect("a region");
+            let body = String::from_utf8(body).expect("text");
+            let destination = if package == "ec2" { "&DestinationRegion=eu-west-1" } else { "" };
+            let wire = copy.member.wire;
+            let begin = format!(
+                "{form}{destination}&{wire}=https%3A%2F%2F{package}.us-east-1.amazonaws.com%2F%3FAction"
+            );
+            assert!(body.starts_with(&begin), "{body}");
+            assert!(body.ends_with(&format!("Signature%3D{signature}")), "{package} {session:?}: {body}");
         }
     }
 }

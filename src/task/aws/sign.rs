@@ -11,6 +11,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credentials;
+use super::query_protocol;
 
 /// Everything except RFC 3986's unreserved characters.
 pub(super) const UNRESERVED: &AsciiSet =
@@ -159,6 +160,42 @@ pub(super) fn signature(
 ) -> String {
     let header = authorization(credentials, scope, amz_date, it);
     header.rsplit('=').next().unwrap_or(&header).to_owned()
+}
+
+/// A URL with the signature in it (AWS General Reference, "Query string authentication"): of a `GET` at `/` with this query, which is a form. `headers` must be sent with it, sorted by name, the host
+/// among them.
+pub(super) fn url(
+    credentials: &Credentials,
+    scope: Scope<'_>,
+    headers: &[(&str, &str)],
+    form: &str,
+    seconds: u32,
+    now: SystemTime,
+) -> String {
+    let date = amz_date(now);
+    let day = &date[..8];
+    let of = format!("{}/{day}/{}/{}/aws4_request", credentials.access_key_id, scope.region, scope.service);
+    let names = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+    let mut query = form.to_owned();
+    for (name, value) in [
+        ("X-Amz-Algorithm", Some("AWS4-HMAC-SHA256")),
+        ("X-Amz-Credential", Some(&*of)),
+        ("X-Amz-Date", Some(&*date)),
+        ("X-Amz-Expires", Some(&*seconds.to_string())),
+        ("X-Amz-Security-Token", credentials.session_token.as_deref()),
+        ("X-Amz-SignedHeaders", Some(&*names)),
+    ] {
+        if let Some(value) = value {
+            query_protocol::pair(name, value, &mut query);
+        }
+    }
+    let mut pairs: Vec<&str> = query.split('&').collect();
+    pairs.sort_unstable();
+    let query = pairs.join("&");
+    let it = Signed { method: "GET", path: &["/"], query: &query, headers, body: Body::Bytes(b"") };
+    let signature = signature(credentials, scope, &date, &it);
+    let host = headers.iter().find(|(name, _)| *name == "host").map_or("", |(_, host)| host);
+    format!("https://{host}/?{query}&X-Amz-Signature={signature}")
 }
 
 /// Keys that one thread keeps: a few services, for a day each.

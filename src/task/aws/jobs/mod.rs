@@ -11,11 +11,11 @@ use std::time::Duration;
 use serde_json::{Map, Value as Json, json};
 use tokio::time::sleep;
 
+use super::idempotency;
 use super::service::{Asked, Modelled, Trouble, integration_of, with_metadata};
 use super::settings::Settings;
 use crate::fault;
 use crate::json::{self, Arena, Value};
-use crate::random;
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use table::{Form, JOBS, Origin, Row, Shown};
 
@@ -105,7 +105,7 @@ impl AsyncHandler for Job {
         let (arena, input) = (&*call.arena, call.input);
         let given: Json = call.input()?;
         let refuse = |why: &str| super::parameters::refuse(arena, input, why);
-        let key = attempt.idempotency_key().unwrap_or_else(token);
+        let key = attempt.idempotency_key().unwrap_or_else(idempotency::fresh);
         let asked = match kind.row.form.parameters(&given) {
             Some(parameters) => {
                 let mut arena = Arena::default();
@@ -130,11 +130,6 @@ impl AsyncHandler for Job {
     fn calls_out(&self) -> bool {
         self.0.start.calls_out()
     }
-}
-
-/// A key of a job that is started once.
-fn token() -> String {
-    String::from_utf8_lossy(&crate::uuid::text(random::next(), random::next())).into_owned()
 }
 
 /// Parses text that was written here.
