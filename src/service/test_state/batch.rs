@@ -5,13 +5,12 @@
 
 use serde_json::Value as Json;
 
-use crate::asl::model::{ItemBatcher, QueryLanguage, Setting, State, StateKind};
+use crate::asl::model::{ItemBatcher, Map, QueryLanguage, Setting, State};
 use crate::json::source::{Member, Node, NodeValue, Sourced, Span};
 use crate::runtime::Batcher;
 
 /// The Pass state whose output is an object of the batcher's fields.
-pub(super) fn state(tested: &State, bare: State) -> Option<State> {
-    let StateKind::Map(map) = &tested.kind else { return None };
+pub(super) fn state(tested: &State, map: &Map, bare: State) -> Option<State> {
     let ItemBatcher { batch_input, items_max, input_bytes_max } = map.item_batcher.as_ref()?;
     let mut members: Vec<Member> = Vec::new();
     if let Some(input) = batch_input {

@@ -105,9 +105,7 @@ pub(super) fn mocked(request: &TestState, subject: &Subject) -> Result<Option<Mo
 
 /// Checks the shape of a Map's or Parallel's mocked result.
 fn check_shape(result: &Json, subject: &Subject, failures: Option<u32>) -> Result<(), Error> {
-    if let StateKind::Map(map) = &subject.state.kind
-        && map.result_writer.is_some()
-    {
+    if subject.distributed().is_some_and(|map| map.result_writer.is_some()) {
         return if result.is_object() {
             Ok(())
         } else {

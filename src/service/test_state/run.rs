@@ -478,7 +478,7 @@ struct Read {
 
 /// The items from the Map's reader; without data, a Map that has no other source has no items.
 fn read_items(request: &TestState, subject: &Subject) -> Result<Option<Read>, Error> {
-    let StateKind::Map(map) = &subject.state.kind else { return Ok(None) };
+    let Some(map) = subject.distributed() else { return Ok(None) };
     let Some(item_reader) = &map.item_reader else { return Ok(None) };
     match &request.configuration.map_item_reader_data {
         Some(data) => {

@@ -65,6 +65,14 @@ impl Subject {
         }
     }
 
+    /// The Map under test, if it is a distributed one: only these have readers, batchers and writers.
+    pub(super) fn distributed(&self) -> Option<&model::Map> {
+        match &self.state.kind {
+            StateKind::Map(map) if map.mode != MapMode::Inline => Some(map),
+            _ => None,
+        }
+    }
+
     pub(super) fn is_jsonata(&self) -> bool {
         self.state.query_language == model::QueryLanguage::Jsonata
     }
@@ -81,10 +89,13 @@ impl Subject {
         state.name.value.clone_from(&self.name);
         match &mut state.kind {
             StateKind::Map(map) => {
-                map.mode = MapMode::Inline;
                 map.processor = nothing();
-                // They are evaluated separately.
-                (map.item_reader, map.item_batcher, map.result_writer) = (None, None, None);
+                // An inline Map with them fails, as it does in an execution.
+                if map.mode != MapMode::Inline {
+                    map.mode = MapMode::Inline;
+                    // They are evaluated separately.
+                    (map.item_reader, map.item_batcher, map.result_writer) = (None, None, None);
+                }
             }
             StateKind::Parallel(parallel) => parallel.branches.fill_with(nothing),
             _ => {}
@@ -98,7 +109,9 @@ impl Subject {
             }
         }
         let mut states = vec![declaration(variables), state];
-        let batches = batch::state(&self.state, bare("\0", StateKind::Pass(model::Pass { result: None })));
+        let batches = self.distributed().and_then(|map| {
+            batch::state(&self.state, map, bare("\0", StateKind::Pass(model::Pass { result: None })))
+        });
         let batch = batches.is_some().then(|| StateId::from_index(states.len()));
         states.extend(batches);
         for target in targets(&self.state) {
