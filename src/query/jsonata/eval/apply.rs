@@ -8,6 +8,18 @@ use crate::query::pattern::Spans;
 /// Arguments on the stack, from a mark to its top.
 pub(in crate::query::jsonata) type Arguments = Mark;
 
+/// Adds the name of a built-in function that is not called by a name: `x ~> $sum`, `$map(x, $sum)`.
+#[cold]
+fn in_builtin(mut error: Failure, function: Value) -> Failure {
+    if let (Some(_), None, Some(builtin)) =
+        (error.code, &error.token, function.opaque_id().and_then(Builtin::at))
+    {
+        error.message = error.message.replacen(error::NAME, builtin.name(), 1);
+        error.token = Some(builtin.name().to_owned());
+    }
+    error
+}
+
 impl Eval<'_> {
     /// A call; `applied` is the left side of `~>`, which comes first.
     pub(super) fn call(&mut self, id: CallId, applied: Option<Value>, input: Value, frame: Frame) -> Outcome {
@@ -97,7 +109,7 @@ impl Eval<'_> {
             if error.token.is_none() {
                 let name = call.name.map(|name| self.program.texts[name.index()].to_string());
                 if let Some(name) = &name {
-                    error.message = error.message.replacen("\u{0}", name, 1);
+                    error.message = error.message.replacen(error::NAME, name, 1);
                 }
                 error.token = name;
             }
@@ -320,7 +332,7 @@ impl Eval<'_> {
         self.arena.push(value);
         let result = self.apply(function, from, Value::UNDEFINED, frame);
         self.arena.cancel(from);
-        result
+        result.map_err(|error| in_builtin(error, function))
     }
 
     /// How many arguments a higher-order function passes.
@@ -357,7 +369,7 @@ impl Eval<'_> {
         }
         let value = self.apply(function, from, Value::NULL, frame);
         self.arena.cancel(from);
-        value
+        value.map_err(|error| in_builtin(error, function))
     }
 
     // ---- matchers ----

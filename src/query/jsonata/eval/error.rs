@@ -30,9 +30,18 @@ pub struct EvalError {
     pub token: Option<String>,
 }
 
+/// Stands in messages for the name of the function, which the call knows.
+pub(in crate::query::jsonata) const NAME: &str = "\u{0}";
+
 impl EvalError {
     pub(in crate::query::jsonata) fn new(code: &'static str, message: String) -> EvalError {
         EvalError { kind: EvalErrorKind::Thrown, code: Some(code), message, position: None, token: None }
+    }
+
+    /// Tells of a function without a name as the reference does.
+    #[cold]
+    pub(in crate::query::jsonata) fn without_name(&mut self) {
+        self.message = self.message.replace(&format!("\"{NAME}\""), "undefined");
     }
 
     pub(in crate::query::jsonata) fn bound(message: String) -> EvalError {

@@ -271,6 +271,7 @@ pub(super) fn run(
     env.scratch.shrink();
     result.map_err(|mut error| {
         error.position = error.position.map(|offset| super::syntax::utf16_offset(&program.source, offset));
+        error.without_name();
         error.into_error()
     })
 }

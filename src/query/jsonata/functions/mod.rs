@@ -151,6 +151,11 @@ impl Builtin {
         ALL.get(index as usize).map(|&(builtin, ..)| builtin)
     }
 
+    /// Its name, without `$`.
+    pub(super) fn name(self) -> &'static str {
+        ALL[self as usize].1
+    }
+
     /// Whether it folds an array of numbers.
     pub(super) fn is_fold(self) -> bool {
         matches!(self, Builtin::Sum | Builtin::Max | Builtin::Min | Builtin::Average | Builtin::Count)

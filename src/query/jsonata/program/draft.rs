@@ -392,7 +392,8 @@ impl Drafting<'_> {
     fn predicate(&mut self, left: SyntaxId, predicate: SyntaxId) -> Drafted {
         let result = self.process(left)?;
         let step = self.last_step(result);
-        if self.at(step).group.is_some() || (step != result && self.at(result).group.is_some()) {
+        // A path's grouping comes after the predicates of its last step, wherever it is written.
+        if self.at(step).group.is_some() {
             let message = "A predicate cannot follow a grouping expression in a step".to_owned();
             return Err(CompileError::new("S0209", self.tree.node(left).end as usize, None, message));
         }

@@ -415,13 +415,14 @@ impl<'d> Emitter<'d, '_> {
         if length > 0 {
             let keys = &steps[usize::from(variable.is_some())..length];
             let states = variable == Some("states") && self.is_states(place.scope);
-            match (states, keys.is_empty(), steps.get(1).map(|&step| &self.drafts.get(step).form)) {
-                (true, true, Some(Form::Name(name))) => {
+            // Of `$states.input.%` the parent is wanted, so that `$states` is built.
+            let member = steps.get(1).map(|&step| self.drafts.get(step));
+            match member.filter(|member| states && keys.is_empty() && member.ancestor.is_none()) {
+                Some(Draft { form: Form::Name(name), end, tuple, .. }) => {
                     // `$states.input[0]`: the member is one step with its predicates, and nothing else is built.
-                    let node = self.states_chain(&[name], self.drafts.get(steps[1]).end)?;
-                    let node = self.add(Node::Chain(node), self.drafts.get(steps[1]).end);
-                    let rows = self.drafts.get(steps[1]).tuple.then_some(&names);
-                    emitted.push(self.step(steps[1], later, rows, Some(node))?);
+                    let node = self.states_chain(&[name], *end)?;
+                    let node = self.add(Node::Chain(node), *end);
+                    emitted.push(self.step(steps[1], later, tuple.then_some(&names), Some(node))?);
                     taken = 2;
                 }
                 _ => chain = Some(self.chain(variable, keys, steps[0], place, states)?),

@@ -187,6 +187,12 @@ impl<'s> Tokens<'s> {
                 .filter(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
                 .and_then(|hex| u32::from_str_radix(hex, 16).ok());
             let Some(unit) = unit else {
+                // The reference takes fewer digits at the end of the source, where the quote is missing as well.
+                let rest = &self.source.as_bytes()[self.at + 1..];
+                if (1..4).contains(&rest.len()) && rest.iter().all(u8::is_ascii_hexdigit) {
+                    self.at = self.source.len();
+                    return Ok(());
+                }
                 let message = "The escape sequence \\u must be followed by 4 hex digits".into();
                 return Err(CompileError::new("S0104", self.at, None, message));
             };
