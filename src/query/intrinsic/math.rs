@@ -9,7 +9,11 @@ use crate::json::{Arena, Number, Value};
 fn rounded(arena: &Arena, value: Value) -> Result<i64, Detail> {
     let number = match arena.number(value) {
         Some(Number::Int(int)) => int,
-        Some(Number::Float(float)) if float.is_finite() => (float + 0.5).floor() as i64,
+        // Adding one half would round up the greatest double below it, and odd numbers beyond 2^52.
+        Some(Number::Float(float)) if float.is_finite() => {
+            let whole = float.floor();
+            whole as i64 + i64::from(float - whole >= 0.5)
+        }
         _ => return Err(INVALID),
     };
     within_32_bits(number)

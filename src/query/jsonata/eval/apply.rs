@@ -330,7 +330,7 @@ impl Eval<'_> {
         }
         let from = self.arena.begin();
         self.arena.push(value);
-        let result = self.apply(function, from, Value::UNDEFINED, frame);
+        let result = self.apply(function, from, Value::NULL, frame);
         self.arena.cancel(from);
         result.map_err(|error| in_builtin(error, function))
     }
