@@ -187,7 +187,7 @@ fn path(random: &mut Random, depth: usize) -> String {
         _ => random.pick(&NAMES).to_owned(),
     };
     for _ in 0..random.below(4) {
-        match random.below(14) {
+        match random.below(15) {
             0 => out.push_str(".*"),
             1 => out.push_str(&format!("[{}]", random.pick(&["0", "1", "-1", "0.7", "[0,1]", "true"]))),
             2 if depth > 0 => out.push_str(&format!("[{}]", expression(random, depth - 1))),
@@ -199,6 +199,11 @@ fn path(random: &mut Random, depth: usize) -> String {
             8 if out.ends_with(char::is_alphanumeric) => out.push_str(".%"),
             9 if depth > 0 => out.push_str(&format!(".[{}]", expression(random, depth - 1))),
             10 if depth > 0 => out.push_str(&format!(".{{'k': {}}}", expression(random, depth - 1))),
+            11 if depth > 0 => out.push_str(&format!(
+                "{{'k': {}}}[{}]",
+                expression(random, 0),
+                random.pick(&["0", "-1", "true", "a", "[0, 1]"])
+            )),
             _ => out.push_str(&format!(".{}", random.pick(&NAMES))),
         }
     }
