@@ -1,8 +1,8 @@
 //! Formatting and parsing of timestamps in Amazon States Language. Nothing here reads a clock.
 
 /// A timestamp in nanoseconds since 1970, parsed like Java's `DateTimeFormatter.ISO_OFFSET_DATE_TIME`, which AWS uses
-/// at run time: `t` and `z` may be lower case, seconds may be absent, a fraction has up to nine digits, an offset has a
-/// colon and is within 18 hours, and there is no leap second.
+/// at run time: `t` and `z` may be lower case, seconds may be absent, a fraction has up to nine digits, an offset is
+/// within 18 hours and has a colon before its minutes, if it has any, and there is no leap second.
 pub fn parse_timestamp(text: &str) -> Option<i128> {
     let mut rest = Rest(text.as_bytes());
     let year = rest.year()?;
@@ -79,7 +79,7 @@ impl Rest<'_> {
         }
         let sign = if self.begins(b"-") { -1 } else { 1 };
         let hours = self.after(b"+-")?;
-        let minutes = self.after(b":")?;
+        let minutes = if self.begins(b":") { self.after(b":")? } else { 0 };
         let seconds = if self.begins(b":") { self.after(b":")? } else { 0 };
         let offset = hours * 3_600 + minutes * 60 + seconds;
         (minutes <= 59 && seconds <= 59 && offset <= 18 * 3_600).then_some(sign * offset)
