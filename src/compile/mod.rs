@@ -8,29 +8,20 @@
 
 mod choice;
 mod distributed;
+mod error;
 mod flow;
 mod state;
 mod variables;
 
 use std::collections::HashMap;
-use std::fmt;
 
 use crate::asl::model as asl;
-use crate::asl::{Diagnostic, explain_invalid};
 use crate::index::{Id, Table};
 use crate::program::{PathId, Program, StateId, Workflow, WorkflowId};
 use crate::query::jsonata::Regexes;
 use variables::Variables;
 
-/// Why a checked definition cannot be compiled: the location, in AWS's form, and the reason.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{message} at {location}")]
-pub struct Error {
-    /// Such as `/States/Charge/Parameters`.
-    pub location: String,
-    /// What is wrong.
-    pub message: String,
-}
+pub use error::{DefinitionError, Error};
 
 /// Compiles a definition.
 ///
@@ -76,30 +67,6 @@ fn workflow(
     }
     Ok(program)
 }
-
-/// Why a text does not give a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum DefinitionError {
-    /// The definition is not valid; warnings are among these as well.
-    Invalid(Vec<Diagnostic>),
-    /// It is valid, but this engine cannot run it.
-    Unsupported(Vec<Error>),
-}
-
-impl fmt::Display for DefinitionError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            DefinitionError::Invalid(diagnostics) => f.write_str(&explain_invalid(diagnostics)),
-            DefinitionError::Unsupported(errors) => {
-                let errors: Vec<String> = errors.iter().map(Error::to_string).collect();
-                write!(f, "the definition cannot be compiled: {}", errors.join("; "))
-            }
-        }
-    }
-}
-
-impl std::error::Error for DefinitionError {}
 
 /// Reads, checks and compiles the definition of an Express state machine, JSON text in Amazon States Language.
 ///

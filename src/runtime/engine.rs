@@ -19,7 +19,7 @@ use super::outcome::Counts;
 #[cfg(doc)]
 use super::start::StartOptions;
 use crate::asl::{self, MachineType};
-use crate::compile;
+use crate::compile::{self, DefinitionError};
 use crate::engine::Identity;
 use crate::limits;
 use crate::observe::MachineCounters;
@@ -147,87 +147,19 @@ pub struct ShardLoad {
     pub turn_for: Option<Duration>,
 }
 
-/// Why a definition is refused.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DefinitionError {
-    /// It is not valid; warnings are among these as well.
-    #[error("{}", asl::explain_invalid(.0))]
-    Invalid(Vec<asl::Diagnostic>),
-    /// It is valid, but this engine cannot run it.
-    #[error("the definition cannot be compiled: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Unsupported(Vec<compile::Error>),
-    /// It is valid, but these tasks have no handler: register one for each, or
-    /// [accept](Builder::accept_unhandled) that they fail when they begin.
-    #[error("some tasks have no handler: {}. Register a handler for each, or accept that they fail when they begin \
-             (`accept_unhandled`)", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Unhandled(Vec<compile::Error>),
-    /// There is a state machine of this name.
-    #[error("a state machine '{0}' already exists")]
-    NameTaken(String),
-    /// The state machine belongs to another engine.
-    #[error("the state machine belongs to another engine")]
-    Foreign,
-}
-
-impl DefinitionError {
-    /// The error for users who have the definition before them: each problem with its line of the source, the place
-    /// marked. `file` is the name of the definition. What has no place in the text is formatted as by `Display`.
-    ///
-    /// ```
-    /// # use expressway::runtime::Engine;
-    /// let engine = Engine::builder().shards(1).build()?;
-    /// let definition = r#"{"StartAt": "Hi", "States": {"Hi": {"Type": "Pass", "Ende": true}}}"#;
-    /// let error = engine.create_state_machine("hi", definition).unwrap_err();
-    /// assert!(error.excerpts("hi.asl.json", definition).contains("Ende"));
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    #[cfg(feature = "excerpts")]
-    pub fn excerpts(&self, file: &str, definition: &str) -> String {
-        let shown = match self {
-            DefinitionError::Invalid(problems) => {
-                let shown = problems.iter().map(|problem| asl::excerpt(problem, file, definition, false));
-                Some(shown.collect::<Vec<_>>().join("\n\n"))
-            }
-            DefinitionError::Unsupported(errors) => located("UNSUPPORTED_FEATURE", errors, file, definition),
-            DefinitionError::Unhandled(errors) => located("NO_HANDLER", errors, file, definition),
-            _ => None,
-        };
-        shown.unwrap_or_else(|| self.to_string())
+/// Tasks without a handler, at the places of their resources.
+fn undone(undone: Undone, program: &Program, definition: &asl::Definition) -> DefinitionError {
+    let located = |(task, message)| {
+        let mut states = program.states.iter();
+        let found = states.find(|(_, state)| matches!(state.kind, StateKind::Task(id) if id == task));
+        let name = found.map_or("", |(state, _)| program.name(state));
+        let location = definition.state(name).map_or("", |state| &state.location);
+        compile::Error { location: format!("{location}/Resource"), message }
+    };
+    match undone {
+        Undone::Refused(tasks) => DefinitionError::Unsupported(tasks.into_iter().map(located).collect()),
+        Undone::Unhandled(tasks) => DefinitionError::Unhandled(tasks.into_iter().map(located).collect()),
     }
-
-    /// Tasks without a handler, at the places of their resources.
-    fn undone(undone: Undone, program: &Program, definition: &asl::Definition) -> DefinitionError {
-        let located = |(task, message)| {
-            let mut states = program.states.iter();
-            let found = states.find(|(_, state)| matches!(state.kind, StateKind::Task(id) if id == task));
-            let name = found.map_or("", |(state, _)| program.name(state));
-            let location = definition.state(name).map_or("", |state| &state.location);
-            compile::Error { location: format!("{location}/Resource"), message }
-        };
-        match undone {
-            Undone::Refused(tasks) => DefinitionError::Unsupported(tasks.into_iter().map(located).collect()),
-            Undone::Unhandled(tasks) => DefinitionError::Unhandled(tasks.into_iter().map(located).collect()),
-        }
-    }
-}
-
-/// Errors of compiling, each with its line of the source; `None` if the text is not JSON, and so not the definition.
-#[cfg(feature = "excerpts")]
-fn located(code: &str, errors: &[compile::Error], file: &str, definition: &str) -> Option<String> {
-    let source = crate::json::source::read(definition.as_bytes(), limits::DEFINITION_BYTES_MAX).ok()?;
-    let shown = errors.iter().map(|error| {
-        let excerpt = asl::Excerpt {
-            severity: Some(asl::Severity::Error),
-            code,
-            message: &error.message,
-            location: Some(&error.location),
-            span: asl::span_at(&source.root, &error.location),
-            suggestion: None,
-        };
-        excerpt.text(file, definition, false, asl::EXCERPT_COLUMNS)
-    });
-    Some(shown.collect::<Vec<_>>().join("\n\n"))
 }
 
 impl Engine {
@@ -374,7 +306,7 @@ impl Engine {
         let VersionParts { definition, permit, usage, counters } = parts;
         let Inner { handlers, takes, .. } = &*self.inner;
         let work = machine::work(&program, handlers, permit, takes.unhandled);
-        let mut work = work.map_err(|undone| DefinitionError::undone(undone, &program, definition))?;
+        let mut work = work.map_err(|it| undone(it, &program, definition))?;
         for (_, map) in program.maps.iter() {
             let Some(distributed) = &map.distributed else { continue };
             // Where executions are spread over nodes, Standard children of an Express machine are elsewhere.

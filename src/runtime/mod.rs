@@ -81,6 +81,8 @@ mod weight;
 #[cfg(feature = "runtime")]
 pub mod wheel;
 
+#[cfg(feature = "runtime")]
+pub use crate::compile::DefinitionError;
 pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
 #[cfg(all(feature = "service", feature = "clustered"))]
 pub(crate) use durable::partition_of_id;
@@ -95,7 +97,7 @@ pub use {
     callbacks::{AnswerError, Answered},
     completion::Batch,
     durable::{DurabilityMode, Durable, DurableError, RecoveredExecution, ResumeError},
-    engine::{DefinitionError, Engine, ShardLoad},
+    engine::{Engine, ShardLoad},
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
