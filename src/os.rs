@@ -1,6 +1,7 @@
-//! Errors of the operating system and of brokers, in the words that people are told.
+//! Errors of the operating system and of brokers, in the words that people are told; and texts as editors write them.
 
 use std::io;
+use std::path::Path;
 
 /// An error of the operating system: what is wrong, without the system's number.
 pub fn words(error: &io::Error) -> String {
@@ -39,6 +40,46 @@ pub fn without_number(text: &str) -> String {
     shown + rest
 }
 
+/// The byte order mark that editors of Windows put before texts in UTF-8.
+pub const MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// A text without its byte order mark.
+///
+/// # Errors
+/// When it is UTF-16, as some editors of Windows write it.
+pub fn without_mark(mut text: Vec<u8>) -> io::Result<Vec<u8>> {
+    if text.starts_with(MARK) {
+        text.drain(..MARK.len());
+    }
+    if is_utf16(&text) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is UTF-16: save it as UTF-8"));
+    }
+    Ok(text)
+}
+
+/// The text of a file, without its byte order mark.
+///
+/// # Errors
+/// When it cannot be read, or is not UTF-8.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    let text = without_mark(std::fs::read(path)?)?;
+    String::from_utf8(text).map_err(|_| not_utf8())
+}
+
+/// The error for a text that is not UTF-8.
+pub fn not_utf8() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8")
+}
+
+/// Whether a text of letters is UTF-16, with its mark or without.
+fn is_utf16(text: &[u8]) -> bool {
+    match text {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => true,
+        [first, second, ..] => (*first == 0) != (*second == 0),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -57,5 +98,17 @@ mod tests {
         assert_eq!(words(&taken), "another process has that port");
         let full = io::Error::new(io::ErrorKind::StorageFull, "12 bytes are left of the reserve");
         assert_eq!(words(&full), "12 bytes are left of the reserve");
+    }
+
+    #[test]
+    fn a_mark_is_left_out_and_utf_16_is_named() {
+        let ok = |text: &[u8]| without_mark(text.to_owned()).expect("it is UTF-8");
+        assert_eq!(ok(b"\xef\xbb\xbf{}"), b"{}");
+        assert_eq!(ok(b"\xef\xbb"), b"\xef\xbb");
+        assert_eq!((ok(b"{"), ok(b"")), (b"{".to_vec(), Vec::new()));
+        for text in [&b"\xff\xfe{\0"[..], b"\xfe\xff\0{", b"{\0}\0", b"\0{\0}"] {
+            let error = without_mark(text.to_owned()).expect_err("it is UTF-16");
+            assert_eq!(words(&error), "it is UTF-16: save it as UTF-8");
+        }
     }
 }

@@ -78,13 +78,18 @@ impl Found {
     }
 }
 
-/// The content of a file; `-` is standard input. At most one byte more than a definition may have is read.
+/// The text of a file; `-` is standard input.
 pub(super) fn text(file: &Path) -> Result<Vec<u8>, Stop> {
+    os::without_mark(bytes(file)?).map_err(|error| unreadable(file, &error))
+}
+
+/// The content of a file or of standard input. At most one byte more than a definition may have is read.
+fn bytes(file: &Path) -> Result<Vec<u8>, Stop> {
     let bytes_max = limits::DEFINITION_BYTES_MAX as u64 + 1;
     let mut text = Vec::new();
     if file.as_os_str() == "-" {
         let read = io::stdin().lock().take(bytes_max).read_to_end(&mut text);
-        read.map_err(|error| Stop::failed(format!("cannot read standard input: {}", os::words(&error))))?;
+        read.map_err(|error| unreadable(file, &error))?;
         return Ok(text);
     }
     open(file)?.take(bytes_max).read_to_end(&mut text).map_err(|error| unreadable(file, &error))?;
@@ -105,10 +110,10 @@ pub(super) fn unreadable(file: &Path, error: &io::Error) -> Stop {
         io::ErrorKind::NotFound => no_such_file(file),
         io::ErrorKind::NotADirectory => "a part of its path is a file, not a folder".to_owned(),
         io::ErrorKind::IsADirectory => "it is a folder, not a file".to_owned(),
-        io::ErrorKind::InvalidData => "it is not UTF-8".to_owned(),
         _ => os::words(error),
     };
-    Stop::failed(format!("cannot read {}: {why}", file.display()))
+    let name = if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
+    Stop::failed(format!("cannot read {name}: {why}"))
 }
 
 /// Why a file cannot be written, with its name.
@@ -177,6 +182,8 @@ pub(super) struct Written {
     pub(super) machine: Option<String>,
     pub(super) text: Vec<u8>,
     is_yaml: bool,
+    /// Whether the file begins with a byte order mark, which is not in the text.
+    has_mark: bool,
     reading: Reading,
     /// What could not be resolved.
     pub(super) unresolved: Vec<Problem>,
@@ -194,7 +201,7 @@ impl Written {
         }));
         let (text, reading) = (definition.into_bytes(), Reading { machine_type });
         let (machine, beside) = (Some(name), Vec::new());
-        Written { place, machine, text, is_yaml: false, reading, unresolved, beside }
+        Written { place, machine, text, is_yaml: false, has_mark: false, reading, unresolved, beside }
     }
 
     /// Reports what could not be resolved, and what beside it could not be read.
@@ -204,6 +211,16 @@ impl Written {
         }
         for problem in &self.unresolved {
             say(&format!("note: {problem}"));
+        }
+    }
+
+    /// What AWS would refuse of the file itself.
+    pub(super) fn tell_mark(&self) {
+        if self.has_mark && !self.is_yaml {
+            say(&format!(
+                "note: {} begins with a byte order mark, which is left out here: AWS refuses a definition with one",
+                self.place
+            ));
         }
     }
 
@@ -338,6 +355,9 @@ fn read(
     given: &Substitutions,
 ) -> Result<FileOrProject, Stop> {
     if let Some(project) = project::read(file, given)? {
+        for problem in project.notes() {
+            say(&format!("note: {problem}"));
+        }
         return Ok(FileOrProject::Project(project));
     }
     if let Some(name) = &arguments.machine {
@@ -346,7 +366,9 @@ fn read(
             "--machine {name}: {file} is no project, and holds one definition"
         )));
     }
-    let mut text = text(file)?;
+    let bytes = bytes(file)?;
+    let has_mark = bytes.starts_with(os::MARK);
+    let mut text = os::without_mark(bytes).map_err(|error| unreadable(file, &error))?;
     let mut unresolved = Vec::new();
     if !given.is_empty() {
         let written = String::from_utf8_lossy(&text).into_owned();
@@ -364,7 +386,7 @@ fn read(
     let is_json = begins.is_none_or(|byte| b"{[\"".contains(byte));
     let is_yaml = is_yaml(file) || (file.as_os_str() == "-" && !is_json);
     let (machine, beside) = (None, Vec::new());
-    Ok(FileOrProject::File(Written { place, machine, text, is_yaml, reading, unresolved, beside }))
+    Ok(FileOrProject::File(Written { place, machine, text, is_yaml, has_mark, reading, unresolved, beside }))
 }
 
 /// Reads, checks and compiles a text. Without a given type, it is inferred from the definition: one that uses what only STANDARD machines may use is

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use expressway::json::{self, Arena, ReadErrorKind};
 use expressway::limits;
+use expressway::os;
 use expressway::runtime::inline::InputError;
 
 use super::{Stop, definition};
@@ -39,6 +40,9 @@ impl Source {
             Err(error) if looks_like_json => {
                 Err(Stop::failed(format!("the input {}: {error}", error.verdict())))
             }
+            Err(_) if input.trim().is_empty() => Err(Stop::failed(
+                "--input is empty: it is a JSON text, the name of a file, or - for standard input",
+            )),
             Err(_) => {
                 let why = definition::no_such_file(Path::new(input));
                 Err(Stop::failed(format!("cannot read {input}: it is not JSON, and {why}")))
@@ -141,6 +145,7 @@ pub(super) struct Batches<R> {
     /// Bytes dropped of the present line.
     dropped: u64,
     line: u64,
+    begun: bool,
     ended: bool,
 }
 
@@ -151,7 +156,14 @@ const READ_BYTES: usize = 1 << 17;
 
 impl<R: Read> Batches<R> {
     pub(super) fn new(source: R) -> Batches<R> {
-        Batches { source, buffer: Vec::with_capacity(BUFFER_BYTES), dropped: 0, line: 1, ended: false }
+        Batches {
+            source,
+            buffer: Vec::with_capacity(BUFFER_BYTES),
+            dropped: 0,
+            line: 1,
+            begun: false,
+            ended: false,
+        }
     }
 
     /// The whole lines that the next read completes; `None` at the end of the stream. A stream with a single JSON text
@@ -211,6 +223,9 @@ impl<R: Read> Batches<R> {
         let has_room = |buffer: &Vec<u8>| buffer.len() <= BUFFER_BYTES - READ_BYTES;
         while memchr::memchr(b'\n', &self.buffer).is_none() && !self.ended && has_room(&self.buffer) {
             self.read()?;
+        }
+        if !std::mem::replace(&mut self.begun, true) {
+            self.buffer = os::without_mark(std::mem::take(&mut self.buffer))?;
         }
         let Some(end) = memchr::memchr(b'\n', &self.buffer) else { return Ok(false) };
         let first = self.buffer[..end].trim_ascii();

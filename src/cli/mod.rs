@@ -463,6 +463,7 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
         };
         for written in definitions {
             written.tell();
+            written.tell_mark();
             let found = written.check(refuses);
             if !found.passes(not_run) {
                 went = Went::PartlyWrong;

@@ -132,6 +132,14 @@ impl Threads {
 }
 
 fn read(source: Source, inboxes: &Inboxes) -> io::Result<()> {
+    let read = hand_out(source, inboxes);
+    // The workers end with their inboxes.
+    drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
+    read
+}
+
+/// Reads until the end, or as long as somebody wants more.
+fn hand_out(source: Source, inboxes: &Inboxes) -> io::Result<()> {
     let mut batches = Batches::new(source);
     for turn in 0.. {
         let Some(batch) = batches.next()? else { break };
@@ -145,8 +153,6 @@ fn read(source: Source, inboxes: &Inboxes) -> io::Result<()> {
             break;
         }
     }
-    // The workers end with their inboxes.
-    drop(inboxes.lock().unwrap_or_else(PoisonError::into_inner).take());
     Ok(())
 }
 

@@ -38,7 +38,8 @@ impl Lines {
         sent: Option<Arc<Mutex<Sent>>>,
     ) -> LineSource {
         let (sender, batches) = channel::channel(WAITING_MAX);
-        let reader = Reader { reader, rest: Vec::new(), line: 1, skipping: false, sent: sent.clone() };
+        let reader =
+            Reader { reader, rest: Vec::new(), begun: false, line: 1, skipping: false, sent: sent.clone() };
         let spawned = thread::Builder::new().name("lines".into()).spawn(move || reader.run(&sender));
         let name = Arc::from(name);
         let unread = |error| PipeError::Refused(format!("cannot start the reading thread: {error}"));
@@ -229,6 +230,8 @@ struct Reader<R> {
     reader: R,
     /// The beginning of a line whose end is not read yet.
     rest: Vec<u8>,
+    /// Whether the first line was read.
+    begun: bool,
     line: u64,
     /// Whether the input is inside a line that was cut.
     skipping: bool,
@@ -291,6 +294,9 @@ impl<R: Read> Reader<R> {
         }
         let is_cut = !at_end && text[..whole].last() != Some(&b'\n');
         self.rest = text.split_off(whole);
+        if !std::mem::replace(&mut self.begun, true) {
+            text = os::without_mark(text)?;
+        }
         // Room for the next read, not just for what was split off.
         self.rest.reserve(READ_BYTES);
         Ok(Some(self.lines(text, is_cut)))

@@ -5,7 +5,7 @@
 //! soon enough after saving a file.
 
 use crate::os;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -35,6 +35,8 @@ pub struct Definitions {
     place: Place,
     machine_type: Option<MachineType>,
     seen: BTreeMap<PathBuf, Stamp>,
+    /// Files whose state machine is that of another file.
+    twins: BTreeSet<PathBuf>,
 }
 
 /// Changes the text of a file before it is read.
@@ -104,7 +106,15 @@ impl Definitions {
         } else {
             (path, None)
         };
-        Definitions { folder, file, rewrite: None, place, machine_type, seen: BTreeMap::new() }
+        Definitions {
+            folder,
+            file,
+            rewrite: None,
+            place,
+            machine_type,
+            seen: BTreeMap::new(),
+            twins: BTreeSet::new(),
+        }
     }
 
     /// Has each text changed before it is read, to replace placeholders for instance.
@@ -134,7 +144,25 @@ impl Definitions {
                 found.insert(path, (stamp, machine));
             }
         }
+        // Of several files for one state machine, the one that made it counts, or the first.
+        let mut owners: BTreeMap<&str, &PathBuf> = BTreeMap::new();
+        let (made, new): (Vec<_>, Vec<_>) = found.iter().partition(|(path, _)| self.seen.contains_key(*path));
+        for (path, (_, machine)) in made.into_iter().chain(new) {
+            owners.entry(machine).or_insert(path);
+        }
+        self.twins.retain(|path| found.contains_key(path));
         for (path, (stamp, machine)) in &found {
+            let owner = owners[&**machine];
+            if owner != path {
+                self.seen.remove(path);
+                if self.twins.insert(path.clone()) {
+                    let why = format!("the state machine {machine} is that of {}", owner.display());
+                    let done = Done::Refused(why + ": give the file another name");
+                    reports.push(Report { file: path.clone(), machine: machine.clone(), done });
+                }
+                continue;
+            }
+            self.twins.remove(path);
             if self.seen.get(path) == Some(stamp) {
                 continue;
             }
@@ -239,7 +267,7 @@ fn text(folder: &Path, path: &Path, rewrite: Option<&Rewrite>) -> Result<String,
     if bytes > FILE_BYTES_MAX {
         return Err(format!("it has {bytes} bytes, more than the {FILE_BYTES_MAX} allowed"));
     }
-    let text = fs::read_to_string(path).map_err(|error| os::words(&error))?;
+    let text = os::read_text(path).map_err(|error| os::words(&error))?;
     let text = match rewrite {
         Some(Rewrite(rewrite)) => rewrite(text),
         None => text,

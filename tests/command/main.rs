@@ -15,6 +15,8 @@ mod conformance;
 mod deployed;
 #[cfg(feature = "cli-serve")]
 mod durable;
+#[cfg(feature = "cli-pipe")]
+mod encodings;
 #[cfg(all(feature = "cli-cluster", target_os = "linux"))]
 #[path = "../engines/mod.rs"]
 mod engines;

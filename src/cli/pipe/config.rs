@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use expressway::os;
 use expressway::pipe::{all_without_credentials, without_credentials};
 use serde::Deserialize;
 
@@ -328,7 +329,7 @@ pub(super) fn redrive(path: &Path) -> Result<Redrive, Stop> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Stop> {
-    let text = std::fs::read_to_string(path).map_err(|error| definition::unreadable(path, &error))?;
+    let text = os::read_text(path).map_err(|error| definition::unreadable(path, &error))?;
     toml::from_str(&text).map_err(|error| Stop::failed(wrong::explained(path, &text, &error)))
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use expressway::os;
 use expressway::pipe::{Answer, LineSource, Lines, PipeError, Proof, Sink, Source, Webhook, WebhookSource};
 
 use super::config::{self, Endpoint, ProofKind};
@@ -114,7 +115,7 @@ fn header<N: std::str::FromStr>(name: &str) -> Result<N, Stop> {
 
 fn proof(described: &config::Proof) -> Result<Proof, Stop> {
     let secret = match (&described.secret_file, &described.secret_variable) {
-        (Some(path), None) => std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?,
+        (Some(path), None) => os::read_text(path).map_err(|error| unreadable(path, &error))?,
         (None, Some(name)) => {
             let next = "set it, or name a file with the secret: `secret_file`";
             let told =

@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 
 use expressway::asl::{self, MachineType};
 use expressway::json::{source, yaml};
+use expressway::os;
 use serde_json::Value as Json;
 
 use super::Stop;
@@ -38,6 +39,8 @@ pub(super) struct Project {
     absent: Vec<(String, Problem)>,
     /// The templates that were read, those that others nest among them.
     templates: Vec<PathBuf>,
+    /// What is odd about it.
+    notes: Vec<Problem>,
 }
 
 /// A part of a project that cannot be read.
@@ -94,6 +97,11 @@ impl Unread {
 }
 
 impl Project {
+    /// What is odd about it.
+    pub(super) fn notes(&self) -> impl Iterator<Item = &Problem> {
+        self.notes.iter()
+    }
+
     /// Lines about what a deployment would leave out.
     pub(super) fn left_out(&self) -> impl Iterator<Item = String> {
         self.absent.iter().map(|(id, why)| format!("note: {id}: {why}"))
@@ -165,6 +173,27 @@ impl Project {
         self.unread.extend(other.unread);
         self.absent.extend(other.absent);
         self.templates.extend(other.templates);
+        self.notes.extend(other.notes);
+    }
+
+    /// Without state machines that have one name: nobody can say which is meant.
+    fn without_twins(mut self) -> Project {
+        let mut count: BTreeMap<String, usize> = BTreeMap::new();
+        for name in self.names_mut() {
+            *count.entry(name.clone()).or_default() += 1;
+        }
+        let (twins, alone) = self.machines.into_iter().partition(|it| count[&it.name] > 1);
+        self.machines = alone;
+        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for FoundMachine { name, place, .. } in twins {
+            places.entry(name).or_default().push(place);
+        }
+        for (name, mut places) in places {
+            places.dedup();
+            let stop = Stop::failed(format!("there are several of this name: {}", places.join(", ")));
+            self.unread.push(Unread { part: Part::Machine(name), stop });
+        }
+        self
     }
 
     /// The logical ids of all state machines, also of those that cannot be read.
@@ -293,7 +322,7 @@ pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Project>
     }
     // Errors in the data are reported when it is read as a definition.
     let Ok(root) = data(path) else { return Ok(None) };
-    Ok(template(path, root, given))
+    Ok(template(path, root, given).map(Project::without_twins))
 }
 
 fn template(path: &Path, root: Json, given: &Substitutions) -> Option<Project> {
@@ -335,8 +364,12 @@ fn files(folder: &Path) -> Result<Vec<(PathBuf, String)>, Stop> {
     }
     // Templates that others nest come last: by then they are read.
     files.sort_by_key(|(path, _)| (path.to_string_lossy().ends_with(".nested.template.json"), path.clone()));
-    let named = NAMES.iter().map(|name| folder.join(name)).filter(|file| file.is_file());
-    files.extend(named.map(|file| (file, "template".to_owned())));
+    let named: Vec<&str> = NAMES.into_iter().filter(|name| folder.join(name).is_file()).collect();
+    let stem = |name: &'static str| name.split('.').next().unwrap_or(name);
+    for name in &named {
+        let is_alone = named.iter().filter(|other| stem(other) == stem(name)).count() == 1;
+        files.push((folder.join(name), if is_alone { stem(name) } else { name }.to_owned()));
+    }
     Ok(files)
 }
 
@@ -404,6 +437,7 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
     for (_, found) in tell_apart(all) {
         project.extend(found);
     }
+    let project = project.without_twins();
     if project.is_empty() {
         Err(Stop::failed(format!("the project in {} has no state machine", folder.display())))
     } else {
@@ -442,7 +476,7 @@ fn has_terraform(folder: &Path) -> bool {
 
 #[cfg(feature = "cli-terraform")]
 fn of_terraform(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
-    let project = terraform::machines(folder, given)?;
+    let project = terraform::machines(folder, given)?.without_twins();
     if project.is_empty() {
         return Err(Stop::failed(format!(
             "the project in {} has no aws_sfn_state_machine",
@@ -517,6 +551,16 @@ impl<'p> Places<'p> {
         Some(asl::span_at(&tree.root, &format!("/{names}")).start as usize)
     }
 
+    /// Names that stand twice in one object, of which the last one counts.
+    fn duplicates(&self) -> Vec<Problem> {
+        let found = self.tree.iter().flat_map(|tree| &tree.duplicates);
+        let problem = |name: &source::Sourced<Box<str>>| Problem {
+            place: Place::in_text(self.path, &self.text, name.span.start as usize),
+            what: format!("`{}` stands twice in one object; the last one counts", name.value),
+        };
+        found.map(problem).collect()
+    }
+
     fn shown(&self, names: &str, at: Option<usize>) -> Place {
         Place {
             file: self.path.display().to_string(),
@@ -531,7 +575,7 @@ fn text(path: &Path) -> Result<String, Stop> {
     if about.len() > FILE_BYTES_MAX {
         return Err(Stop::failed(format!("{} has more than {FILE_BYTES_MAX} bytes", path.display())));
     }
-    fs::read_to_string(path).map_err(|error| unreadable(path, &error))
+    os::read_text(path).map_err(|error| unreadable(path, &error))
 }
 
 /// `STANDARD` or `EXPRESS`.

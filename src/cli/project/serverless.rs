@@ -16,7 +16,9 @@ const DEPTH_MAX: usize = 20;
 pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Project {
     let mut project = Project::default();
     let variables = Variables { folder: path.parent().unwrap_or(Path::new(".")), root: &root, given };
-    let placed = |names: &str, stop: &Stop| Stop::at(Places::of(path).place(names), stop);
+    let places = Places::of(path);
+    project.notes = places.duplicates();
+    let placed = |names: &str, stop: &Stop| Stop::at(places.place(names), stop);
     // A part that cannot be read is reported: what refers to it is not resolved then.
     let mut part = |names: &str, value: &Json| {
         let expanded = variables.expand(value, 0);

@@ -38,10 +38,18 @@ impl Source<'_> {
         for part in unread {
             say_at(Level::Warn, &format!("expressway: {part}"));
         }
+        let mut places: BTreeMap<String, String> = BTreeMap::new();
         for written in definitions {
             written.tell();
             let found = written.check(self.refuses);
             let name = &*written.machine.as_deref().map_or("workflow".to_owned(), machine_name);
+            if let Some(other) = places.insert(name.to_owned(), written.place.clone()) {
+                let place = &written.place;
+                let text = format!("expressway: {name} is that of {other}: {place} is not created");
+                say_at(Level::Warn, &text);
+                places.insert(name.to_owned(), other);
+                continue;
+            }
             let machine_type = Some(found.machine_type);
             let what = match put(self.service, self.place, name, machine_type, &written.json()?).await {
                 Done::Refused(reason) => {

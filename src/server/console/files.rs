@@ -83,13 +83,17 @@ impl Files {
     pub(super) fn read(&self, name: &str) -> Result<Json, String> {
         let path = self.path(name)?;
         let bytes_max = limits::DEFINITION_BYTES_MAX as u64 + 1;
-        let mut text = String::new();
-        let read = fs::File::open(&path).and_then(|file| file.take(bytes_max).read_to_string(&mut text));
+        let mut bytes = Vec::new();
+        let read = fs::File::open(&path).and_then(|file| file.take(bytes_max).read_to_end(&mut bytes));
         read.map_err(|error| self.cannot("read", name, &error))?;
-        if text.len() as u64 == bytes_max {
+        if bytes.len() as u64 == bytes_max {
             return Err(format!("{name} is larger than a definition may be"));
         }
-        Ok(json!({"name": name, "hash": hash(text.as_bytes()), "text": text}))
+        let hash = hash(&bytes);
+        // The page counts bytes from the text's first character on.
+        let text = os::without_mark(bytes).map_err(|error| self.cannot("read", name, &error))?;
+        let text = String::from_utf8(text).map_err(|_| self.cannot("read", name, &os::not_utf8()))?;
+        Ok(json!({"name": name, "hash": hash, "text": text}))
     }
 
     /// Writes a file, if it is still what the page read; `hash` is empty for a new one.
@@ -98,19 +102,20 @@ impl Files {
         if text.len() > limits::DEFINITION_BYTES_MAX {
             return Err(format!("{name} would be larger than a definition may be"));
         }
-        let now = match fs::read(&path) {
-            Ok(bytes) => hash(&bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        let (now, has_mark) = match fs::read(&path) {
+            Ok(bytes) => (hash(&bytes), bytes.starts_with(os::MARK)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (String::new(), false),
             Err(error) => return Err(self.cannot("read", name, &error)),
         };
         if now != known {
             return Err(format!("{name} changed since it was opened: open it again before saving"));
         }
+        // A byte order mark stays where it is.
+        let bytes = [if has_mark { os::MARK } else { &[] }, text.as_bytes()].concat();
         let written = fs::File::options().write(true).create(true).truncate(true).open(&path);
-        let written =
-            written.and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        let written = written.and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_all()));
         written.map_err(|error| self.cannot("write", name, &error))?;
-        Ok(json!({"name": name, "hash": hash(text.as_bytes())}))
+        Ok(json!({"name": name, "hash": hash(&bytes)}))
     }
 
     /// The path of a file of this name. Links may lead out of the folder, so none is followed.
