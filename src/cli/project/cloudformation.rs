@@ -1,9 +1,13 @@
 //! Templates of CloudFormation and SAM, and output of the CDK.
 
-use std::cell::{OnceCell, RefCell};
+mod cidr;
+mod nested;
+
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -20,6 +24,8 @@ use super::{
 
 /// Nesting of functions, and of names that refer to names.
 const DEPTH_MAX: usize = 100;
+/// Values that one template may take: names that refer to each other twice would double the work with each step.
+const VALUES_MAX: u32 = 1_000_000;
 /// Nesting of stacks.
 const STACKS_DEPTH_MAX: usize = 8;
 
@@ -33,11 +39,13 @@ pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Projec
 /// What a nested stack has from the one around it.
 #[derive(Default)]
 struct Inputs {
-    /// Values of its parameters.
-    values: Map<String, Json>,
+    parameters: Parameters,
     /// What the logical ids of its state machines begin with.
     prefix: String,
 }
+
+/// Values of a nested stack's parameters, by name, each with what of it could not be resolved.
+type Parameters = BTreeMap<String, (Json, Vec<Problem>)>;
 
 fn stack(
     path: &Path,
@@ -47,8 +55,9 @@ fn stack(
     depth: usize,
     project: &mut Project,
 ) {
-    let template = Template { inputs: inputs.values, ..Template::new(path, root, given) };
+    let template = Template { inputs: inputs.parameters, ..Template::new(path, root, given) };
     project.templates.push(path.to_owned());
+    project.notes.extend(template.places().duplicates());
     for (name, resource) in root["Resources"].as_object().into_iter().flatten() {
         let id = format!("{}{name}", inputs.prefix);
         let at = format!("Resources/{name}/Properties");
@@ -103,8 +112,14 @@ pub(super) struct Template<'t> {
     root: &'t Json,
     given: &'t Substitutions,
     /// Of a nested stack, the values of parameters that the outer one gives.
-    inputs: Map<String, Json>,
+    inputs: Parameters,
     places: OnceCell<Places<'t>>,
+    /// Values that were resolved, those of nested stacks' outputs among them.
+    values: Rc<Cell<u32>>,
+    /// Outputs that are being resolved, by their templates.
+    under_way: Rc<RefCell<Vec<(PathBuf, String)>>>,
+    /// The templates of nested stacks whose outputs were asked for.
+    nested: RefCell<BTreeMap<PathBuf, Rc<Json>>>,
     /// What could not be resolved since this was last cleared.
     unresolved: RefCell<Vec<Problem>>,
     /// What keeps the definition from being read at all.
@@ -128,8 +143,11 @@ impl<'t> Template<'t> {
             path,
             root,
             given,
-            inputs: Map::new(),
+            inputs: Parameters::new(),
             places: OnceCell::new(),
+            values: Rc::default(),
+            under_way: Rc::default(),
+            nested: RefCell::default(),
             unresolved: RefCell::default(),
             broken: RefCell::default(),
         }
@@ -153,10 +171,16 @@ impl<'t> Template<'t> {
         self.path.parent().unwrap_or(Path::new(".")).join(name)
     }
 
-    /// The state machine with these properties, which stand at this place.
-    pub(super) fn machine(&self, name: &str, properties: &Json, at: &str) -> Result<FoundMachine, Stop> {
+    /// Forgets what was said of the value before.
+    fn begin(&self) {
         self.unresolved.borrow_mut().clear();
         self.broken.borrow_mut().take();
+        self.values.set(0);
+    }
+
+    /// The state machine with these properties, which stand at this place.
+    pub(super) fn machine(&self, name: &str, properties: &Json, at: &str) -> Result<FoundMachine, Stop> {
+        self.begin();
         let (property, given) = DEFINED_BY
             .iter()
             .find_map(|property| properties.get(property).map(|given| (*property, given)))
@@ -290,42 +314,6 @@ impl<'t> Template<'t> {
         }
     }
 
-    /// Adds the state machines of a nested template, if that is a file here.
-    fn nested(
-        &self,
-        id: &str,
-        resource: &Json,
-        property: &str,
-        at: &str,
-        depth: usize,
-        project: &mut Project,
-    ) {
-        let place = format!("{at}/{property}");
-        let properties = &resource["Properties"];
-        // The CDK says where the file is that a deployment puts into S3.
-        let here = resource["Metadata"].get("aws:asset:path").filter(|path| path.is_string());
-        let location = here.cloned().unwrap_or_else(|| self.resolve(&properties[property], &place, 0));
-        let Some(name) = location.as_str().filter(|name| !name.contains("://") && !name.contains("${"))
-        else {
-            return;
-        };
-        let path = self.beside(name);
-        let root = if depth < STACKS_DEPTH_MAX {
-            data(&path)
-        } else {
-            Err(Stop::failed("stacks are nested too deeply"))
-        };
-        match root {
-            Ok(root) => {
-                let values = self.resolve(&properties["Parameters"], &format!("{at}/Parameters"), 0);
-                let values = values.as_object().cloned().unwrap_or_default();
-                let inputs = Inputs { values, prefix: format!("{id}.") };
-                stack(&path, &root, self.given, inputs, depth + 1, project);
-            }
-            Err(stop) => project.failed(Part::Module(id.to_owned()), self.failed(&place, stop)),
-        }
-    }
-
     /// The content of the file that the transform `AWS::Include` names.
     fn included(&self, location: &Json, place: &str, depth: usize) -> Json {
         let location = plain(&self.resolve(location, place, depth));
@@ -347,15 +335,23 @@ impl<'t> Template<'t> {
     fn open(&self, place: &str, name: &str, why: &str) -> Json {
         let what = format!("{why}; say --substitute {name}=VALUE");
         let problem = Problem { place: self.place(place), what };
-        let mut unresolved = self.unresolved.borrow_mut();
-        if !unresolved.contains(&problem) {
-            unresolved.push(problem);
-        }
+        self.tell(vec![problem]);
         Json::String(format!("${{{name}}}"))
     }
 
+    /// Records what could not be resolved, each problem once.
+    fn tell(&self, problems: Vec<Problem>) {
+        let mut unresolved = self.unresolved.borrow_mut();
+        for problem in problems {
+            if !unresolved.contains(&problem) {
+                unresolved.push(problem);
+            }
+        }
+    }
+
     fn resolve(&self, value: &Json, place: &str, depth: usize) -> Json {
-        if depth > DEPTH_MAX {
+        self.values.set(self.values.get().saturating_add(1));
+        if depth > DEPTH_MAX || self.values.get() > VALUES_MAX {
             return self.open(place, "VALUE", "functions refer to each other without an end");
         }
         match value {
@@ -443,6 +439,10 @@ impl<'t> Template<'t> {
             }
             "Fn::Length" => Json::from(resolved(argument).as_array()?.len()),
             "Fn::Base64" => Json::String(STANDARD.encode(plain(&resolved(argument)))),
+            "Fn::Cidr" => {
+                let of = |n: usize| argument.get(n).map(|it| plain(&resolved(it)));
+                cidr::blocks(&of(0)?, &of(1)?, &of(2)?)?.into_iter().map(Json::from).collect()
+            }
             "Fn::GetAZs" => {
                 let region = plain(&resolved(argument));
                 let region = if region.is_empty() { resources::REGION } else { &region };
@@ -507,7 +507,8 @@ impl<'t> Template<'t> {
         if let Some(value) = resources::pseudo(name) {
             return Json::from(value);
         }
-        if let Some(value) = self.inputs.get(name) {
+        if let Some((value, unresolved)) = self.inputs.get(name) {
+            self.tell(unresolved.clone());
             return of_kind(value.clone());
         }
         if let Some(parameter) = parameter {
@@ -558,7 +559,7 @@ impl<'t> Template<'t> {
 
     /// Whether a resource with this condition is created: also where that is not known.
     fn is_wanted(&self, condition: &str, place: &str) -> bool {
-        self.unresolved.borrow_mut().clear();
+        self.begin();
         let holds = self.holds(&serde_json::json!({ "Condition": condition }), place, 0);
         let is_known = self.unresolved.borrow_mut().drain(..).count() == 0;
         holds || !is_known
@@ -591,6 +592,9 @@ impl<'t> Template<'t> {
         let Some(resource) = self.resource(name) else {
             return self.open(place, &whole, &format!("there is no resource {name}"));
         };
+        if let Some(output) = attribute.strip_prefix("Outputs.") {
+            return self.output(name, resource, output, place, depth);
+        }
         let (kind, called) = self.called(name, resource, place, depth);
         let arn =
             || Kind::of(kind).map_or_else(|| resources::other_arn(kind, &called), |kind| kind.arn(&called));
@@ -598,6 +602,9 @@ impl<'t> Template<'t> {
             "Arn" | "TopicArn" | "StateMachineArn" | "FunctionArn" => Json::String(arn()),
             "Name" | "QueueName" | "TopicName" | "TableName" => Json::String(called),
             "QueueUrl" => Json::String(Kind::of(kind).map_or(called.clone(), |kind| kind.reference(&called))),
+            "CidrBlock" if resource["Properties"].get("CidrBlock").is_some() => {
+                self.resolve(&resource["Properties"]["CidrBlock"], place, depth + 1)
+            }
             _ => self.open(
                 place,
                 &whole,

@@ -8,6 +8,7 @@ use expressway::json::yaml;
 use hcl::Expression;
 use hcl::expr::FuncCall;
 use hcl::template::Template;
+use regex::{Captures, Regex};
 use serde_json::{Map, Value as Json};
 
 use super::super::text as read_text;
@@ -51,13 +52,14 @@ impl Module<'_> {
             "lower" => Json::from(string(0)?.to_lowercase()),
             "upper" => Json::from(string(0)?.to_uppercase()),
             "trimspace" | "chomp" => Json::from(string(0)?.trim()),
-            "replace" => match string(1)? {
-                // A regular expression.
-                pattern if pattern.len() > 1 && pattern.starts_with('/') && pattern.ends_with('/') => {
-                    return None;
+            "replace" => {
+                let (text, pattern, with) = (string(0)?, string(1)?, string(2)?);
+                match pattern.strip_prefix('/').and_then(|it| it.strip_suffix('/')) {
+                    // RE2's syntax, and its `$1` and `${name}`, are those of the crate.
+                    Some(pattern) => Json::from(Regex::new(pattern).ok()?.replace_all(&text, with.as_str())),
+                    None => Json::from(text.replace(&pattern, &with)),
                 }
-                pattern => Json::from(string(0)?.replace(&pattern, &string(2)?)),
-            },
+            }
             "tostring" => Json::from(string(0)?),
             "tonumber" => serde_json::from_str(&string(0)?).ok()?,
             "tobool" => Json::from(string(0)? == "true"),
@@ -183,6 +185,14 @@ fn of_values(name: &str, values: &[Json]) -> Option<Json> {
         "basename" => Json::from(Path::new(&string(0)?).file_name()?.to_str()?),
         "dirname" => Json::from(Path::new(&string(0)?).parent()?.to_str()?),
         "base64encode" => Json::from(STANDARD.encode(string(0)?)),
+        "regex" => {
+            let (pattern, text) = (Regex::new(&string(0)?).ok()?, string(1)?);
+            matched(&pattern, &pattern.captures(&text)?)
+        }
+        "regexall" => {
+            let (pattern, text) = (Regex::new(&string(0)?).ok()?, string(1)?);
+            pattern.captures_iter(&text).map(|found| matched(&pattern, &found)).collect()
+        }
         "yamldecode" => {
             let source = yaml::read(&string(0)?).ok()?;
             serde_json::from_str(&yaml::to_json(&source.root)).ok()?
@@ -234,6 +244,20 @@ fn of_values(name: &str, values: &[Json]) -> Option<Json> {
         "anytrue" => Json::from(list(0)?.iter().any(|item| truth(item) == Some(true))),
         _ => return None,
     })
+}
+
+/// What a regular expression matched: the text, or its groups as a list, or named ones as an object.
+fn matched(pattern: &Regex, found: &Captures<'_>) -> Json {
+    let group = |n: usize| found.get(n).map_or(Json::Null, |it| Json::from(it.as_str()));
+    let names: Vec<&str> = pattern.capture_names().flatten().collect();
+    if !names.is_empty() {
+        let value = |name: &str| found.name(name).map_or(Json::Null, |it| Json::from(it.as_str()));
+        return Json::Object(names.into_iter().map(|name| (name.to_owned(), value(name))).collect());
+    }
+    match pattern.captures_len() {
+        1 => group(0),
+        groups => (1..groups).map(group).collect(),
+    }
 }
 
 /// Items of a range.
