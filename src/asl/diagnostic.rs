@@ -99,7 +99,8 @@ codes! {
     PassResultIsStatic = "PASS_RESULT_IS_STATIC";
     /// Warning: an object holds a name twice; the last one counts. A code of our own.
     DuplicateFieldName = "DUPLICATE_FIELD_NAME";
-    /// Warning: a resource that AWS does not know and this program does: `arn:aws:states:::file:read`. A code of our own.
+    /// Warning: a resource that AWS does not know: one of this program's, such as `arn:aws:states:::file:read`, or one that
+    /// only a handler with that name does. A code of our own.
     Extension = "EXTENSION";
 }
 

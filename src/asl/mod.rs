@@ -127,7 +127,13 @@ pub fn read_yaml(text: &[u8], options: &Options) -> (Option<Definition>, Vec<Dia
     match source {
         Ok(source) if source.root.members().is_none() => {
             let message = NOT_AN_OBJECT.to_owned();
-            (None, vec![refused(Code::SchemaValidationFailed, message, source.root.span)])
+            let mut problem = refused(Code::SchemaValidationFailed, message, source.root.span);
+            problem.suggestion = match source.root.span {
+                _ if text.trim_ascii().is_empty() => Some(EMPTY.to_owned()),
+                nowhere if nowhere == Span::default() => Some("the text has only comments".to_owned()),
+                _ => None,
+            };
+            (None, vec![problem])
         }
         Ok(source) => read_source(&source, options),
         Err((message, span)) => (None, vec![refused(Code::InvalidJsonDescription, message, span)]),
@@ -182,6 +188,7 @@ fn object(text: &[u8]) -> Result<Source, Diagnostic> {
     })
 }
 
+const EMPTY: &str = "the text is empty";
 const NOT_AN_OBJECT: &str = "Definition must be a valid JSON object";
 
 fn unreadable(text: &[u8], error: source::SourceError) -> Diagnostic {
@@ -195,7 +202,7 @@ fn unreadable(text: &[u8], error: source::SourceError) -> Diagnostic {
         suggestion: None,
     };
     if text.iter().all(u8::is_ascii_whitespace) {
-        diagnostic.suggestion = Some("the text is empty".to_owned());
+        diagnostic.suggestion = Some(EMPTY.to_owned());
     }
     match (error.kind, explain(text.get(..limits::DEFINITION_BYTES_MAX).unwrap_or(text))) {
         (SourceErrorKind::TooLarge, _) => {

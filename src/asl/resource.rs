@@ -1,6 +1,6 @@
 //! Parsing of a Task's `Resource` (developer guide, "Integrating services").
 
-use super::diagnostic::{did_you_mean, nearest};
+use super::diagnostic::nearest;
 use super::model::{Pattern, ResourceKind};
 use crate::models::{self, Refused};
 
@@ -52,40 +52,119 @@ pub(super) fn is_of_aws(arn: &str) -> bool {
     parts.next() == Some("arn") && matches!(parts.nth(1), Some("lambda" | "states"))
 }
 
-/// A suggestion for a resource that AWS does not recognize.
-pub(super) fn suggestion(arn: &str) -> Option<String> {
-    if arn.split(':').nth(2) == Some("lambda") {
-        return Some("a function's ARN is `arn:aws:lambda:REGION:ACCOUNT:function:NAME`".to_owned());
+/// A suggestion for a resource that AWS does not recognize; with `ours`, our own integrations may be meant as well.
+/// What was meant is always the whole resource, which takes the place of the wrong one.
+pub(super) fn suggestion(text: &str, ours: bool) -> Option<String> {
+    if let Some(meant) = completed(text) {
+        return Some(did_you_mean_all(&meant));
     }
-    let (_, call) = arn.split_once(":states:::")?;
-    let (service, call) = call.split_once(':')?;
-    match service {
-        "aws-sdk" => call.split_once(':').and_then(|(service, action)| sdk_suggestion(service, action)),
-        service => optimised_suggestion(service, call),
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let replaced = |at: usize, by: &str| {
+        let mut parts = parts.clone();
+        parts[at] = by;
+        did_you_mean_all(&parts.join(":"))
+    };
+    match parts[..] {
+        ["arn", partition, ..] if !is_partition(partition) => {
+            nearest(partition, ["aws"]).map(|meant| replaced(1, meant))
+        }
+        ["arn", _, "lambda", ..] => Some(FUNCTION.to_owned()),
+        ["arn", _, "states", "", "", rest] => {
+            integration_suggestion(&text[..text.len() - rest.len()], rest, ours)
+        }
+        ["arn", _, "states", _, _, rest] => {
+            let (kind, name) = rest.split_once(':').unwrap_or((rest, ""));
+            match kind {
+                "stateMachine" | "express" | "execution" => Some(CHILD.to_owned()),
+                "activity" => Some(ACTIVITY.to_owned()),
+                _ => {
+                    let meant =
+                        nearest(kind, ["activity"]).map(|kind| replaced(5, &format!("{kind}:{name}")));
+                    Some(meant.unwrap_or_else(|| INTEGRATION.to_owned()))
+                }
+            }
+        }
+        ["arn", _, "states", ..] => Some(INTEGRATION.to_owned()),
+        ["arn", _, service, ..] => nearest(service, ["lambda", "states"]).map(|meant| replaced(2, meant)),
+        _ => Some(FUNCTION.to_owned()),
     }
 }
 
-fn sdk_suggestion(service: &str, call: &str) -> Option<String> {
-    let (action, pattern) = call.split_once('.').map_or((call, None), |(action, it)| (action, Some(it)));
+const FUNCTION: &str = "a function's ARN is `arn:aws:lambda:REGION:ACCOUNT:function:NAME`";
+const ACTIVITY: &str = "an activity's ARN is `arn:aws:states:REGION:ACCOUNT:activity:NAME`";
+const INTEGRATION: &str =
+    "an integration is `arn:aws:states:::SERVICE:ACTION`, such as `arn:aws:states:::lambda:invoke`";
+const SDK: &str = "an SDK integration is `arn:aws:states:::aws-sdk:SERVICE:ACTION`";
+const CHILD: &str = "a state machine is started with the resource `arn:aws:states:::states:startExecution`: its ARN is the \
+    parameter `StateMachineArn`";
+
+fn did_you_mean_all(resource: &str) -> String {
+    format!("did you mean `{resource}`?")
+}
+
+/// The resource that a text becomes by what it lacks or has too much: blanks around it, a part in front, colons.
+fn completed(text: &str) -> Option<String> {
+    let bare = text.trim();
+    let behind = bare.split_once("states:").map_or(bare, |(_, rest)| rest.trim_start_matches(':'));
+    let colon = behind.replacen('.', ":", 1);
+    let candidates = [
+        bare.to_owned(),
+        format!("arn:{bare}"),
+        format!("arn:aws:{bare}"),
+        format!("arn:aws:states:::{behind}"),
+        format!("arn:aws:states:::{colon}"),
+    ];
+    candidates.into_iter().find(|candidate| candidate != text && recognize(candidate).is_some())
+}
+
+/// For what stands behind `head`, which is `arn:aws:states:::`.
+fn integration_suggestion(head: &str, rest: &str, ours: bool) -> Option<String> {
+    let Some((service, call)) = rest.split_once(':') else { return Some(INTEGRATION.to_owned()) };
+    match (service, call.split_once(':')) {
+        ("aws-sdk", Some((service, action))) => sdk_suggestion(head, service, action),
+        ("aws-sdk", None) => Some(SDK.to_owned()),
+        ("file", _) if ours => {
+            Some("a file is read by the `ItemReader` of a Map, and written by its `ResultWriter`".to_owned())
+        }
+        (_, Some(_)) if service.to_ascii_lowercase().contains("sdk") => {
+            Some(did_you_mean_all(&format!("{head}aws-sdk:{call}")))
+        }
+        _ => optimised_suggestion(head, service, call, ours),
+    }
+}
+
+/// An action, and what stands behind it: nothing, or a pattern with its point.
+fn without_pattern(call: &str) -> (&str, &str) {
+    call.split_at(call.find('.').unwrap_or(call.len()))
+}
+
+fn sdk_suggestion(head: &str, service: &str, call: &str) -> Option<String> {
+    let (action, pattern) = without_pattern(call);
+    let meant = |service: &str, action: &str, pattern: &str| {
+        did_you_mean_all(&format!("{head}aws-sdk:{service}:{action}{pattern}"))
+    };
     match models::refusal(service, action) {
-        Some(Refused::Service) => Some(match models::other_name(service) {
-            Some(name) => format!("did you mean `{name}`?"),
-            None => did_you_mean(service, models::services()).unwrap_or_else(|| {
-                format!("AWS's models have no service `{service}` ({})", models::source())
-            }),
-        }),
-        Some(Refused::Action) => Some(match near_action(service, action) {
-            Some(near) => format!("did you mean `{near}`?"),
-            None => format!("AWS's models have no action `{action}` of `{service}` ({})", models::source()),
-        }),
+        Some(Refused::Service) => {
+            let other = models::other_name(service).or_else(|| nearest(service, models::services()));
+            let unknown = || format!("AWS's models have no service `{service}` ({})", models::source());
+            Some(other.map_or_else(unknown, |other| meant(other, action, pattern)))
+        }
+        Some(Refused::Action) => {
+            let unknown =
+                || format!("AWS's models have no action `{action}` of `{service}` ({})", models::source());
+            Some(near_action(service, action).map_or_else(unknown, |near| meant(service, &near, pattern)))
+        }
         Some(Refused::Unsupported) => Some(format!("Step Functions does not support `{service}:{action}`")),
-        None => match pattern? {
+        None => match pattern.strip_prefix('.')? {
             "waitForTaskToken" => None,
-            pattern => {
+            name => {
+                if nearest(name, ["waitForTaskToken"]).is_some() {
+                    return Some(meant(service, action, ".waitForTaskToken"));
+                }
                 let row = INTEGRATIONS.iter().find(|row| package(row.service) == service);
                 let waits = row.filter(|row| row.sync.split(' ').any(|it| it == action));
                 Some(match waits {
-                    Some(row) => format!("did you mean `{}:{action}.{pattern}`?", row.service),
+                    Some(row) => did_you_mean_all(&format!("{head}{}:{action}{pattern}", row.service)),
                     None => {
                         "of the patterns of waiting, SDK integrations have `.waitForTaskToken`".to_owned()
                     }
@@ -109,29 +188,54 @@ fn package(service: &str) -> &str {
     models::other_name(service).unwrap_or(service)
 }
 
-fn optimised_suggestion(service: &str, call: &str) -> Option<String> {
-    let (action, pattern) = call.split_once('.').map_or((call, None), |(action, it)| (action, Some(it)));
+fn optimised_suggestion(head: &str, service: &str, call: &str, ours: bool) -> Option<String> {
+    let (action, pattern) = without_pattern(call);
+    let listed = |actions: &str| actions.split(' ').any(|it| it == action);
+    let meant = |service: &str, action: &str, pattern: &str| {
+        did_you_mean_all(&format!("{head}{service}:{action}{pattern}"))
+    };
     // Most services and actions have no integration of their own, but can be called by the SDK's.
     let sdk = || {
         let package = package(service);
-        let meant = |action: &str| format!("did you mean `aws-sdk:{package}:{action}`?");
+        let meant = |action: &str| meant(&format!("aws-sdk:{package}"), action, pattern);
         match models::refusal(package, action) {
             None => Some(meant(action)),
             Some(Refused::Action) => near_action(package, action).as_deref().map(meant),
             Some(Refused::Service | Refused::Unsupported) => None,
         }
     };
-    let Some(row) = INTEGRATIONS.iter().find(|row| row.service == service) else {
-        return sdk().or_else(|| did_you_mean(service, INTEGRATIONS.iter().map(|row| row.service)));
+    let rows = || INTEGRATIONS.iter().chain(if ours { OURS } else { &[] });
+    let Some(row) = rows().find(|row| row.service == service) else {
+        let names = || rows().map(|row| row.service).chain(["activity"]);
+        if let Some(name) = names().find(|name| name.eq_ignore_ascii_case(service)) {
+            return Some(meant(name, action, pattern));
+        }
+        let twin = rows().find(|row| package(row.service) == package(service) && listed(row.actions));
+        let twin = twin.map(|row| meant(row.service, action, pattern));
+        let near = || nearest(service, names()).map(|name| meant(name, action, pattern));
+        return twin.or_else(sdk).or_else(near).or_else(|| {
+            Some(format!(
+                "there is no integration `{service}`; the SDK's is `arn:aws:states:::aws-sdk:SERVICE:ACTION`"
+            ))
+        });
     };
-    let listed = |actions: &str| actions.split(' ').any(|it| it == action);
     if !listed(row.actions) {
-        return did_you_mean(action, row.actions.split(' ')).or_else(sdk);
+        let near = nearest(action, row.actions.split(' ')).map(|near| meant(service, near, pattern));
+        return near.or_else(sdk).or_else(|| {
+            let actions: Vec<String> = row.actions.split(' ').map(|action| format!("`{action}`")).collect();
+            Some(format!("the integration `{service}` has {}", actions.join(", ")))
+        });
     }
-    let patterns = [("sync", listed(row.sync)), ("waitForTaskToken", listed(row.callback))];
+    let (waits, calls_back) = (listed(row.sync), listed(row.callback));
+    let patterns =
+        [(".sync", waits), (".sync:2", waits && service == "states"), (".waitForTaskToken", calls_back)];
     let has: Vec<&str> = patterns.iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
-    did_you_mean(pattern?, has.iter().copied()).or_else(|| {
-        let has: Vec<String> = has.iter().map(|name| format!("`.{name}`")).collect();
+    if pattern.is_empty() {
+        return None;
+    }
+    let near = nearest(pattern, has.iter().rev().copied()).map(|near| meant(service, action, near));
+    near.or_else(|| {
+        let has: Vec<String> = has.iter().map(|name| format!("`{name}`")).collect();
         let has = if has.is_empty() { "none".to_owned() } else { has.join(" and ") };
         Some(format!("of the patterns of waiting, `{service}:{action}` has {has}"))
     })

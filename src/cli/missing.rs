@@ -116,8 +116,12 @@ fn unwanted_variable(error: &clap::Error) -> Option<String> {
 fn misplaced(error: &clap::Error) -> Option<String> {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
     let given: Vec<String> = std::env::args().collect();
-    if argument.starts_with('-') && error.get(ContextKind::SuggestedArg).is_none() {
-        // clap advises to pass it as a value.
+    // clap suggests what has only a few letters in common.
+    let is_near = match error.get(ContextKind::SuggestedArg) {
+        Some(ContextValue::String(near)) => did_you_mean(argument, [&**near]).is_some(),
+        _ => false,
+    };
+    if argument.starts_with('-') && !is_near {
         let group = given.get(1..3).filter(|words| words.iter().all(|word| !word.starts_with('-')));
         let is_group = |words: &&[String]| {
             super::command().find_subcommand(&words[0]).is_some_and(|it| it.has_subcommands())
@@ -127,9 +131,11 @@ fn misplaced(error: &clap::Error) -> Option<String> {
             (None, Some(command)) if !command.starts_with('-') => command.clone(),
             _ => return None,
         };
-        return Some(format!(
-            "`expressway {command}` has no option `{argument}`; `expressway {command} --help` lists all"
-        ));
+        let advice = match argument.as_str() {
+            "--definition" => "a definition stands by itself, such as orders.asl.json".to_owned(),
+            _ => format!("`expressway {command} --help` lists all"),
+        };
+        return Some(format!("`expressway {command}` has no option `{argument}`; {advice}"));
     }
     if argument.starts_with('-') || given.get(1).is_none_or(|command| command != "run") {
         return None;

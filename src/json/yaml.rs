@@ -372,7 +372,10 @@ fn kind(tag: Option<&Tag>, span: Span) -> Result<Option<&str>, YamlError> {
         // A lone `!` means a string.
         None if tag.handle().is_empty() && tag.suffix() == "!" => Ok(Some("str")),
         None => {
-            let message = format!("The tag '{}{}' is not supported", tag.original_handle(), tag.suffix());
+            let (handle, suffix) = (tag.original_handle(), tag.suffix());
+            // Those of YAML itself have two marks.
+            let advice = if handle == "!" { ": it has a meaning in templates only" } else { "" };
+            let message = format!("The tag '{handle}{suffix}' is not supported{advice}");
             Err(YamlError { message, span })
         }
     }

@@ -80,3 +80,27 @@ fn files_and_projects_are_served_together_and_what_is_refused_is_shown() {
     let (_, body) = serving.ask("StartSyncExecution", arn);
     assert!(body.contains("hello again"), "{body}");
 }
+
+#[test]
+fn files_of_one_name_do_not_replace_each_other() {
+    let folder = Folder::new("twins");
+    folder.write("orders.asl.json", &pass("json"));
+    folder.write("orders.asl.yaml", &pass("yaml"));
+    folder.write("bills.asl.json", &format!("\u{feff}{}", pass("bills")));
+    let mut serving = Serving::start(&["--definitions", folder.0.to_str().expect("UTF-8")]);
+    let twin = "orders.asl.yaml is refused, and nothing is changed: the state machine orders is that of ";
+    let file = "orders.asl.json: give the file another name";
+    assert!(serving.start.contains(twin) && serving.start.contains(file), "{}", serving.start);
+    assert!(serving.start.contains("bills: created from "), "a byte order mark: {}", serving.start);
+    let orders = r#"{"stateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:orders"}"#;
+    let output = |serving: &Serving, expected: &str| {
+        let (status, body) = serving.ask("StartSyncExecution", orders);
+        assert!(status == 200 && body.contains(&format!(r#""output":"\"{expected}\"""#)), "{body}");
+    };
+    output(&serving, "json");
+    // The other one takes its place once it is alone.
+    fs::remove_file(folder.0.join("orders.asl.json")).expect("a file to remove");
+    let said = [serving.line(), serving.line()].concat();
+    assert!(said.contains("orders: updated from ") || said.contains("orders: created from "), "{said}");
+    output(&serving, "yaml");
+}

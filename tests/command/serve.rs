@@ -94,7 +94,7 @@ fn calls_that_fail_are_logged_and_others_on_request() {
     let create = json!({"name": "m", "definition": misspelt, "roleArn": "arn:aws:iam::123456789012:role/r"});
     let (status, body) = serving.ask("CreateStateMachine", &create.to_string());
     let answer: Json = serde_json::from_str(&body).expect("JSON");
-    let meant = "/States/A/Resource: did you mean `invoke`?";
+    let meant = "/States/A/Resource: did you mean `arn:aws:states:::lambda:invoke`?";
     assert_eq!((status, &answer["suggestion"]), (400, &json!(meant)));
     let said = answer["message"].as_str().expect("a message");
     assert!(
@@ -152,7 +152,7 @@ fn links_that_lead_out_of_the_folder_are_not_followed() {
         std::os::unix::fs::symlink(to, inside.join(name)).expect("a link");
     };
     link(&secret, "secret.asl.json");
-    link(&secret, "secret.asl.yaml");
+    link(&secret, "hidden.asl.yaml");
     link(&definition, "outside.asl.json");
     fs::write(inside.join("..data/orders.asl.json"), pass("inside")).expect("a file");
     link(std::path::Path::new("..data/orders.asl.json"), "orders.asl.json");

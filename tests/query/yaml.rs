@@ -38,7 +38,11 @@ fn yaml_becomes_json() {
 
 #[test]
 fn what_cannot_be_json_is_refused_by_name() {
-    assert_eq!(json("a: !Ref b"), Err("The tag '!Ref' is not supported".to_owned()));
+    assert_eq!(json("a: !!timestamp b"), Err("The tag '!!timestamp' is not supported".to_owned()));
+    assert_eq!(
+        json("a: !Ref b"),
+        Err("The tag '!Ref' is not supported: it has a meaning in templates only".to_owned())
+    );
     assert_eq!(json("? [a]\n: b"), Err("A key must be a scalar".to_owned()));
     assert_eq!(json("a: 1\n---\nb: 2"), Err("There is more than one document".to_owned()));
     assert_eq!(json("<<: 1"), Err("Only mappings can be merged".to_owned()));

@@ -1,6 +1,6 @@
 //! The console, over HTTP: its page, its actions, and their permissions.
 
-use expressway::server::{Auth, Console, Server};
+use expressway::server::{Auth, Console, Files, Server};
 use expressway::service::{CreateStateMachine, Service, StartExecution};
 use serde_json::{Value as Json, json};
 
@@ -137,6 +137,43 @@ fn mistakes_are_told_with_their_place_in_utf_16_and_a_fix() {
     let names: Vec<&str> = nodes.iter().filter_map(|node| node["name"].as_str()).collect();
     assert_eq!(names, ["A", "B"], "{told}");
     assert_eq!(told["problems"], json!([]));
+}
+
+/// Every kind of problem, from the cases of the definitions' tests.
+#[test]
+fn a_fix_takes_its_problem_away() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/definitions/diagnostics");
+    let mut fixes = 0;
+    for file in std::fs::read_dir(folder).expect("the cases") {
+        let text = std::fs::read_to_string(file.expect("a file").path()).expect("UTF-8");
+        for case in text.split("# ").filter(|case| !case.contains("@state")) {
+            let kind = if case.contains("@standard") { "STANDARD" } else { "EXPRESS" };
+            let lines = case.lines().skip(1).filter(|line| !line.starts_with('@'));
+            let definition: Vec<&str> = lines.take_while(|line| !line.starts_with("=> ")).collect();
+            let definition = definition.join("\n");
+            let mut problems = |text: &str| {
+                let told =
+                    ask(&mut client, "Inspect", &json!({"text": text, "format": "json", "type": kind}));
+                told["problems"].as_array().cloned().unwrap_or_default()
+            };
+            let what = |it: &Json| (it["message"].to_string(), it["location"].to_string());
+            let found = problems(&definition);
+            for problem in found.iter().filter(|it| !it["fix"].is_null()) {
+                let mut units: Vec<u16> = definition.encode_utf16().collect();
+                let place = |name: &str| problem["fix"][name].as_u64().expect("a place") as usize;
+                let insert = problem["fix"]["insert"].as_str().expect("a text");
+                units.splice(place("from")..place("to"), insert.encode_utf16());
+                let mended = String::from_utf16(&units).expect("UTF-16");
+                let left = problems(&mended);
+                let same = |all: &[Json]| all.iter().filter(|it| what(it) == what(problem)).count();
+                assert!(same(&left) < same(&found), "{problem} stays in {mended}");
+                fixes += 1;
+            }
+        }
+    }
+    assert!(fixes > 30, "{fixes} fixes");
 }
 
 const FLOW: &str = r#"{"StartAt": "Ask", "States": {
@@ -331,4 +368,49 @@ fn executions_are_found_and_told_as_their_history_has_them() {
     assert_eq!(told["picture"]["nodes"][0]["name"], "F");
     let missing = ask(&mut client, "GetExecution", &json!({"executionArn": format!("{arn}x")}));
     assert!(missing["__type"].as_str().is_some_and(|it| it.ends_with("ExecutionDoesNotExist")), "{missing}");
+}
+
+#[test]
+fn a_byte_order_mark_stays_in_its_file_and_out_of_the_page() {
+    let folder =
+        std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("marks-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let text = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+    let file = folder.join("p.asl.json");
+    std::fs::write(&file, format!("\u{feff}{text}")).expect("a file");
+    std::fs::write(folder.join("wide.asl.json"), b"\xff\xfe{\0}\0").expect("a file");
+    let mut console = Console::default();
+    console.files = Some(Files::at(&folder, "key".to_owned()).expect("the folder"));
+    let mut config = config();
+    config.console = Some(console);
+    let server = Server::start(&config, &service()).expect("a free port");
+    let mut client = Client::of(&server);
+    let mut ask = |action: &str, body: Json| {
+        let body = body.to_string();
+        client.send(
+            format!(
+                "POST /console/api HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nX-Expressway-Key: key\r\n\
+                 X-Amz-Target: Expressway.{action}\r\nContent-Length: {}\r\n\r\n{body}",
+                body.len()
+            )
+            .as_bytes(),
+        );
+        client.response().expect("a response").body
+    };
+    let read = |body: &str| serde_json::from_str::<Json>(body).expect("JSON");
+    let opened = read(&ask("ReadFile", json!({"name": "p.asl.json"})));
+    assert_eq!(opened["text"], text);
+    // Places that the page shows are those of the text it has.
+    let inspected = read(&ask("Inspect", json!({"text": opened["text"], "type": "EXPRESS"})));
+    assert_eq!(inspected["problems"], json!([]), "{inspected}");
+    let longer = text.replace("Pass", "Succeed").replace(", \"End\": true", "");
+    let written = json!({"name": "p.asl.json", "text": longer, "hash": opened["hash"]});
+    let saved = read(&ask("WriteFile", written));
+    assert_eq!(std::fs::read_to_string(&file).expect("the file"), format!("\u{feff}{longer}"));
+    // With its new hash it can be saved again.
+    let again = json!({"name": "p.asl.json", "text": text, "hash": saved["hash"]});
+    assert_eq!(read(&ask("WriteFile", again))["name"], "p.asl.json");
+    let wide = ask("ReadFile", json!({"name": "wide.asl.json"}));
+    assert!(wide.contains("it is UTF-16: save it as UTF-8"), "{wide}");
+    let _ = std::fs::remove_dir_all(&folder);
 }

@@ -38,7 +38,7 @@ impl Check {
             }
             Expect::Bool | Expect::Condition => {
                 if node.as_bool().is_none() {
-                    self.schema(BOOLEAN, place, node.span);
+                    self.schema(BOOLEAN, place, node.span).suggestion = boolean(node);
                 }
             }
             Expect::OneOf(values) => self.one_of(values, node, place),
@@ -163,7 +163,7 @@ impl Check {
             let message = format!("The value of the field '{name}' looks like a path, but is not evaluated");
             let twin = if twin == "Path" { format!("{name}Path") } else { twin.to_owned() };
             self.warning(Code::NoPath, message, place, node.span).suggestion =
-                Some(format!("did you mean `{twin}`?"));
+                Some(format!("did you mean the field `{twin}`?"));
         }
     }
 
@@ -216,7 +216,7 @@ impl Check {
         if !timestamp::is_rfc3339(text) {
             let name = place.name();
             let suggestion = (!context.is_jsonata() && looks_like_path(text))
-                .then(|| format!("did you mean `{name}Path`?"));
+                .then(|| format!("did you mean the field `{name}Path`?"));
             self.schema("String does not match RFC3339 timestamp", place, node.span).suggestion = suggestion;
         }
     }
@@ -309,7 +309,7 @@ impl Check {
             let message =
                 format!("The value of the field '{key}' looks like a JSONPath or an intrinsic function call");
             self.warning(Code::NoDollar, message, place, node.span).suggestion =
-                Some(format!("did you mean `{key}.$`?"));
+                Some(format!("did you mean the field `{key}.$`?"));
         }
     }
 
@@ -320,7 +320,7 @@ impl Check {
             NodeValue::String(text) if looks_like_path(text) => {
                 let message = "The path is not evaluated in 'Result'".to_owned();
                 self.warning(Code::PassResultIsStatic, message, place, node.span).suggestion =
-                    Some("did you mean `Parameters`?".into());
+                    Some("did you mean the field `Parameters`?".into());
             }
             NodeValue::Array(items) => {
                 items.iter().enumerate().for_each(|(index, item)| self.static_data(item, place.index(index)));
@@ -331,7 +331,7 @@ impl Check {
                     if template_key(key).is_some() && member.value.as_str().is_some_and(looks_like_query) {
                         let message = format!("The field '{key}' is not evaluated in 'Result'");
                         self.warning(Code::PassResultIsStatic, message, place, member.key.span).suggestion =
-                            Some("did you mean `Parameters`?".into());
+                            Some("did you mean the field `Parameters`?".into());
                     } else {
                         self.static_data(&member.value, place.field(key));
                     }
@@ -380,7 +380,7 @@ impl Check {
         let Some((kind, pattern)) = recognized else {
             let others = matches!(self.options.resources, Resources::AwsAndOthers | Resources::Any);
             if others && !text.is_empty() && !resource::is_of_aws(text) {
-                return;
+                return self.other_resource(text, node, place);
             }
             let message = if text.starts_with("arn:") {
                 format!(
@@ -390,11 +390,15 @@ impl Check {
             } else {
                 "Value is not a valid resource ARN".to_owned()
             };
-            let suggestion =
-                placeholder(node).or_else(|| if self.suggests() { resource::suggestion(text) } else { None });
+            let ours = self.options.resources != Resources::Aws;
+            let suggestion = placeholder(node)
+                .or_else(|| if self.suggests() { resource::suggestion(text, ours) } else { None });
             self.schema(message, place, node.span).suggestion = suggestion;
             return;
         };
+        if resource::is_ours(text) {
+            self.extension(text, place, node.span);
+        }
         if context.machine_type == MachineType::Standard {
             return;
         }
@@ -412,14 +416,30 @@ impl Check {
         self.schema(message, place, node.span);
     }
 
+    /// A resource of our own.
+    fn extension(&mut self, text: &str, place: Place<'_>, span: Span) {
+        let message = format!("AWS does not know the resource {text}: it is an extension of Expressway");
+        self.warning(Code::Extension, message, place, span);
+    }
+
+    /// A resource that only a handler with that name does. What tools replace may become any.
+    fn other_resource(&mut self, text: &str, node: &Node, place: Place<'_>) {
+        if self.options.resources != Resources::AwsAndOthers || placeholder(node).is_some() {
+            return;
+        }
+        let suggestion = if self.suggests() { resource::suggestion(text, true) } else { None };
+        let message =
+            format!("AWS refuses the resource {text}: only a handler of your own, or a mock, can do it");
+        self.warning(Code::Extension, message, place, node.span).suggestion = suggestion;
+    }
+
     /// One of AWS's actions, or our own.
     fn resource_action(&mut self, actions: &[&str], ours: &str, node: &Node, place: Place<'_>) {
         let Some(text) = self.text(node, place) else { return };
         let action = text.strip_prefix("arn:").and_then(|rest| rest.split_once(":states:::"));
         let action = action.filter(|(partition, _)| !partition.is_empty()).map_or("", |(_, action)| action);
         if action == ours && self.options.resources != Resources::Aws {
-            let message = format!("AWS does not know the resource {text}: it is an extension of Expressway");
-            self.warning(Code::Extension, message, place, node.span);
+            self.extension(text, place, node.span);
         } else if !actions.contains(&action) {
             let message = "The field 'Resource' does not match any of the allowed values";
             self.schema(message, place, node.span).suggestion = placeholder(node);
@@ -500,6 +520,17 @@ fn unquoted(node: &Node) -> Option<String> {
     Some(format!(
         "remove the quotes: `\"{text}\"` is a string, and so is what replaces `${{…}}` between quotes"
     ))
+}
+
+/// The suggestion for a text where true or false must be.
+fn boolean(node: &Node) -> Option<String> {
+    match node.as_str()?.to_ascii_lowercase().as_str() {
+        text @ ("true" | "false") => Some(format!("remove the quotes: `{text}`")),
+        // So YAML 1.1 wrote them; to YAML 1.2 they are texts.
+        text @ ("yes" | "on" | "y") => Some(format!("`{text}` is a text: write `true`")),
+        text @ ("no" | "off" | "n") => Some(format!("`{text}` is a text: write `false`")),
+        _ => placeholder(node),
+    }
 }
 
 /// Variable names are identifiers (specification, "Variables").
