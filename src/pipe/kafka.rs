@@ -101,7 +101,12 @@ fn is_of_one_server(code: RDKafkaErrorCode) -> bool {
 fn has_topic<C: ClientContext>(client: &Client<C>, topic: &str, within: Duration) -> Result<(), PipeError> {
     let metadata = client.fetch_metadata(Some(topic), within).map_err(|error| trouble(&error))?;
     match metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error) {
-        Some(error) => Err(refused(format!("topic {topic}: {}", RDKafkaErrorCode::from(error)))),
+        Some(error) => Err(refused(match RDKafkaErrorCode::from(error) {
+            RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
+                format!("there is no topic {topic}: create it, or correct the name")
+            }
+            error => format!("topic {topic}: {error}"),
+        })),
         None => Ok(()),
     }
 }

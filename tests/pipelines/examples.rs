@@ -108,25 +108,36 @@ async fn orders_go_through_redis() {
     eventually("the event is there again", async || length("orders", 3).await).await;
 }
 
+/// What the commands of `nats.toml` print that need no program but bash.
+fn asked(at: &str) -> String {
+    let text = fs::read_to_string(examples().join("pipelines/nats.toml")).expect("the example");
+    let commands = text.lines().skip_while(|line| !line.contains("in bash"));
+    let commands: Vec<&str> = commands.filter_map(|line| line.strip_prefix("#   ")).collect();
+    let script = commands.join("\n").replace("127.0.0.1/4222", &at.replace(':', "/"));
+    let root = env!("CARGO_MANIFEST_DIR");
+    let mut bash = Command::new("bash");
+    let output = bash.args(["-ec", &script]).current_dir(root).output().expect("an answer");
+    let said =
+        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    said
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_go_through_nats() {
     let Some(server) = servers::nats() else { return };
     let at = format!("127.0.0.1:{}", server.port);
     let replaced = [("127.0.0.1:4222", &*at)];
+    // The commands that the description names, with the first order.
+    let made = asked(&at);
+    assert!(made.contains(r#""name":"RESULTS""#) && made.contains(r#""stream":"ORDERS""#), "{made}");
+    assert!(!made.contains("error"), "{made}");
     let client = async_nats::connect(&at).await.expect("a connection");
     let context = async_nats::jetstream::new(client);
-    for (name, subjects) in [("ORDERS", &["orders.new"][..]), ("RESULTS", &["orders.done", "orders.dead"])] {
-        let subjects = subjects.iter().map(|subject| (*subject).to_owned()).collect();
-        let stream =
-            async_nats::jetstream::stream::Config { name: name.into(), subjects, ..Default::default() };
-        context.create_stream(stream).await.expect("a stream");
-    }
     let child = running(pipe(&example(&server.folder, "nats.toml", &replaced)).spawn().expect("a start"));
-    let (good, bad) = orders();
-    for order in [good, bad] {
-        let published = context.publish("orders.new", order.into()).await.expect("a message");
-        published.await.expect("it is kept");
-    }
+    let (_, bad) = orders();
+    let published = context.publish("orders.new", bad.into()).await.expect("a message");
+    published.await.expect("it is kept");
     let messages = async |stream: &str, messages: u64| {
         let mut stream = context.get_stream(stream).await.expect("the stream");
         (stream.info().await.expect("its state").state.messages >= messages).then_some(())

@@ -322,6 +322,9 @@ async fn what_cannot_work_is_refused_by_name() {
     let bench = Bench::new("refused");
     let wrong = bench.kafka().set("no.such.property", "1").source("worker", &["events"]).await;
     assert!(matches!(&wrong, Err(PipeError::Refused(why)) if why.contains("no.such.property")), "{wrong:?}");
+    let none = bench.kafka().source("worker", &["nosuch"]).await;
+    let why = "Kafka: there is no topic nosuch: create it, or correct the name";
+    assert!(matches!(&none, Err(PipeError::Refused(it)) if it == why), "{none:?}");
     let absent = Kafka::new("127.0.0.1:1").source("worker", &["events"]).await;
     assert!(matches!(absent, Err(PipeError::Away(_))), "{absent:?}");
 }
