@@ -117,6 +117,11 @@ impl Definitions {
         }
     }
 
+    /// The folder that is followed.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Has each text changed before it is read, to replace placeholders for instance.
     #[must_use]
     pub fn rewritten(self, by: impl Fn(String) -> String + Send + Sync + 'static) -> Definitions {

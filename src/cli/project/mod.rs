@@ -407,6 +407,7 @@ fn assembly(folder: &Path, depth: usize, files: &mut Vec<(PathBuf, String)>) -> 
 }
 
 fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
+    fs::read_dir(folder).map_err(|error| unreadable(folder, &error))?;
     let files = files(folder)?;
     if files.is_empty() && has_terraform(folder) {
         return of_terraform(folder, given);

@@ -100,7 +100,8 @@ impl Source<'_> {
     async fn look(&self, definitions: &mut Definitions) -> Result<bool, Stop> {
         let reports = definitions.look(self.service).await;
         let reports = reports.map_err(|error| {
-            Stop::failed(format!("cannot read the folder of definitions: {}", os::words(&error)))
+            let folder = definitions.folder().display();
+            Stop::failed(format!("cannot read the folder of definitions {folder}: {}", os::words(&error)))
         })?;
         for report in &reports {
             // Of a file that was not taken for a definition nothing is shown: it may be a secret.
