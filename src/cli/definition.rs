@@ -341,9 +341,9 @@ fn file_or_project(
 ) -> Result<FileOrProject, Stop> {
     let given = arguments.read()?;
     let read = read(file, arguments, reading, &given)?;
-    for name in given.unused() {
-        let file = file.display();
-        say(&format!("note: --substitute {name}: no definition of {file} asks for it"));
+    for (name, advice) in given.unused() {
+        let advice = advice.map_or_else(String::new, |advice| format!(": {advice}"));
+        say(&format!("note: --substitute {name}: no definition of {} asks for it{advice}", file.display()));
     }
     Ok(read)
 }

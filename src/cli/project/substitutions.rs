@@ -1,9 +1,10 @@
 //! `${NAME}` in definitions and templates, and their values from the command line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use expressway::asl::did_you_mean;
 
 use super::{Stop, data};
 
@@ -28,20 +29,22 @@ fn pair(text: &str) -> Result<(String, String), String> {
 
 /// Values by name.
 #[derive(Clone, Debug, Default)]
-pub(in crate::cli) struct Substitutions(BTreeMap<String, Substitution>);
+pub(in crate::cli) struct Substitutions {
+    values: BTreeMap<String, Substitution>,
+    /// The names that were asked for; of all clones.
+    asked: Arc<Mutex<BTreeSet<String>>>,
+}
 
 #[derive(Clone, Debug)]
 struct Substitution {
     value: String,
     /// Given by itself, rather than in a file of many.
     is_single: bool,
-    /// Whether anything asked for it; of all clones.
-    is_used: Arc<AtomicBool>,
 }
 
 impl Substitution {
     fn new(value: String, is_single: bool) -> Substitution {
-        Substitution { value, is_single, is_used: Arc::default() }
+        Substitution { value, is_single }
     }
 }
 
@@ -63,7 +66,7 @@ impl ProjectArguments {
         }
         let single = self.substitute.iter().cloned();
         values.extend(single.map(|(name, value)| (name, Substitution::new(value, true))));
-        Ok(Substitutions(values))
+        Ok(Substitutions { values, asked: Arc::default() })
     }
 
     /// The first argument, as it was given, if there is any; for commands that have nothing to apply it to.
@@ -78,19 +81,24 @@ impl ProjectArguments {
 
 impl Substitutions {
     pub(super) fn get(&self, name: &str) -> Option<&str> {
-        let found = self.0.get(name)?;
-        found.is_used.store(true, Ordering::Relaxed);
-        Some(&found.value)
+        if self.is_empty() {
+            return None;
+        }
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+        self.values.get(name).map(|found| &*found.value)
     }
 
-    /// The names of `--substitute` that nothing asked for: they are probably misspelt.
-    pub(in crate::cli) fn unused(&self) -> impl Iterator<Item = &str> {
-        let unused = self.0.iter().filter(|(_, it)| it.is_single && !it.is_used.load(Ordering::Relaxed));
-        unused.map(|(name, _)| &**name)
+    /// The names of `--substitute` that nothing asked for, each with a name that was and is near: they are probably
+    /// misspelt.
+    pub(in crate::cli) fn unused(&self) -> Vec<(&str, Option<String>)> {
+        let asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let unused = self.values.iter().filter(|(name, it)| it.is_single && !asked.contains(*name));
+        let open = || asked.iter().map(String::as_str).filter(|name| !self.values.contains_key(*name));
+        unused.map(|(name, _)| (&**name, did_you_mean(name, open()))).collect()
     }
 
     pub(in crate::cli) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.values.is_empty()
     }
 
     /// Replaces known names in the text by their values; `known` goes before the command line's. Values inside a string
@@ -132,13 +140,13 @@ mod tests {
     #[test]
     fn names_are_replaced_and_what_is_left_is_named_by_place() {
         let single = |name: &str, value: &str| (name.to_owned(), Substitution::new(value.to_owned(), true));
-        let given = [single("A", "say \"a\""), single("B", "2"), single("Z", "3")];
-        let given = Substitutions(BTreeMap::from(given));
+        let given = [single("A", "say \"a\""), single("B", "2"), single("Stag", "3")];
+        let given = Substitutions { values: BTreeMap::from(given), asked: Arc::default() };
         let known = BTreeMap::from([("B".into(), "1".into())]);
-        let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${B}, \"z\": \"${C}${\"}", &known);
-        assert_eq!(text, "{\"x\": \"say \\\"a\\\"\",\n\"y\": 1, \"z\": \"${C}${\"}");
-        assert_eq!(left[0], ("C".to_owned(), 31));
+        let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${B}, \"z\": \"${Stage}${\"}", &known);
+        assert_eq!(text, "{\"x\": \"say \\\"a\\\"\",\n\"y\": 1, \"z\": \"${Stage}${\"}");
+        assert_eq!(left[0], ("Stage".to_owned(), 31));
         // The template's own value of B goes before.
-        assert_eq!(given.unused().collect::<Vec<_>>(), ["B", "Z"]);
+        assert_eq!(given.unused(), [("B", None), ("Stag", Some("did you mean `Stage`?".to_owned()))]);
     }
 }
