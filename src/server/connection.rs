@@ -15,9 +15,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection_timeouts::Watch;
+use super::connection_turns::{ConnectionExecutor, Streams};
 use super::exchange::exchange;
 use super::output_buffer::{OutputBuffer, Watched};
-use super::thread::{Local, LocalExecutor};
+use super::thread::Local;
 use super::{Limits, Tls};
 
 /// The response to a client beyond the limit of connections.
@@ -34,9 +35,9 @@ pub(super) const NO_FILES: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     content-length: 74\r\nconnection: close\r\n\r\n\
     {\"__type\":\"ServiceUnavailableException\",\"message\":\"Too many open files\"}\r\n";
 
-/// HTTP as this server speaks it.
-pub(super) fn http(limits: &Limits) -> auto::Builder<LocalExecutor> {
-    let mut http = auto::Builder::new(LocalExecutor);
+/// HTTP as this server speaks it, for one connection.
+fn http(limits: &Limits, executor: ConnectionExecutor) -> auto::Builder<ConnectionExecutor> {
+    let mut http = auto::Builder::new(executor);
     http.http1()
         // Clients may half-close after sending a request; `Watch` handles it.
         .half_close(false)
@@ -72,7 +73,7 @@ async fn serve_tls(
     stream: Watched,
 ) {
     let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
-    let stream = drive(watch, output_buffer, |context| {
+    let stream = drive(local, watch, output_buffer, |context| {
         if local.is_draining() { Poll::Ready(None) } else { handshake.as_mut().poll(context).map(Result::ok) }
     });
     if let Some(Some(stream)) = stream.await {
@@ -86,10 +87,13 @@ async fn speak(
     output_buffer: &Rc<RefCell<OutputBuffer>>,
     stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
 ) {
+    // Streams know their connection, which knows them.
+    let _end = EndOfStreams(watch);
     let service = service_fn(|request| exchange(Rc::clone(local), Rc::clone(watch), request));
-    let mut connection = pin!(local.http.serve_connection(TokioIo::new(stream), service));
+    let http = http(&local.shared.limits, ConnectionExecutor::of(&watch.account));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
     let mut is_told = false;
-    drive(watch, output_buffer, |context| {
+    drive(local, watch, output_buffer, |context| {
         if local.is_draining() && !std::mem::replace(&mut is_told, true) {
             connection.as_mut().graceful_shutdown();
         }
@@ -99,10 +103,20 @@ async fn speak(
     .await;
 }
 
+/// Drops the streams of a connection with it.
+struct EndOfStreams<'w>(&'w Watch);
+
+impl Drop for EndOfStreams<'_> {
+    fn drop(&mut self) {
+        self.0.account.streams().into_iter().for_each(Streams::clear);
+    }
+}
+
 /// Polls the connection until it ends, and has flushed its output. `None` if the connection was cut, or cannot be
 /// written to.
 async fn drive<T>(
-    watch: &Watch,
+    local: &Local,
+    watch: &Rc<Watch>,
     output_buffer: &Rc<RefCell<OutputBuffer>>,
     mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
 ) -> Option<T> {
@@ -117,10 +131,20 @@ async fn drive<T>(
             Poll::Ready(Ok(())) => false,
             Poll::Pending => true,
         };
-        if ended.is_none()
-            && let Poll::Ready(end) = turn(context)
-        {
-            ended = Some(end);
+        if ended.is_none() {
+            let turn = || {
+                let end = turn(context);
+                if let (Poll::Pending, Some(streams)) = (&end, watch.account.streams()) {
+                    streams.poll(context);
+                }
+                end
+            };
+            match local.turns.take(&watch.account, turn) {
+                Some(Poll::Ready(end)) => ended = Some(end),
+                Some(Poll::Pending) => {}
+                // It waits for its turn.
+                None => return Poll::Pending,
+            }
         }
         if ended.is_some() {
             let written = output_buffer.borrow_mut().poll_out(context);

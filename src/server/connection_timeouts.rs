@@ -4,13 +4,14 @@
 //! a second that its thread counts, since when it waits for what; once a tick, the thread checks its connections and
 //! cuts those that waited too long.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::task::Waker;
 
 use super::Limits;
+use super::connection_turns::Account;
 
 /// Ticks of a second since the thread began, from 1 on; 0 means none.
 pub(super) type Tick = u32;
@@ -20,8 +21,8 @@ pub(super) struct Watch {
     now: Rc<Cell<Tick>>,
     /// Bytes of responses of connections of all threads that are cut, and not freed yet.
     going: Arc<AtomicUsize>,
-    /// Bytes that were read in this turn of the connection.
-    turn_bytes: Cell<usize>,
+    /// What it used of its thread's time.
+    pub(super) account: Rc<Account>,
     /// When something was last read or written.
     heard: Cell<Tick>,
     /// Since when a head or a body is being read.
@@ -45,7 +46,6 @@ pub(super) struct Watch {
     /// The end of the stream was hidden from HTTP.
     kept: Cell<bool>,
     cut: Cell<bool>,
-    task: OnceCell<Waker>,
 }
 
 impl Watch {
@@ -53,7 +53,7 @@ impl Watch {
         Watch {
             now: Rc::clone(now),
             going: Arc::clone(going),
-            turn_bytes: Cell::default(),
+            account: Account::new(),
             heard: Cell::new(now.get()),
             reading: Cell::default(),
             stalled: Cell::default(),
@@ -66,24 +66,21 @@ impl Watch {
             ending: Cell::default(),
             kept: Cell::default(),
             cut: Cell::default(),
-            task: OnceCell::new(),
         }
     }
 
     /// The connection's task has its turn.
     pub(super) fn polled_by(&self, waker: &Waker) {
-        self.turn_bytes.set(0);
-        self.task.get_or_init(|| waker.clone());
+        self.account.polled_by(waker);
     }
 
     pub(super) fn wake(&self) {
-        if let Some(task) = self.task.get() {
-            task.wake_by_ref();
-        }
+        self.account.wake();
     }
 
     /// A request's head was read.
     pub(super) fn begin(&self, framed: bool) {
+        self.account.asked();
         self.reading.set(0);
         self.framed.set(framed);
         self.requests.set(self.requests.get() + 1);
@@ -142,12 +139,13 @@ impl Watch {
         self.cut.get()
     }
 
-    /// Whether the client was too slow, or silent for too long.
+    /// Whether the client was too slow, silent for too long, or much work without asking for anything.
     pub(super) fn is_overdue(&self, limits: &Limits) -> bool {
         let now = self.now.get();
         let longer = |since: Tick, max: u32| since != 0 && now.saturating_sub(since) > max;
         longer(self.reading.get(), limits.slow_seconds_max)
             || longer(self.stalled.get(), limits.slow_seconds_max)
+            || (self.requests.get() == 0 && self.account.is_useless())
             || self.unsent.borrow().iter().any(|pace| longer(pace.since.get(), limits.slow_seconds_max))
             || (self.requests.get() == 0
                 && self.stalled.get() == 0
@@ -155,13 +153,8 @@ impl Watch {
                 && longer(self.heard.get(), limits.idle_seconds_max))
     }
 
-    /// Whether as much was read as there may be in one turn: other connections of the thread are next.
-    pub(super) fn has_read_enough(&self) -> bool {
-        self.turn_bytes.get() >= TURN_BYTES_MAX
-    }
-
     pub(super) fn read(&self, bytes: usize) {
-        self.turn_bytes.set(self.turn_bytes.get() + bytes);
+        self.account.read(bytes);
         self.hear();
         if self.reading.get() == 0 && self.requests.get() == 0 && !self.framed.get() {
             self.reading.set(self.now.get());
@@ -216,9 +209,6 @@ impl Watch {
     }
 }
 
-/// Bytes after which a connection lets others be served: some milliseconds of the costliest heads, and a fifth of one of
-/// the smallest frames.
-const TURN_BYTES_MAX: usize = 16 << 10;
 /// Bytes of a body that a client has to take within the time limit of a head.
 const SLOW_BYTES_MIN: usize = 64 << 10;
 

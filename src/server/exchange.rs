@@ -265,8 +265,8 @@ async fn operation(
         return (respond(reply, HeaderMap::new()), true);
     }
     let reply = match local.is_acceptor() {
-        true if polls => Box::pin(poll(local, watch, forward(local, service, call))).await,
-        true => Box::pin(forward(local, service, call)).await,
+        true if polls => Box::pin(poll(local, watch, forward(local, watch, service, call))).await,
+        true => Box::pin(forward(local, watch, service, call)).await,
         false if !polls && aside::is_long(call) => Box::pin(local.answer(service, call, &body)).await,
         false => match api::answer_now(service, call) {
             Some(reply) => reply,
@@ -376,8 +376,8 @@ async fn body_of(
 }
 
 /// The answer of another thread, because this one is the acceptor.
-async fn forward(local: &Local, service: &Service, call: Call<'_>) -> Reply {
-    local.forward(service, call).await.unwrap_or_else(aside::the_end)
+async fn forward(local: &Local, watch: &Watch, service: &Service, call: Call<'_>) -> Reply {
+    local.forward(watch, service, call).await.unwrap_or_else(aside::the_end)
 }
 
 /// A worker that polls for a task. When the server ends it gets an empty answer, and when it disconnects it gets no

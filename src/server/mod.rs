@@ -12,6 +12,7 @@ mod aside;
 mod auth;
 mod connection;
 mod connection_timeouts;
+mod connection_turns;
 #[cfg(feature = "console")]
 mod console;
 mod cors;

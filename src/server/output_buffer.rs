@@ -6,7 +6,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
@@ -165,6 +165,25 @@ impl OutputBuffer {
     }
 }
 
+/// Reads at most so many bytes; how many there were.
+fn poll_read_some(
+    stream: &mut TcpStream,
+    context: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+    room: usize,
+) -> Poll<io::Result<usize>> {
+    let before = buffer.filled().len();
+    if buffer.remaining() <= room {
+        ready!(Pin::new(stream).poll_read(context, buffer))?;
+        return Poll::Ready(Ok(buffer.filled().len() - before));
+    }
+    let mut part = ReadBuf::new(buffer.initialize_unfilled_to(room));
+    ready!(Pin::new(stream).poll_read(context, &mut part))?;
+    let bytes = part.filled().len();
+    buffer.advance(bytes);
+    Poll::Ready(Ok(bytes))
+}
+
 /// A stream that informs its watch.
 pub(super) struct Watched {
     pub(super) output_buffer: Rc<RefCell<OutputBuffer>>,
@@ -177,13 +196,13 @@ impl AsyncRead for Watched {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        if self.watch.has_read_enough() {
-            // It continues after the sockets of other connections were looked at.
-            ready!(pin!(tokio::task::yield_now()).poll(context));
+        let room = self.watch.account.room();
+        if room == 0 {
+            // The connection's next turn continues.
+            return Poll::Pending;
         }
-        let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.output_buffer.borrow_mut().stream).poll_read(context, buffer))?;
-        let bytes = buffer.filled().len() - before;
+        let output_buffer = &mut *self.output_buffer.borrow_mut();
+        let bytes = ready!(poll_read_some(&mut output_buffer.stream, context, buffer, room))?;
         if bytes > 0 {
             self.watch.read(bytes);
             return Poll::Ready(Ok(()));

@@ -18,7 +18,6 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use crossbeam_utils::CachePadded;
-use hyper_util::server::conn::auto;
 use tokio::io::ReadBuf;
 use tokio::net::TcpStream;
 use tokio::runtime::{Builder, LocalOptions};
@@ -28,6 +27,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::aside::{self, Aside};
 use super::connection;
 use super::connection_timeouts::{Tick, Watch};
+use super::connection_turns::Turns;
 use super::counters::{Counters, Counts};
 use super::descriptors::Reserve;
 use super::output_buffer::Outbox;
@@ -38,8 +38,7 @@ use crate::hosts::Hosts;
 use crate::memory::{Charge, Share};
 use crate::service::Service;
 
-/// Turns of connections after which a thread looks which others have something to read: one that sends requests without
-/// end has sixteen answered in each.
+/// Turns of connections after which a thread looks which others have something to read.
 const TURNS_UNOBSERVED: u32 = 16;
 /// Bytes of untaken responses for which a connection may be cut to make room.
 const HELD_BYTES_MIN: usize = 32 << 10;
@@ -152,7 +151,10 @@ struct Forwarded {
     target: String,
     trace_header: Option<String>,
     body: Bytes,
-    answer: oneshot::Sender<Reply>,
+    /// What its connection owes of the time of threads.
+    debt_ns: u64,
+    /// The reply, and what the connection owes then.
+    answer: oneshot::Sender<(Reply, u64)>,
 }
 
 /// Connections of all threads are limited in number, and each has one call under way, so these channels are as well.
@@ -232,9 +234,9 @@ pub(super) struct Local {
     pub(super) shared: Arc<Shared>,
     pub(super) service: Service,
     pub(super) identifiers: RequestIds,
-    pub(super) http: auto::Builder<LocalExecutor>,
     /// The pending output of the connections.
     pub(super) outbox: Rc<Outbox>,
+    pub(super) turns: Rc<Turns>,
     /// The host name that was last allowed.
     host: RefCell<String>,
     index: usize,
@@ -253,25 +255,14 @@ pub(super) struct Local {
     entries: Cell<u64>,
 }
 
-/// Runs HTTP/2's background work, on the same thread.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalExecutor;
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for LocalExecutor {
-    fn execute(&self, future: F) {
-        spawn_local(future);
-    }
-}
-
 impl Local {
     fn new(shared: Arc<Shared>, index: usize, service: Service, workers: Senders) -> Local {
-        let http = connection::http(&shared.limits);
         Local {
             shared,
             service,
             identifiers: RequestIds::new(),
-            http,
             outbox: Rc::default(),
+            turns: Rc::default(),
             host: RefCell::default(),
             index,
             workers,
@@ -315,6 +306,11 @@ impl Local {
         let outbox = Rc::clone(&self.outbox);
         spawn_local(poll_fn(move |context| {
             outbox.poll(context);
+            Poll::<()>::Pending
+        }));
+        let turns = Rc::clone(&self.turns);
+        spawn_local(poll_fn(move |context| {
+            turns.poll(context);
             Poll::<()>::Pending
         }));
         let mut accepting: Option<JoinHandle<()>> = None;
@@ -504,34 +500,38 @@ impl Local {
     }
 
     /// Has an operation done by another thread. There is no answer if that ends first.
-    pub(super) async fn forward(&self, service: &Service, call: Call<'_>) -> Option<Reply> {
+    pub(super) async fn forward(&self, watch: &Watch, service: &Service, call: Call<'_>) -> Option<Reply> {
         let (answer, answered) = oneshot::channel();
         let (target, trace_header) = (call.target.to_owned(), call.trace_header.map(str::to_owned));
         let (service, body) = (service.clone(), Bytes::copy_from_slice(call.body));
-        let call = Forwarded { service, target, trace_header, body, answer };
+        let debt_ns = watch.account.debt_ns();
+        let call = Forwarded { service, target, trace_header, body, debt_ns, answer };
         self.workers[self.shared.least_loaded()].send(ThreadMessage::Call(Box::new(call))).ok()?;
-        answered.await.ok()
+        let (reply, debt_ns) = answered.await.ok()?;
+        watch.account.owes(debt_ns);
+        Some(reply)
     }
 
     /// Does an operation for the acceptor, unless its caller is gone.
     fn work(self: &Rc<Local>, forwarded: Forwarded) {
         let entry = self.enter();
         entry.watch.begin(false);
+        entry.watch.account.owes(forwarded.debt_ns);
         spawn_local(async move {
-            let Forwarded { service, target, trace_header, body, mut answer } = forwarded;
+            let Forwarded { service, target, trace_header, body, mut answer, .. } = forwarded;
             let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
             let mut answering = std::pin::pin!(entry.local.answer(&service, call, &body));
             let reply = poll_fn(|context| {
                 entry.watch.polled_by(context.waker());
                 if entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
-                    Poll::Ready(None)
-                } else {
-                    answering.as_mut().poll(context).map(Some)
+                    return Poll::Ready(None);
                 }
+                let turn = entry.local.turns.take(&entry.watch.account, || answering.as_mut().poll(context));
+                turn.unwrap_or(Poll::Pending).map(Some)
             });
             if let Some(reply) = reply.await {
                 // The caller may be gone.
-                let _ = answer.send(reply);
+                let _ = answer.send((reply, entry.watch.account.debt_ns()));
             }
         });
     }

@@ -12,6 +12,7 @@ mod console;
 mod corpora;
 #[cfg(feature = "console")]
 mod edits;
+mod floods;
 #[cfg(feature = "console")]
 mod live;
 #[allow(dead_code, reason = "cases are played through the API here, not by a driver")]

@@ -14,12 +14,12 @@ const BUDGET: usize = 4 << 20;
 const OUTPUT: usize = 200_000;
 
 /// A literal header field without indexing.
-fn header(name: &str, value: &str) -> Vec<u8> {
+pub(crate) fn header(name: &str, value: &str) -> Vec<u8> {
     assert!(name.len() < 127 && value.len() < 127);
     [&[0, name.len() as u8][..], name.as_bytes(), &[value.len() as u8], value.as_bytes()].concat()
 }
 
-fn head(method: &str, path: &str) -> Vec<u8> {
+pub(crate) fn head(method: &str, path: &str) -> Vec<u8> {
     [(":method", method), (":scheme", "http"), (":authority", "localhost"), (":path", path)]
         .iter()
         .flat_map(|(name, value)| header(name, value))
