@@ -173,6 +173,8 @@ pub const YAML_BYTES_MAX: usize = 64 << 20;
 /// Work of one turn of a shard before tokio, the handlers and other shards run (units of [fuel](crate::fuel), about a
 /// nanosecond each).
 pub const TURN_WORK_MAX: u64 = 1_000_000;
+/// Work that a task may do each time it is polled: items of a Map Run are read and made into inputs on their shard.
+pub const TASK_POLL_WORK_MAX: u64 = 500_000;
 /// Work of each state machine in a round, before others that wait on the same shard have their turn.
 pub const MACHINE_SHARE_WORK: u64 = 250_000;
 /// The debt, in shares, of a machine that did too much at once; more is forgiven.

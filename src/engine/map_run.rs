@@ -355,20 +355,20 @@ pub fn for_items(execution: &Execution, token: Token) -> Execution {
 /// The input of a child, after `ItemSelector`: made in the copy from [`for_items`], and valid until the next call.
 ///
 /// # Errors
-/// Why the item's input cannot be made: then the Map Run fails.
+/// Why the item's input cannot be made: then the Map Run fails. `None` when the work was cut.
 pub fn item_input(
     program: &Program,
     execution: &mut Execution,
     token: Token,
     item: impl FnOnce(&mut Execution) -> Result<Item, Fault>,
     env: &mut Env<'_>,
-) -> Result<Value, Fault> {
+) -> Result<Value, Option<Fault>> {
     let mut run = Run::new(program, execution, env);
     run.compact_if_grown();
     let item = item(run.execution)?;
     run.item_input(token, item).map_err(|stop| match stop {
-        StateError::Failed(fault) | StateError::Evaluation { fault, .. } => fault,
-        StateError::Cut => unreachable!("the work of a Map Run is never cut"),
+        StateError::Failed(fault) | StateError::Evaluation { fault, .. } => Some(fault),
+        StateError::Cut => None,
     })
 }
 

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
 
+use crate::limits;
+
 /// Limits of what may be under way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budgets {
@@ -232,11 +234,15 @@ impl Admission {
         machine.bytes.fetch_add(to.wrapping_sub(from), Relaxed);
     }
 
-    /// Whether running executions of a machine get no more memory: only the reserve for executions that begin elsewhere
-    /// is left, and the machine has more than half of its share.
-    pub(super) fn has_enough(&self, machine: &Usage) -> bool {
+    /// Whether a running execution of a machine, which takes so many bytes, gets no more memory: only the reserve for
+    /// executions that begin elsewhere is left, and the machine has more than half of its share. Small ones may still
+    /// grow, as long as the reserve is not touched.
+    pub(super) fn has_enough(&self, machine: &Usage, bytes: usize) -> bool {
         let (machines, total) = (self.machines.load(Relaxed).max(1), self.total.bytes());
-        total > self.budgets.bytes_max / 8 * 7 && machine.bytes().saturating_mul(2 * machines) > total
+        let is_large = bytes > limits::REFUSED_BYTES_MIN as usize || total > self.budgets.bytes_max;
+        is_large
+            && total > self.budgets.bytes_max / 8 * 7
+            && machine.bytes().saturating_mul(2 * machines) > total
     }
 
     pub(super) fn throttled(&self, limit: Limit) -> Throttled {

@@ -7,6 +7,7 @@ use std::task::Poll;
 use super::completion::StartIdentity;
 use super::context::{Bug, ExecutionBuffer, GoesOn, Setting};
 use super::drive::{self, Effects, Outside};
+use super::errand;
 use super::fiber::{Fiber, FiberTurn, Finished, Step};
 use super::inbox::{HeartbeatFrom, ShardMessage, Shared};
 use super::machine::{self, Version};
@@ -98,8 +99,8 @@ impl Shard {
         match self.stacks.prepare(errand) {
             Ok(fiber) => {
                 // As large as when it was suspended.
-                let is_large = fiber.bytes() > limits::REFUSED_BYTES_MIN as usize;
-                fiber.has_enough(is_large && self.shared.admission.has_enough(&job.version.usage));
+                let has_enough = self.shared.admission.has_enough(&job.version.usage, fiber.bytes());
+                fiber.has_enough(has_enough);
                 self.resume(job, fiber, None)
             }
             // Without a stack of its own, the turn runs to its end while the others wait.
@@ -228,12 +229,16 @@ impl Shard {
                 looked(self);
                 answer
             }
-            machine::Work::MapRun(child) => match self.begin_map_run(job, call, child) {
-                Poll::Ready(answer) => task::Answer::Now(answer.and_then(|text| {
-                    task::read_answer(&version.program, &mut job.buffer.execution, call.token, &text)
-                })),
-                Poll::Pending => task::Answer::Never,
-            },
+            machine::Work::MapRun(child) => {
+                let begun = self.begin_map_run(job, call, child);
+                self.spend(job.flow, errand::take_work());
+                match begun {
+                    Poll::Ready(answer) => task::Answer::Now(answer.and_then(|text| {
+                        task::read_answer(&version.program, &mut job.buffer.execution, call.token, &text)
+                    })),
+                    Poll::Pending => task::Answer::Never,
+                }
+            }
             machine::Work::Activity => {
                 let input =
                     job.buffer.execution.task_input(call.token).expect("the task is started in its visit");

@@ -28,6 +28,8 @@ mod durable;
 #[cfg(feature = "runtime")]
 mod engine;
 #[cfg(feature = "runtime")]
+mod errand;
+#[cfg(feature = "runtime")]
 mod fiber;
 #[cfg(feature = "runtime")]
 mod handle;

@@ -27,6 +27,7 @@ use std::sync::atomic::Ordering;
 use super::completion::{Location, Reply};
 use super::context::{ExecutionBuffer, WorkerScratch};
 use super::durable::Recorder;
+use super::errand;
 use super::fiber::{Fiber, Stacks};
 use super::inbox::{HeartbeatFrom, Remote, ShardMessage, Shared, StartBatch};
 use super::machine::Version;
@@ -60,7 +61,7 @@ pub struct Shard {
     pub(super) worker_scratch: WorkerScratch,
     pub(super) stacks: Stacks,
     /// Residents that continue, and start batches that begin, by machine.
-    pub(super) turns: Turns<Key, Box<Opened>>,
+    pub(super) turns: Turns<Going, Box<Opened>>,
     /// Events of residents that wait for their turn.
     deferred: HashMap<Key, VecDeque<ResidentEvent>>,
     /// Executions that wait to begin, of start batches that were taken out of the inbox.
@@ -97,6 +98,14 @@ pub struct Shard {
     state: Vec<u8>,
     recorder: Recorder,
     finished: bool,
+}
+
+/// What continues at its machine's turn.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Going {
+    Resident(Key),
+    /// A task that was woken.
+    Task(u32),
 }
 
 /// A start batch of which some may have begun.
@@ -348,25 +357,49 @@ impl Shard {
                 break;
             }
             let Some(task) = self.remote.woken.pop() else { break };
-            let whose = self.tasks.whose(task);
-            let polled = self.tasks.poll(task);
-            if let Some((key, task)) = whose {
-                self.look_whether_blocked(|shard| {
-                    let resident = shard.residents.at(key.slot).expect("an execution outlives its tasks");
-                    resident.version.program.tasks[task].resource.arn.to_string()
-                });
+            match self.flow_of(task) {
+                Some(flow) if !self.turns.is_free(flow) => self.turns.push_going(flow, Going::Task(task)),
+                _ => self.poll_task(task),
             }
-            let Some(polled) = polled else { continue };
-            let Polled { key, token, submitted, is_over, answer } = polled;
-            if is_over {
-                self.task_ended(key, token);
-            }
-            if let Some(response) = submitted {
-                self.deliver(key, ResidentEvent::Submitted(token, response));
-            }
-            if let Some(answer) = answer {
-                self.deliver(key, ResidentEvent::Answer(token, answer));
-            }
+        }
+    }
+
+    /// The machine of a task's execution.
+    fn flow_of(&mut self, task: u32) -> Option<u32> {
+        let (key, _) = self.tasks.whose(task)?;
+        Some(self.residents.at(key.slot)?.flow)
+    }
+
+    /// Polls a task that was woken, unless it is gone. What it does is its machine's work.
+    fn poll_task(&mut self, task: u32) {
+        let (whose, flow) = (self.tasks.whose(task), self.flow_of(task));
+        let polled = self.tasks.poll(task);
+        if let Some((key, task)) = whose {
+            self.look_whether_blocked(|shard| {
+                let resident = shard.residents.at(key.slot).expect("an execution outlives its tasks");
+                resident.version.program.tasks[task].resource.arn.to_string()
+            });
+        }
+        let work = errand::take_work();
+        if let (Some(flow), true) = (flow, work > 0) {
+            self.spend(flow, work);
+            self.look_at_clock(flow);
+        }
+        if let Some(polled) = polled {
+            self.task_told(polled);
+        }
+    }
+
+    fn task_told(&mut self, polled: Polled) {
+        let Polled { key, token, submitted, is_over, answer } = polled;
+        if is_over {
+            self.task_ended(key, token);
+        }
+        if let Some(response) = submitted {
+            self.deliver(key, ResidentEvent::Submitted(token, response));
+        }
+        if let Some(answer) = answer {
+            self.deliver(key, ResidentEvent::Answer(token, answer));
         }
     }
 
@@ -459,7 +492,8 @@ impl Shard {
         while self.left > 0 {
             let Some((flow, next)) = self.turns.next() else { break };
             match next {
-                Next::Going(key) => self.go_on(key),
+                Next::Going(Going::Resident(key)) => self.go_on(key),
+                Next::Going(Going::Task(task)) => self.poll_task(task),
                 Next::Starts(opened) => self.begin_opened(*opened),
             }
             self.look_at_clock(flow);

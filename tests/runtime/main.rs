@@ -9,6 +9,8 @@ mod durable;
 mod engine;
 mod golden;
 mod library;
+#[cfg(feature = "map-data")]
+mod map_turns;
 mod names;
 mod observe;
 mod observe_corpus;

@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use serde_json::{Value as Json, json};
 
+use super::holding::Bounds;
 use super::reader::Items;
 use crate::fault::{self, Fault};
 use crate::program::{Dataset, Format, ItemReader};
@@ -15,6 +16,8 @@ use crate::task::data::DataStore;
 
 /// Bytes of the name of an object.
 const PLACE_BYTES_MAX: usize = 4 << 10;
+/// Work of opening an object.
+const OBJECT_WORK: u64 = 5_000;
 /// Files of a manifest that is read as a whole.
 const FILES_MAX: usize = 1 << 20;
 
@@ -27,13 +30,14 @@ pub(super) struct Reader {
     arguments: Json,
     items_max: i64,
     stores: Arc<Handlers<dyn DataStore>>,
+    bounds: Bounds,
     stage: Stage,
 }
 
 enum Stage {
     /// Opened with the first item.
     Closed,
-    One(Items),
+    One(Box<Items>),
     Several(Box<Several>),
 }
 
@@ -70,6 +74,7 @@ impl Reader {
         arguments: Json,
         items_max: i64,
         stores: Arc<Handlers<dyn DataStore>>,
+        bounds: Bounds,
     ) -> Reader {
         Reader {
             resource: reader.resource.clone(),
@@ -79,6 +84,7 @@ impl Reader {
             arguments,
             items_max,
             stores,
+            bounds,
             stage: Stage::Closed,
         }
     }
@@ -132,7 +138,7 @@ impl Reader {
             Dataset::One => {
                 let items =
                     self.items(&self.resource, &self.arguments, &self.format, self.pointer.as_deref());
-                return Ok(Stage::One(items?.at_most(items_max)));
+                return Ok(Stage::One(Box::new(items?.at_most(items_max))));
             }
             Dataset::Flattened => (Format::List, None),
             // As a whole: it is an object, whose members are its items.
@@ -172,7 +178,7 @@ impl Reader {
         let store = self.stores.find(resource);
         let nobody = || failed(format!("Nothing reads items of the resource {resource} here"));
         let data = store.ok_or_else(nobody)?.read(arguments).map_err(failed)?;
-        Items::new(data, format, pointer)
+        Items::new(data, format, pointer, self.bounds.clone())
     }
 
     fn poll_several(&mut self, context: &mut Context<'_>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
@@ -182,6 +188,10 @@ impl Reader {
                 return Poll::Ready(Ok(false));
             }
             if let Some((items, place)) = &mut several.now {
+                if self.bounds.allowance.is_spent() {
+                    context.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
                 let read = ready!(items.poll_next(context, item)).map_err(|fault| within(place, fault))?;
                 if read {
                     several.left -= 1;
@@ -192,6 +202,7 @@ impl Reader {
             let Some(name) = ready!(several.poll_name(context, &self.arguments))? else {
                 return Poll::Ready(Ok(false));
             };
+            self.bounds.allowance.charge(OBJECT_WORK);
             let (resource, format) = (several.resource.clone(), several.format.clone());
             let place = place_of(&name);
             let items = self.items(&resource, &name, &format, self.pointer.as_deref());

@@ -1,13 +1,16 @@
 //! The inputs of a Map Run's children: from the state's own items, or from its `ItemReader`.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use super::super::drive::TurnScratch;
+use super::super::errand::{Allowance, Errand, Place, Ticket};
 use super::super::machine::Version;
 use super::dataset::Reader;
-use super::{Batcher, Setup};
+use super::holding::{Bounds, Hold};
+use super::{Batcher, Holding, Setup};
 use crate::engine::{self, Execution, Item, MapRunRequest, TaskCall, Token};
 use crate::fault::{self, Fault};
 use crate::fuel::Fuel;
@@ -54,14 +57,44 @@ pub(super) enum Next {
 
 /// Items of ended children that are skipped before it yields.
 const SKIPS_MAX: u32 = 1_024;
+/// Work of an item beside its bytes, and of reading a byte of JSON.
+const ITEM_WORK: u64 = 300;
+const BYTE_WORK: u64 = 8;
 
-/// Makes inputs, one after the other.
-pub(super) struct Inputs {
+/// Makes an item into an input.
+struct Maker {
     version: Arc<Version>,
     /// The execution's copy from which inputs are made.
     execution: Execution,
     scratch: TurnScratch,
     token: Token,
+    ahead_ms: i64,
+}
+
+/// An item.
+enum Subject {
+    /// Of the state's items.
+    At(u32),
+    /// That was read, with its text and its place.
+    Read(u32, Vec<u8>, Option<String>),
+}
+
+/// The maker again, and what it made: JSON text. `None` if it was cut.
+type Made = (Box<Maker>, Result<Vec<u8>, Option<Fault>>);
+
+/// Makes inputs, one after the other.
+pub(super) struct Inputs {
+    /// Away while an item is being made into an input, which may take several polls.
+    maker: Option<Box<Maker>>,
+    making: Option<(Errand<Made>, Place)>,
+    /// What is to be made as soon as there is a place for it.
+    subject: Option<Subject>,
+    ticket: Ticket,
+    /// The work that may be done in one poll.
+    allowance: Rc<Allowance>,
+    /// The memory of the maker, and what any Map Run has.
+    hold: Hold,
+    _base: Holding,
     /// The number of the state's items, and how many were made into inputs.
     count: u32,
     next: u32,
@@ -86,7 +119,6 @@ pub(super) struct Inputs {
     back: VecDeque<Input>,
     /// An item that is being made into an input.
     text: Vec<u8>,
-    ahead_ms: i64,
     is_over: bool,
 }
 
@@ -108,19 +140,32 @@ impl Inputs {
                 .then(|| json::to_string(&execution.arena, request.batch_input).into_bytes());
             Batcher::new(input.as_deref(), request.batch_items_max, request.batch_bytes_max)
         });
+        let allowance = Rc::<Allowance>::default();
         let count = if request.items.is_undefined() { 0 } else { request.items.len() as u32 };
         let reader = distributed.reader.as_ref().map(|reader| {
             let arguments = super::arguments(execution, request.reader);
-            Reader::new(reader, arguments, request.items_max, Arc::clone(&setup.stores))
+            let stores = Arc::clone(&setup.stores);
+            let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Holding::hold(setup) };
+            Reader::new(reader, arguments, request.items_max, stores, bounds)
         });
-        Inputs {
-            reader,
-            check: Arena::new(),
-            selects,
+        let maker = Maker {
             execution: engine::for_items(execution, call.token),
             version,
             scratch: TurnScratch::default(),
             token: call.token,
+            ahead_ms: setup.ahead_ms,
+        };
+        Inputs {
+            maker: Some(Box::new(maker)),
+            making: None,
+            subject: None,
+            ticket: Ticket::new(),
+            allowance,
+            hold: Holding::hold(setup),
+            _base: Holding::base(setup),
+            reader,
+            check: Arena::new(),
+            selects,
             count,
             next: 0,
             batcher,
@@ -133,9 +178,13 @@ impl Inputs {
             mark: 0,
             back: VecDeque::new(),
             text: Vec::new(),
-            ahead_ms: setup.ahead_ms,
             is_over: false,
         }
+    }
+
+    /// Another poll of the Map Run begins.
+    pub(super) fn begin_poll(&self) {
+        self.allowance.renew();
     }
 
     /// Whether all inputs were made, and started.
@@ -187,6 +236,10 @@ impl Inputs {
             return Ok(Next::Input(input));
         }
         for _ in 0..SKIPS_MAX {
+            if self.allowance.is_spent() {
+                break;
+            }
+            self.allowance.charge(ITEM_WORK);
             let known = self.known.get(self.share.index as usize).copied().unwrap_or(Known::default());
             match self.poll_item(context, now_ms, known.mark.is_some())? {
                 Poll::Pending => return Ok(Next::Later),
@@ -230,13 +283,20 @@ impl Inputs {
         now_ms: u64,
         is_skipped: bool,
     ) -> Poll<Result<bool, Fault>> {
+        if self.making.is_some() {
+            return self.poll_made(context);
+        }
+        if let Some(subject) = self.subject.take() {
+            return self.make(context, now_ms, subject);
+        }
         if self.next < self.count {
             let at = self.next;
             self.next += 1;
-            if !is_skipped {
-                self.make(now_ms, |_| Ok(Item::At(at)))?;
-            }
-            return Poll::Ready(Ok(true));
+            return if is_skipped {
+                Poll::Ready(Ok(true))
+            } else {
+                self.make(context, now_ms, Subject::At(at))
+            };
         }
         let Some(mut reader) = self.reader.take() else { return Poll::Ready(Ok(false)) };
         let read = self.read_with(context, &mut reader, now_ms, is_skipped);
@@ -265,14 +325,12 @@ impl Inputs {
         if is_skipped {
             self.text = item;
         } else if self.selects {
-            self.make(now_ms, |execution| {
-                let value = json::read(&mut execution.arena, &item).map_err(|error| not_json(at, &error))?;
-                Ok(match reader.place() {
-                    Some(place) => Item::ReadFrom(at, value, execution.arena.string(place)),
-                    None => Item::Read(at, value),
-                })
-            })?;
+            let place = reader.place().map(str::to_owned);
+            return self.make(context, now_ms, Subject::Read(at, item, place));
+        } else if is_too_large(&item) {
+            return Poll::Ready(Err(too_large()));
         } else {
+            self.allowance.charge(BYTE_WORK * item.len() as u64);
             self.check.clear();
             json::read(&mut self.check, &item).map_err(|error| not_json(at, &error))?;
             self.text = item;
@@ -283,18 +341,40 @@ impl Inputs {
     /// Makes an item into the text of an input.
     fn make(
         &mut self,
+        context: &mut Context<'_>,
         now_ms: u64,
-        item: impl FnOnce(&mut Execution) -> Result<Item, Fault>,
-    ) -> Result<(), Fault> {
-        let fuel = Fuel::unlimited();
-        let mut env = self.scratch.env(now_ms, 0, &fuel);
-        env.ahead_ms = self.ahead_ms;
-        env.random = Some(random::next);
-        let program = &self.version.program;
-        let value = engine::item_input(program, &mut self.execution, self.token, item, &mut env)?;
-        self.text.clear();
-        json::write(&self.execution.arena, value, &mut self.text);
-        Ok(())
+        subject: Subject,
+    ) -> Poll<Result<bool, Fault>> {
+        let Some(mut maker) = self.maker.take() else { unreachable!("one item is made after the other") };
+        (self.hold)(maker.execution.arena.capacity_bytes())?;
+        let Some(place) = self.ticket.place(&maker.version.usage, context.waker()) else {
+            (self.maker, self.subject) = (Some(maker), Some(subject));
+            return Poll::Pending;
+        };
+        let errand = Errand::new(move |fuel| {
+            let made = maker.make(now_ms, subject, fuel);
+            (maker, made)
+        })?;
+        self.making = Some((errand, place));
+        self.poll_made(context)
+    }
+
+    /// Goes on with what is being made.
+    fn poll_made(&mut self, context: &mut Context<'_>) -> Poll<Result<bool, Fault>> {
+        let Some((making, _)) = &mut self.making else { unreachable!("it was begun") };
+        let Some((maker, made)) = making.go_on(&self.allowance) else {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        (self.maker, self.making) = (Some(maker), None);
+        match made {
+            Ok(text) => {
+                self.text = text;
+                Poll::Ready(Ok(true))
+            }
+            Err(Some(fault)) => Poll::Ready(Err(fault)),
+            Err(None) => unreachable!("what is cut is not asked for its result"),
+        }
     }
 
     /// The data that an earlier process began to read must be the same now.
@@ -317,9 +397,8 @@ impl Inputs {
 
     /// A single item, or the batch that it completes: of `known_items`, if that is not 0.
     fn batched(&mut self, known_items: u32) -> Result<Option<Input>, Fault> {
-        if self.text.len() > limits::PAYLOAD_BYTES_MAX as usize {
-            let cause = "An item is larger than the maximum number of bytes of an execution's input.";
-            return Err(Fault::new(fault::DATA_LIMIT_EXCEEDED, cause));
+        if is_too_large(&self.text) {
+            return Err(too_large());
         }
         let Some(batcher) = &mut self.batcher else {
             self.share.add(self.mark);
@@ -354,6 +433,47 @@ fn checksum(item: &[u8]) -> u32 {
 fn changed(how: &str) -> Fault {
     let cause = format!("The data changed since the Map Run began to read it: {how}");
     Fault::new(fault::ITEM_READER_FAILED, cause)
+}
+
+fn is_too_large(item: &[u8]) -> bool {
+    item.len() > limits::PAYLOAD_BYTES_MAX as usize
+}
+
+fn too_large() -> Fault {
+    let cause = "An item is larger than the maximum number of bytes of an execution's input.";
+    Fault::new(fault::DATA_LIMIT_EXCEEDED, cause)
+}
+
+impl Maker {
+    /// The text of an item's input.
+    fn make(&mut self, now_ms: u64, subject: Subject, fuel: &Fuel<'_>) -> Result<Vec<u8>, Option<Fault>> {
+        let mut env = self.scratch.env(now_ms, 0, fuel);
+        env.ahead_ms = self.ahead_ms;
+        env.random = Some(random::next);
+        let item = |execution: &mut Execution| match subject {
+            Subject::At(at) => Ok(Item::At(at)),
+            Subject::Read(at, text, place) => {
+                let goes_on = |bytes: usize| fuel.charge(BYTE_WORK * bytes as u64).is_ok();
+                let value = json::read_in_pieces(&mut execution.arena, &text, goes_on)
+                    .map_err(|error| not_json(at, &error))?;
+                Ok(match place {
+                    Some(place) => Item::ReadFrom(at, value, execution.arena.string(&place)),
+                    None => Item::Read(at, value),
+                })
+            }
+        };
+        let program = &self.version.program;
+        let value = engine::item_input(program, &mut self.execution, self.token, item, &mut env)?;
+        let arena = &self.execution.arena;
+        // A value may print as much more than it takes.
+        if arena.size(value) > limits::PAYLOAD_BYTES_MAX {
+            return Err(Some(too_large()));
+        }
+        let mut text = Vec::new();
+        json::write(arena, value, &mut text);
+        fuel.note(text.len() as u64);
+        Ok(text)
+    }
 }
 
 impl Share {

@@ -8,8 +8,13 @@
 mod batch;
 mod children;
 mod dataset;
+mod holding;
 mod inputs;
 mod log;
+#[cfg(feature = "map-data")]
+mod members;
+#[cfg(feature = "map-data")]
+mod paced;
 #[cfg(feature = "parquet")]
 mod parquet;
 #[cfg(feature = "map-data")]
@@ -20,6 +25,7 @@ mod reader;
 mod results;
 mod work;
 
+use std::cell::Cell;
 use std::fs::File;
 use std::future::Future;
 use std::path::Path;
@@ -32,6 +38,7 @@ use serde_json::Value as Json;
 
 pub(crate) use batch::Batcher;
 use children::{Children, Ends};
+use holding::Hold;
 use inputs::{Inputs, Share};
 use log::{Log, MapRunResult, Opened};
 use results::Results;
@@ -300,6 +307,75 @@ impl Setup {
     /// The folder of the files of durable Map Runs.
     fn folder(&self) -> Option<&Path> {
         self.durability.as_ref()?.map_runs.as_deref()
+    }
+}
+
+/// Bytes that a Map Run holds for one purpose.
+pub(super) struct Holding {
+    engine: Weak<Inner>,
+    version: Arc<Version>,
+    bytes: Cell<usize>,
+}
+
+/// A change of fewer bytes is not counted.
+const GRAIN_BYTES: usize = 64 << 10;
+/// Bytes of a Map Run that has made its first item, about: it is billed from its beginning, even beyond the limit, so that
+/// no more begin.
+const MAP_RUN_BYTES: usize = 64 << 10;
+
+impl Holding {
+    pub(super) fn new(setup: &Setup) -> Holding {
+        Holding {
+            engine: Weak::clone(&setup.engine),
+            version: Arc::clone(&setup.parent),
+            bytes: Cell::default(),
+        }
+    }
+
+    /// What any Map Run holds.
+    pub(super) fn base(setup: &Setup) -> Holding {
+        let holding = Holding::new(setup);
+        if let Some(engine) = holding.engine.upgrade() {
+            engine.shared.admission.adjust(&holding.version.usage, 0, MAP_RUN_BYTES);
+            holding.bytes.set(MAP_RUN_BYTES);
+        }
+        holding
+    }
+
+    /// The same as a function.
+    pub(super) fn hold(setup: &Setup) -> Hold {
+        let holding = Holding::new(setup);
+        Rc::new(move |bytes| holding.set(bytes))
+    }
+
+    /// It holds so many bytes, or is about to.
+    ///
+    /// # Errors
+    /// When the memory of executions is used up.
+    pub(super) fn set(&self, bytes: usize) -> Result<(), Fault> {
+        let before = self.bytes.get();
+        if bytes.abs_diff(before) < GRAIN_BYTES && bytes > 0 {
+            return Ok(());
+        }
+        // Without its engine, it is about to be stopped.
+        let Some(engine) = self.engine.upgrade() else { return Ok(()) };
+        let (admission, usage) = (&engine.shared.admission, &self.version.usage);
+        if bytes <= before {
+            admission.release(usage, 0, before - bytes);
+        } else if let Err(limit) = admission.admit(usage, 0, bytes - before) {
+            let cause = format!("There is no memory for the items of the Map Run: {limit}");
+            return Err(Fault::new(fault::RUNTIME, cause));
+        }
+        self.bytes.set(bytes);
+        Ok(())
+    }
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        if let Some(engine) = self.engine.upgrade() {
+            engine.shared.admission.release(&self.version.usage, 0, self.bytes.get());
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::task::{Context, Poll};
 
+use super::holding::Bounds;
 use crate::fault::{self, Fault};
 use crate::program::Format;
 use crate::task::data::Source;
@@ -10,7 +11,7 @@ use crate::task::data::Source;
 pub(super) struct Items;
 
 impl Items {
-    pub(super) fn new(_: Box<dyn Source>, _: &Format, _: Option<&str>) -> Result<Items, Fault> {
+    pub(super) fn new(_: Box<dyn Source>, _: &Format, _: Option<&str>, _: Bounds) -> Result<Items, Fault> {
         let cause = "This program was built without the feature map-data, which reads items";
         Err(Fault::new(fault::ITEM_READER_FAILED, cause))
     }

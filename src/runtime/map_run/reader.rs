@@ -7,17 +7,18 @@ use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use csv_core::ReadRecordResult;
-use flate2::bufread::MultiGzDecoder;
-use serde_json::Value as Json;
-
+use super::super::errand::Errand;
+use super::holding::Bounds;
+use super::members::{ITEM_BYTES_MAX, Members};
+use super::paced::Paced;
 use crate::fault::{self, Fault};
+use crate::fuel::Fuel;
 use crate::json;
 use crate::program::Format;
 use crate::task::data::{self, Source};
+use csv_core::ReadRecordResult;
+use flate2::bufread::MultiGzDecoder;
 
-/// Bytes of an item that is read, before `ItemSelector` (AWS: 8 MB).
-pub(super) const ITEM_BYTES_MAX: usize = 8 << 20;
 /// Bytes of a JSON object whose members are the items, or into which `ItemsPointer` points.
 const WHOLE_BYTES_MAX: usize = 64 << 20;
 /// Fields of a row of CSV.
@@ -26,6 +27,8 @@ const FIELDS_MAX: usize = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 /// The window of zstd: 32 MiB, four times that of its usual levels.
 const WINDOW_LOG_MAX: u32 = 25;
+/// What a frame of zstd begins with.
+const ZSTD: &[u8] = &[0x28, 0xB5, 0x2F, 0xFD];
 /// Bytes that identify a compressed stream.
 const MAGIC_BYTES: usize = 4;
 
@@ -38,6 +41,7 @@ pub(super) struct Items {
     left: u64,
     waker: Rc<RefCell<Waker>>,
     version: Rc<RefCell<Option<String>>>,
+    bounds: Bounds,
 }
 
 /// If nothing can be read yet, its error is `WouldBlock`, and the task is woken: the reader continues where it was.
@@ -52,7 +56,9 @@ enum Form {
     Elements(Elements),
     /// An object, or a nested value, as far as it is read.
     Part(Bytes, Vec<u8>),
-    Whole(std::vec::IntoIter<Json>),
+    /// The same, as it is parsed.
+    Parsing(Errand<Result<Members, Fault>>),
+    Whole(Members),
     #[cfg(feature = "parquet")]
     Columns(Box<super::parquet::Rows>),
     /// The data cannot be read.
@@ -108,12 +114,13 @@ impl Items {
         source: Box<dyn Source>,
         format: &Format,
         pointer: Option<&str>,
+        bounds: Bounds,
     ) -> Result<Items, Fault> {
         let waker = Rc::new(RefCell::new(Waker::noop().clone()));
         let version = Rc::new(RefCell::new(None));
         let form = match format {
             #[cfg(feature = "parquet")]
-            Format::Parquet => Form::Columns(Box::new(super::parquet::Rows::new(source))),
+            Format::Parquet => Form::Columns(Box::new(super::parquet::Rows::new(source, bounds.clone()))),
             #[cfg(not(feature = "parquet"))]
             Format::Parquet => {
                 let cause = "This program was built without the feature parquet, which reads such items";
@@ -135,6 +142,7 @@ impl Items {
             left: u64::MAX,
             waker,
             version,
+            bounds,
         })
     }
 
@@ -169,14 +177,24 @@ impl Items {
                 #[cfg(feature = "parquet")]
                 Form::Columns(rows) => break ready!(rows.poll_next(context, item))?,
                 Form::Elements(elements) => break ready!(elements.poll_next(item))?,
-                Form::Whole(items) => match items.next() {
-                    None => break false,
-                    Some(value) => {
-                        item.clear();
-                        item.extend_from_slice(value.to_string().as_bytes());
-                        break true;
+                Form::Whole(members) => {
+                    if self.bounds.allowance.is_spent() {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
                     }
-                },
+                    let has_item = members.next(item)?;
+                    self.bounds.allowance.charge(item.len() as u64);
+                    break has_item;
+                }
+                Form::Parsing(parsing) => {
+                    let Some(members) = parsing.go_on(&self.bounds.allowance) else {
+                        context.waker().wake_by_ref();
+                        return Poll::Pending;
+                    };
+                    let members = members?;
+                    (self.bounds.hold)(members.arena.capacity_bytes())?;
+                    self.form = Form::Whole(members);
+                }
                 _ => ready!(self.poll_form())?,
             }
         };
@@ -195,13 +213,19 @@ impl Items {
                 ready!(first(bytes))? == Some(b'[')
             }
             Form::Part(bytes, text) => {
-                ready!(read_whole(bytes, text))?;
+                let read = read_whole(bytes, text);
+                (self.bounds.hold)(text.capacity())?;
+                ready!(read)?;
                 false
             }
             _ => false,
         };
         self.form = match (std::mem::replace(&mut self.form, Form::Broken), &self.format) {
-            (Form::Packed(packed), _) => Form::Bytes(packed.unpacked()?),
+            (Form::Packed(packed), _) => {
+                (self.bounds.hold)(packed.bytes())?;
+                let (waker, allowance) = (Rc::clone(&self.waker), Rc::clone(&self.bounds.allowance));
+                Form::Bytes(Box::new(Paced { bytes: packed.unpacked()?, waker, allowance }))
+            }
             (Form::Bytes(bytes), Format::Csv { delimiter, headers }) => {
                 Form::Rows(Box::new(Rows::new(bytes, *delimiter, headers.as_deref())?))
             }
@@ -211,7 +235,11 @@ impl Items {
             }
             (Form::Bytes(bytes), Format::Json) => Form::Part(bytes, Vec::new()),
             (Form::Bytes(bytes), _) => Form::Lines(bytes, Vec::new()),
-            (Form::Part(_, text), _) => Form::Whole(members(&text, self.pointer.as_deref())?.into_iter()),
+            (Form::Part(_, text), _) => {
+                let (pointer, hold) = (self.pointer.clone(), Rc::clone(&self.bounds.hold));
+                let parse = move |fuel: &Fuel<'_>| Members::parse(&text, pointer.as_deref(), &hold, fuel);
+                Form::Parsing(Errand::new(parse)?)
+            }
             _ => return Poll::Ready(Err(failed("The data cannot be read"))),
         };
         Poll::Ready(Ok(()))
@@ -226,6 +254,12 @@ struct Packed {
 }
 
 impl Packed {
+    /// Bytes that it takes while it is read.
+    fn bytes(&self) -> usize {
+        let window = if self.head.starts_with(ZSTD) { 1 << WINDOW_LOG_MAX } else { 0 };
+        window + 2 * BUFFER_BYTES
+    }
+
     fn poll_head(&mut self) -> Poll<Result<(), Fault>> {
         while self.head.len() < MAGIC_BYTES {
             let mut bytes = [0; MAGIC_BYTES];
@@ -245,7 +279,7 @@ impl Packed {
 
     /// Decompresses gzip or zstd.
     fn unpacked(self) -> Result<Bytes, Fault> {
-        let is_zstd = self.head.starts_with(&[0x28, 0xB5, 0x2F, 0xFD]);
+        let is_zstd = self.head.starts_with(ZSTD);
         let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
         let bytes = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.head).chain(self.stream));
         if is_zstd {
@@ -399,29 +433,6 @@ fn read_whole(bytes: &mut Bytes, text: &mut Vec<u8>) -> Poll<Result<(), Fault>> 
     Poll::Ready(Ok(()))
 }
 
-/// The items of an object, or of a nested value.
-fn members(text: &[u8], pointer: Option<&str>) -> Result<Vec<Json>, Fault> {
-    let whole: Json =
-        serde_json::from_slice(text).map_err(|error| failed(format!("The data is not JSON: {error}")))?;
-    let found = match pointer {
-        None => whole,
-        Some(pointer) => whole.pointer(pointer).cloned().ok_or_else(|| {
-            // Measured.
-            failed(
-                "The provided ReaderConfig.ItemsPointer does not match any valid path in the JSON structure.",
-            )
-        })?,
-    };
-    match found {
-        Json::Array(items) => Ok(items),
-        Json::Object(members) => Ok((members.into_iter())
-            .map(|(key, value)| serde_json::json!({"Key": key, "Value": value}))
-            .collect()),
-        // Recorded.
-        _ => Err(failed("Attempting to map over non-iterable node.")),
-    }
-}
-
 /// The first byte that is not white space.
 fn first(bytes: &mut Bytes) -> Poll<Result<Option<u8>, Fault>> {
     loop {
@@ -551,6 +562,7 @@ impl Elements {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::runtime::errand::Allowance;
 
     /// Returns a byte at a time, only at every second call.
     struct Slow(Cursor<Vec<u8>>, bool);
@@ -580,9 +592,13 @@ mod tests {
         most: u64,
     ) -> Result<Vec<String>, String> {
         let told = |fault: Fault| fault.cause.unwrap_or_default();
-        let mut items = Items::new(source, format, pointer).map_err(told)?.at_most(most);
+        let allowance = Rc::<Allowance>::default();
+        let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Rc::new(|_| Ok(())) };
+        let items = Items::new(source, format, pointer, bounds);
+        let mut items = items.map_err(told)?.at_most(most);
         let (mut all, mut item) = (Vec::new(), Vec::new());
         loop {
+            allowance.renew();
             match items.poll_next(&mut Context::from_waker(Waker::noop()), &mut item) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(false)) => return Ok(all),

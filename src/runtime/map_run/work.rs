@@ -138,6 +138,7 @@ impl Work {
 
     /// Writes results and starts children. Whether more could be started at once.
     fn go_on(&mut self, context: &mut Context<'_>) -> Result<bool, Fault> {
+        self.inputs.begin_poll();
         match self.results.poll_write(context)? {
             // No child begins without room for its result.
             Poll::Pending => Ok(false),

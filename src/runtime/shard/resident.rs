@@ -1,11 +1,10 @@
 //! Events of residents: handled at once, or at their machine's turn.
 
 use super::end::End;
-use super::{Body, Job, Resident, Shard, bug_outcome};
+use super::{Body, Going, Job, Resident, Shard, bug_outcome};
 use crate::engine::{Event, TaskCall, TimerKind, Token, Turn};
 use crate::fault::Fault;
 use crate::fuel::Cut;
-use crate::limits;
 use crate::observe::Took;
 use crate::program::Program;
 use crate::runtime::admission::ENTRY_BYTES;
@@ -123,7 +122,7 @@ impl Shard {
     fn queue(&mut self, key: Key, flow: u32) {
         if let Some(resident) = self.residents.at(key.slot) {
             resident.is_queued = true;
-            self.turns.push_going(flow, key);
+            self.turns.push_going(flow, Going::Resident(key));
         }
     }
 
@@ -139,7 +138,7 @@ impl Shard {
         let is_suspended = matches!(resident.body, Body::Suspended(_));
         let (flow, is_light) = (resident.flow, resident.version.is_light);
         if !is_suspended && !is_light && !self.turns.may_suspend(flow) {
-            return self.turns.hold_going(flow, key);
+            return self.turns.hold_going(flow, Going::Resident(key));
         }
         resident.is_queued = false;
         let deliver = if is_suspended { self.next_cut(key) } else { self.next_deferred(key) };
@@ -301,7 +300,7 @@ impl Shard {
         };
         if goes_on {
             resident.is_queued = true;
-            self.turns.push_going(resident.flow, key);
+            self.turns.push_going(resident.flow, Going::Resident(key));
         }
         let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
         self.shared.admission.adjust(&resident.version.usage, resident.charged as usize, bytes as usize);
@@ -309,8 +308,7 @@ impl Shard {
         resident.charged = bytes;
         if let Body::Suspended(fiber) = &resident.body {
             // It fails where it needs more, so that others can begin.
-            let is_large = bytes > limits::REFUSED_BYTES_MIN;
-            fiber.has_enough(is_large && self.shared.admission.has_enough(&resident.version.usage));
+            fiber.has_enough(self.shared.admission.has_enough(&resident.version.usage, bytes as usize));
         }
     }
 

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use super::durable::Held;
 use super::resident::ResidentEvent;
-use super::{Opened, Shard, TIMED};
+use super::{Going, Opened, Shard, TIMED};
 use crate::journal::Refused;
 use crate::runtime::durable::TurnRecord;
 use crate::runtime::slab::Key;
@@ -101,7 +101,7 @@ impl Shard {
             if self.residents.key(key.slot) == Some(key)
                 && let Some(resident) = self.residents.at(key.slot)
             {
-                self.turns.push_going(resident.flow, key);
+                self.turns.push_going(resident.flow, Going::Resident(key));
             }
         }
         for opened in self.take_paused_starts() {

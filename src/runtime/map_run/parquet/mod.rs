@@ -21,7 +21,8 @@ use parquet::record::reader::ReaderIter;
 use parquet::schema::types::TypePtr;
 
 use self::pages::RowGroup;
-use super::reader::ITEM_BYTES_MAX;
+use super::holding::Bounds;
+use super::members::ITEM_BYTES_MAX;
 use crate::fault::{self, Fault};
 use crate::task::data::{self, Source};
 use crate::task::panics;
@@ -33,10 +34,13 @@ const FOOTER_BYTES_MAX: u64 = 5 << 20;
 /// The bytes at the end of a file that are read first; they contain most footers.
 const TAIL_BYTES: u64 = 64 << 10;
 /// Bytes read per turn.
-const TURN_BYTES: usize = 4 << 20;
+const TURN_BYTES: usize = 1 << 20;
+/// Work of a byte of a row as JSON.
+const BYTE_WORK: u64 = 10;
 
 /// Reads rows.
 pub(super) struct Rows {
+    bounds: Bounds,
     source: Box<dyn Source>,
     /// The part that is being read, and its size.
     buffer: Vec<u8>,
@@ -102,8 +106,8 @@ fn polled<T>(poll: Poll<io::Result<T>>) -> Poll<Result<T, Fault>> {
 }
 
 impl Rows {
-    pub(super) fn new(source: Box<dyn Source>) -> Rows {
-        Rows { source, buffer: Vec::new(), wanted: 0, stage: Stage::Closed, file: None }
+    pub(super) fn new(source: Box<dyn Source>, bounds: Bounds) -> Rows {
+        Rows { bounds, source, buffer: Vec::new(), wanted: 0, stage: Stage::Closed, file: None }
     }
 
     /// The version of the data, when some of it was read.
@@ -118,12 +122,17 @@ impl Rows {
         item: &mut Vec<u8>,
     ) -> Poll<Result<bool, Fault>> {
         loop {
+            if self.bounds.allowance.is_spent() {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let (Stage::Rows(rows), Some(file)) = (&mut self.stage, &self.file) {
                 match decoded(|| rows.next().transpose())? {
                     None => self.stage = Stage::Between,
                     Some(row) => {
                         item.clear();
                         values::write_row(&row, &file.schema, item).map_err(failed)?;
+                        self.bounds.allowance.charge(BYTE_WORK * item.len() as u64);
                         let is_right = item.len() <= ITEM_BYTES_MAX;
                         let too_large = || failed("An item is larger than 8 MB");
                         return Poll::Ready(is_right.then_some(true).ok_or_else(too_large));
@@ -253,6 +262,8 @@ impl Rows {
         if end - begin > ROW_GROUP_BYTES_MAX || read_bytes > ROW_GROUP_BYTES_MAX {
             return Err(failed("A row group of the Parquet file is larger than 256 MB"));
         }
+        // As it is stored, and unpacked.
+        (self.bounds.hold)(usize::try_from(end - begin + read_bytes).unwrap_or(usize::MAX))?;
         self.want(begin, end, Part::Group(Box::new(group)));
         Ok(true)
     }
@@ -262,11 +273,13 @@ impl Rows {
 mod tests {
     use std::io::{Cursor, Read as _, Seek as _};
     use std::path::Path;
+    use std::rc::Rc;
     use std::task::Waker;
 
     use serde_json::Value as Json;
 
     use super::*;
+    use crate::runtime::errand::Allowance;
 
     /// Returns a few bytes at a time, and, if it is slow, only at every second call.
     struct Data {
@@ -292,10 +305,13 @@ mod tests {
     }
 
     fn read(bytes: &[u8], is_slow: bool) -> Result<Vec<String>, String> {
-        let mut rows =
-            Rows::new(Box::new(Data { bytes: Cursor::new(bytes.to_vec()), is_slow, waits: false }));
+        let data = Data { bytes: Cursor::new(bytes.to_vec()), is_slow, waits: false };
+        let allowance = Rc::<Allowance>::default();
+        let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Rc::new(|_| Ok(())) };
+        let mut rows = Rows::new(Box::new(data), bounds);
         let (mut all, mut item) = (Vec::new(), Vec::new());
         loop {
+            allowance.renew();
             match rows.poll_next(&mut Context::from_waker(Waker::noop()), &mut item) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(false)) => return Ok(all),

@@ -1,0 +1,18 @@
+//! What the reader of a Map Run may do: the work of one poll, and the memory of what it reads.
+
+use std::rc::Rc;
+
+use crate::fault::Fault;
+use crate::runtime::errand::Allowance;
+
+/// Called with the bytes that are held now, or about to be. An error if there is no memory for them.
+pub(super) type Hold = Rc<dyn Fn(usize) -> Result<(), Fault>>;
+
+#[derive(Clone)]
+pub(super) struct Bounds {
+    /// The work of one poll.
+    pub(super) allowance: Rc<Allowance>,
+    /// The memory of what is read.
+    #[cfg_attr(not(feature = "map-data"), expect(dead_code, reason = "nothing is read"))]
+    pub(super) hold: Hold,
+}

@@ -1,0 +1,41 @@
+//! Reading as far as the allowance of a poll goes.
+
+use std::cell::RefCell;
+use std::io::{self, BufRead, Read};
+use std::rc::Rc;
+use std::task::Waker;
+
+use crate::runtime::errand::Allowance;
+
+/// Work of unpacking a byte and looking for the end of an item.
+const BYTE_WORK: u64 = 4;
+
+/// Bytes that are read as far as the allowance of a poll goes: then the task is woken to go on.
+pub(super) struct Paced {
+    pub(super) bytes: Box<dyn BufRead>,
+    pub(super) waker: Rc<RefCell<Waker>>,
+    pub(super) allowance: Rc<Allowance>,
+}
+
+impl Read for Paced {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(buffer)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for Paced {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        if self.allowance.is_spent() {
+            self.waker.borrow().wake_by_ref();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.bytes.fill_buf()
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.allowance.charge(BYTE_WORK * bytes as u64);
+        self.bytes.consume(bytes);
+    }
+}
