@@ -6,23 +6,14 @@ use crate::query::jsonata::{Allowed, CompileErrorKind, Expr, Profile, Regexes};
 use crate::query::path::{Path, ReferencePath, SyntaxError};
 use crate::query::{Names, Slot};
 
-/// Syntax does not depend on the existing variables.
-struct NoNames;
-
-impl Names for NoNames {
-    fn slot(&mut self, _: &str) -> Option<Slot> {
-        None
-    }
-}
-
 /// What is wrong with a path such as `$.a[*].b`, `$$.Execution.Id` or `$variable.c`.
-pub(super) fn path_error(text: &str) -> Option<SyntaxError> {
-    Path::parse(text, &mut NoNames).err()
+pub(super) fn path_error(text: &str, regexes: &mut Regexes) -> Option<SyntaxError> {
+    Path::parse(text, &mut Shared(regexes)).err()
 }
 
 /// What is wrong with a path that must lead to one node.
-pub(super) fn reference_path_error(text: &str) -> Option<SyntaxError> {
-    match Path::parse(text, &mut NoNames) {
+pub(super) fn reference_path_error(text: &str, regexes: &mut Regexes) -> Option<SyntaxError> {
+    match Path::parse(text, &mut Shared(regexes)) {
         Err(error) => Some(error),
         Ok(path) => (!path.is_definite())
             .then(|| SyntaxError { message: "a reference path leads to one value".into(), offset: 0 }),
@@ -35,15 +26,15 @@ pub(super) fn result_path_error(text: &str) -> Option<SyntaxError> {
 }
 
 /// What is wrong with an intrinsic call such as `States.Format('{}', $.a)`.
-pub(super) fn intrinsic_error(text: &str) -> Option<SyntaxError> {
+pub(super) fn intrinsic_error(text: &str, regexes: &mut Regexes) -> Option<SyntaxError> {
     // AWS's own linter refuses blanks after a call.
     let end = text.trim_end().len();
     let blanks = (end < text.len())
         .then(|| SyntaxError { message: "nothing may follow the call, not even blanks".into(), offset: end });
-    Call::parse(text, &mut NoNames).err().or(blanks)
+    Call::parse(text, &mut Shared(regexes)).err().or(blanks)
 }
 
-/// No names, and what expressions share.
+/// No names, because syntax does not depend on the existing variables; and what expressions and paths share.
 struct Shared<'r>(&'r mut Regexes);
 
 impl Names for Shared<'_> {

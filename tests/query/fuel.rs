@@ -27,10 +27,10 @@ impl Context for Nothing {
 /// `LARGE_AT_ONCE`.
 const AT_ONCE_MAX: u64 = 2_000_000;
 /// Time between two looks at the clock, in nanoseconds of the processor. Generous for unoptimised tests.
-const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 500_000_000 } else { 5_000_000 };
+pub(crate) const STRETCH_NS_MAX: u64 = if cfg!(debug_assertions) { 500_000_000 } else { 5_000_000 };
 
 /// What is evaluated: `JSONata`, a path that begins with `$`, or an intrinsic function.
-fn evaluate(source: &str, input: &str, fuel: &Fuel<'_>) -> Result<String, Option<Cut>> {
+pub(crate) fn evaluate(source: &str, input: &str, fuel: &Fuel<'_>) -> Result<String, Option<Cut>> {
     let mut arena = Arena::new();
     let input = json::read(&mut arena, input.as_bytes()).expect("JSON");
     let undefined = Value::UNDEFINED;
@@ -64,7 +64,7 @@ fn evaluate(source: &str, input: &str, fuel: &Fuel<'_>) -> Result<String, Option
 }
 
 /// An input with `n` of everything.
-fn input(n: usize) -> String {
+pub(crate) fn input(n: usize) -> String {
     let text = "a".repeat(n);
     let words = "ab, ".repeat(n / 4);
     let accents = "é".repeat(n / 2);

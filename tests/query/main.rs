@@ -1,5 +1,6 @@
 //! JSON and the query languages: JSONPath, intrinsic functions, JSONata, and the texts they are read from.
 
+mod attacks;
 #[path = "../corpora/mod.rs"]
 mod corpora;
 mod fuel;

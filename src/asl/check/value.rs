@@ -224,10 +224,12 @@ impl Check {
     fn path(&mut self, expect: Expect, node: &Node, place: Place<'_>) {
         let Some(text) = self.text(node, place) else { return };
         let error = match expect {
-            Expect::ReferencePath => syntax::reference_path_error(text),
+            Expect::ReferencePath => syntax::reference_path_error(text, &mut self.regexes),
             Expect::ResultPath => syntax::result_path_error(text),
-            Expect::PathOrIntrinsic if !text.trim_start().starts_with('$') => syntax::intrinsic_error(text),
-            _ => syntax::path_error(text),
+            Expect::PathOrIntrinsic if !text.trim_start().starts_with('$') => {
+                syntax::intrinsic_error(text, &mut self.regexes)
+            }
+            _ => syntax::path_error(text, &mut self.regexes),
         };
         let Some(error) = error else { return };
         let rooted = text.starts_with('$');
@@ -236,13 +238,16 @@ impl Check {
                 "Value is not a Reference Path: Reference path didn't start with '$'".to_owned()
             }
             Expect::Path => format!("Value is not a Reference Path: {}", error.message),
-            Expect::ReferencePath | Expect::ResultPath if rooted && syntax::path_error(text).is_none() => {
+            Expect::ReferencePath | Expect::ResultPath
+                if rooted && syntax::path_error(text, &mut self.regexes).is_none() =>
+            {
                 format!("Value is not a Reference Path: {}", error.message)
             }
             _ => "Value must be a valid JSONPath.".to_owned(),
         };
-        let is_path_without_root =
-            !rooted && is_plain(text) && syntax::path_error(&format!("$.{text}")).is_none();
+        let is_path_without_root = !rooted
+            && is_plain(text)
+            && syntax::path_error(&format!("$.{text}"), &mut self.regexes).is_none();
         let suggestion = if is_path_without_root {
             Some(format!("did you mean `$.{text}`?"))
         } else {
@@ -293,8 +298,8 @@ impl Check {
     fn template_value(&mut self, key: &str, node: &Node, place: Place<'_>) {
         let error = match node.as_str() {
             None => Some(SyntaxError { message: "it is not a string".into(), offset: 0 }),
-            Some(text) if text.trim_start().starts_with('$') => syntax::path_error(text),
-            Some(text) => syntax::intrinsic_error(text),
+            Some(text) if text.trim_start().starts_with('$') => syntax::path_error(text, &mut self.regexes),
+            Some(text) => syntax::intrinsic_error(text, &mut self.regexes),
         };
         if let Some(error) = error {
             let message = format!(

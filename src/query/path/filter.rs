@@ -4,15 +4,20 @@
 //! quotes. Parentheses around parts are dropped. So a filter always consists of alternatives of conditions, and it is
 //! tested from right to left.
 
+use std::sync::Arc;
+
 use super::program::Step;
 use super::syntax::{SyntaxError, steps, trim};
 use crate::json::Number;
 use crate::query::pattern::Pattern;
 
 /// Memory of a compiled pattern, which also bounds the time per character.
-const PATTERN_BYTES_MAX: usize = 1 << 16;
+pub(super) const PATTERN_BYTES_MAX: usize = 1 << 16;
 /// Nesting of a pattern.
-const PATTERN_DEPTH_MAX: u32 = 250;
+pub(super) const PATTERN_DEPTH_MAX: u32 = 250;
+
+/// Compiles patterns; the error says why one is refused.
+pub(super) type Patterns<'p> = &'p mut dyn FnMut(&str) -> Result<Arc<Pattern>, String>;
 
 /// A filter: true where all conditions of one of its alternatives are.
 #[derive(Clone, Debug)]
@@ -50,19 +55,7 @@ pub(super) enum Operand {
         from_document: bool,
     },
     Literal(Literal),
-    Pattern(Box<Pattern>),
-}
-
-impl Filter {
-    /// The bytes of its regular expressions.
-    pub(super) fn pattern_bytes(&self) -> usize {
-        let bytes = |operand: &Operand| match operand {
-            Operand::Pattern(pattern) => pattern.bytes(),
-            _ => 0,
-        };
-        let conditions = self.any_of.iter().flatten();
-        conditions.map(|condition| bytes(&condition.left) + bytes(&condition.right)).sum()
-    }
+    Pattern(Arc<Pattern>),
 }
 
 /// A literal; all are texts, quoted or not, and are converted to the type they are compared with.
@@ -92,7 +85,7 @@ impl Filter {
     }
 
     /// Parses `[?(…)]`, at the position `at` of the whole text.
-    pub(super) fn parse(text: &str, at: usize) -> Result<Filter, SyntaxError> {
+    pub(super) fn parse(text: &str, at: usize, patterns: Patterns<'_>) -> Result<Filter, SyntaxError> {
         let inside = || {
             let text = text.strip_prefix('[')?.strip_suffix(']')?;
             let text = trim(trim(text).0.strip_prefix('?')?).0;
@@ -108,7 +101,7 @@ impl Filter {
             match trim(part).0 {
                 "&&" => operators.push(true),
                 "||" => operators.push(false),
-                part => conditions.push(Condition::parse(part, at)?),
+                part => conditions.push(Condition::parse(part, at, patterns)?),
             }
         }
         if conditions.len() != operators.len() + 1 {
@@ -143,7 +136,7 @@ fn split(text: &str) -> Vec<&str> {
 }
 
 impl Condition {
-    fn parse(part: &str, at: usize) -> Result<Condition, SyntaxError> {
+    fn parse(part: &str, at: usize, patterns: Patterns<'_>) -> Result<Condition, SyntaxError> {
         let error = |message: &str| SyntaxError::new(message, at);
         let part = part.trim_start_matches(['[', '?', '(', ' ']).trim_end_matches([')', ' ']);
         if part.is_empty() {
@@ -161,7 +154,7 @@ impl Condition {
         if right.starts_with("!@") {
             return Err(error("`!` can only be used to ask whether a path is absent"));
         }
-        let (left, right) = (Operand::parse(left, at)?, Operand::parse(right, at)?);
+        let (left, right) = (Operand::parse(left, at, patterns)?, Operand::parse(right, at, patterns)?);
         let test = match (test, &left) {
             (Some(test), _) => test,
             (None, Operand::Path { .. }) if negated => Test::Absent,
@@ -173,7 +166,7 @@ impl Condition {
 }
 
 impl Operand {
-    fn parse(text: &str, at: usize) -> Result<Operand, SyntaxError> {
+    fn parse(text: &str, at: usize, patterns: Patterns<'_>) -> Result<Operand, SyntaxError> {
         let error = |message: &str| SyntaxError::new(message, at);
         let from_document = text.starts_with('$');
         if from_document || text.starts_with('@') {
@@ -181,7 +174,7 @@ impl Operand {
             if !rest.is_empty() && !rest.starts_with(['.', '[']) {
                 return Err(error("`@` and `$` must be followed by `.` or `[`"));
             }
-            let steps = steps(rest, at, true)?;
+            let steps = steps(rest, at, true, patterns)?;
             if !steps.iter().all(Step::is_definite) {
                 return Err(error("a path in a filter must be definite"));
             }
@@ -198,10 +191,7 @@ impl Operand {
             let pattern = text[1..text.len() - usize::from(any_case)].strip_suffix('/').unwrap_or("");
             let flags = if any_case { "(?i)" } else { "" };
             let pattern = format!(r"{flags}\A(?:{pattern})\z");
-            return match Pattern::new(&pattern, false, PATTERN_BYTES_MAX, PATTERN_DEPTH_MAX) {
-                Ok(pattern) => Ok(Operand::Pattern(Box::new(pattern))),
-                Err(_) => Err(error("the regular expression is not supported")),
-            };
+            return patterns(&pattern).map(Operand::Pattern).map_err(|message| error(&message));
         }
         Ok(Operand::Literal(Literal::new(text)))
     }

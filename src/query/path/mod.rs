@@ -17,9 +17,11 @@ pub use syntax::SyntaxError;
 
 use crate::fuel::Fuel;
 use crate::json::{Arena, Key, Value};
+use crate::query::pattern::Pattern;
 use crate::query::{ContextField, Names, Scope, Slot};
 use program::Step;
 use std::fmt;
+use std::sync::Arc;
 use walk::Walk;
 
 /// A path, ready to be evaluated.
@@ -105,6 +107,18 @@ impl From<PathFaultKind> for PathFault {
     }
 }
 
+/// A pattern of a filter, of those that the definition shares if there are any.
+fn pattern(source: &str, names: &mut dyn Names) -> Result<Arc<Pattern>, String> {
+    let compile = |bytes_max| Pattern::new(source, false, bytes_max, filter::PATTERN_DEPTH_MAX);
+    let unsupported = || "the regular expression is not supported".to_owned();
+    match names.regexes() {
+        Some(regexes) => regexes.shared(source, "", "path", filter::PATTERN_BYTES_MAX, |bytes_max| {
+            compile(bytes_max).map_err(|error| (error, unsupported()))
+        }),
+        None => compile(filter::PATTERN_BYTES_MAX).map(Arc::new).map_err(|_| unsupported()),
+    }
+}
+
 impl Path {
     /// Parses a path. `names` resolves the variable that a path such as `$order.id` begins with.
     ///
@@ -127,7 +141,8 @@ impl Path {
         if !rest.is_empty() && !rest.starts_with(['.', '[']) {
             return Err(SyntaxError::new("expected `.` or `[` after the root", at + 1 + skipped));
         }
-        let mut steps = syntax::steps(rest, at + 1 + skipped, false)?;
+        let mut patterns = |source: &str| pattern(source, names);
+        let mut steps = syntax::steps(rest, at + 1 + skipped, false, &mut patterns)?;
         let definite = steps.iter().all(Step::is_definite);
         let direct = steps.iter().all(Step::is_direct);
         let root = match is_context {
@@ -256,13 +271,9 @@ impl Path {
         &self.text
     }
 
-    /// Its bytes, roughly, with those of the regular expressions of its filters.
+    /// Its bytes, roughly, without those of the regular expressions of its filters.
     pub(crate) fn bytes(&self) -> usize {
-        let patterns = self.steps.iter().map(|step| match step {
-            Step::Filter(filter) => filter.pattern_bytes(),
-            _ => 0,
-        });
-        size_of::<Path>() + 4 * self.text.len() + patterns.sum::<usize>()
+        size_of::<Path>() + 4 * self.text.len()
     }
 
     /// Whether it is exactly `$`.

@@ -4,7 +4,7 @@
 //! character, so it accepts texts that are not paths, and users depend on some of them. This parser makes the same cuts
 //! and the same guesses; where the original fails with an exception, this one refuses.
 
-use super::filter::Filter;
+use super::filter::{Filter, Patterns};
 use super::program::Step;
 use crate::json::Key;
 use crate::limits;
@@ -40,7 +40,12 @@ pub(super) fn trim(text: &str) -> (&str, usize) {
 
 /// Parses the part behind the root of a path. `at` is the position of `text` in the whole text. A path within a filter
 /// may not itself contain a filter: it would not be definite.
-pub(super) fn steps(text: &str, at: usize, in_filter: bool) -> Result<Vec<Step>, SyntaxError> {
+pub(super) fn steps(
+    text: &str,
+    at: usize,
+    in_filter: bool,
+    patterns: Patterns<'_>,
+) -> Result<Vec<Step>, SyntaxError> {
     let bytes = text.as_bytes();
     if text.ends_with("..") {
         return Err(SyntaxError::new("a path can not end with `..`", at + text.len() - 2));
@@ -63,7 +68,7 @@ pub(super) fn steps(text: &str, at: usize, in_filter: bool) -> Result<Vec<Step>,
             }
             b'[' => {
                 let end = bracket_end(bytes, i);
-                steps.push(Fragment { text: &text[i..end], at: at + i }.step(in_filter)?);
+                steps.push(Fragment { text: &text[i..end], at: at + i }.step(in_filter, patterns)?);
                 i = end;
             }
             b'.' if bytes.get(i + 1) == Some(&b'.') => {
@@ -138,7 +143,7 @@ struct Fragment<'t> {
 }
 
 impl Fragment<'_> {
-    fn step(&self, in_filter: bool) -> Result<Step, SyntaxError> {
+    fn step(&self, in_filter: bool, patterns: Patterns<'_>) -> Result<Step, SyntaxError> {
         if self.text == "[*]" {
             return Ok(Step::Wildcard);
         }
@@ -151,7 +156,7 @@ impl Fragment<'_> {
         };
         match self.text.as_bytes()[i] {
             b'?' if in_filter => self.error(i, "a path in a filter must be definite"),
-            b'?' => self.filter(i),
+            b'?' => self.filter(i, patterns),
             b'\'' if !self.text[i..].contains(']') => self.error(0, "the bracket is not closed"),
             b'\'' => Ok(names(&self.text[i..], false)),
             b'@' => self.counted_from_end(i),
@@ -175,7 +180,7 @@ impl Fragment<'_> {
     }
 
     /// `[?(…)]`: from the bracket before the question mark to the closing one outside of quotes and parentheses.
-    fn filter(&self, question: usize) -> Result<Step, SyntaxError> {
+    fn filter(&self, question: usize, patterns: Patterns<'_>) -> Result<Step, SyntaxError> {
         let from = self.text[..question].rfind('[').unwrap_or(0);
         let (mut round, mut square) = (0i32, 0i32);
         let (mut quoted, mut before) = (false, b' ');
@@ -190,7 +195,7 @@ impl Fragment<'_> {
                         if square != 0 {
                             return self.error(from, "the brackets of the filter are not balanced");
                         }
-                        let filter = Filter::parse(&self.text[from..=i], self.at + from)?;
+                        let filter = Filter::parse(&self.text[from..=i], self.at + from, patterns)?;
                         return Ok(Step::Filter(Box::new(filter)));
                     }
                 }

@@ -8,7 +8,7 @@ use super::Profile;
 use crate::limits;
 use crate::query::pattern::{Pattern, PatternError};
 
-/// Pattern, flags, and the class `\s`.
+/// Pattern, flags, and the class `\s`, or that it is one of a path.
 type Written = (Box<str>, Box<str>, &'static str);
 
 /// The regular expressions of one state machine: each is compiled once, and together they are bounded.
@@ -32,25 +32,43 @@ impl Regexes {
         profile: Profile,
     ) -> Result<Arc<Pattern>, String> {
         let space = if profile == Profile::Language { SPACE } else { JAVA_SPACE };
-        let key = (pattern.into(), flags.into(), space);
+        let multi_line = flags.contains('m');
+        let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
+        self.shared(pattern, flags, space, bytes_max, |bytes_max| {
+            let chars = pattern.chars().collect();
+            let translated = Translation { chars, at: 0, out: String::new(), multi_line, space }.run();
+            let translated = translated.map_err(|why| (PatternError::Syntax, why))?;
+            Pattern::new(&translated, flags.contains('i'), bytes_max, depth_max).map_err(|error| {
+                let why = match error {
+                    PatternError::TooLarge => "Regular expression is too large".to_owned(),
+                    PatternError::Syntax => format!("Invalid regular expression: /{pattern}/"),
+                };
+                (error, why)
+            })
+        })
+    }
+
+    /// One that is known, or compiled within the remaining room; `dialect` tells apart what the same text means.
+    pub(in crate::query) fn shared(
+        &mut self,
+        pattern: &str,
+        flags: &str,
+        dialect: &'static str,
+        bytes_max: usize,
+        compile: impl FnOnce(usize) -> Result<Pattern, (PatternError, String)>,
+    ) -> Result<Arc<Pattern>, String> {
+        let key = (pattern.into(), flags.into(), dialect);
         if let Some(known) = self.known.get(&key) {
             return Ok(Arc::clone(known));
         }
-        let multi_line = flags.contains('m');
-        let translated =
-            Translation { chars: pattern.chars().collect(), at: 0, out: String::new(), multi_line, space }
-                .run()?;
         // Compiling stops when it exceeds the remaining room.
         let left = limits::PROGRAM_REGEX_BYTES_MAX.saturating_sub(self.bytes) / Pattern::AUTOMATA;
-        let (bytes_max, depth_max) = (limits::JSONATA_REGEX_BYTES_MAX, limits::JSONATA_REGEX_DEPTH_MAX);
-        let compiled = Pattern::new(&translated, flags.contains('i'), bytes_max.min(left), depth_max);
-        let compiled = compiled.map_err(|error| match error {
+        let compiled = compile(bytes_max.min(left)).map_err(|(error, why)| match error {
             PatternError::TooLarge if left < bytes_max => {
                 let most = limits::PROGRAM_REGEX_BYTES_MAX >> 20;
                 format!("The regular expressions of the state machine take more than {most} MiB together")
             }
-            PatternError::TooLarge => "Regular expression is too large".to_owned(),
-            PatternError::Syntax => format!("Invalid regular expression: /{pattern}/"),
+            _ => why,
         })?;
         self.bytes += compiled.bytes();
         let compiled = Arc::new(compiled);
