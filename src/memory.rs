@@ -144,6 +144,27 @@ impl Drop for Charge {
     }
 }
 
+/// The charge of something that is replaced as a whole: copies of it have none until they are charged themselves.
+#[cfg(feature = "service")]
+#[derive(Debug, Default)]
+pub(crate) struct OwnCharge(std::sync::OnceLock<Charge>);
+
+#[cfg(feature = "service")]
+impl OwnCharge {
+    /// Keeps the charge as long as it lives.
+    pub(crate) fn keep(&self, charge: Charge) {
+        // One that has a charge has it for what it is.
+        let _ = self.0.set(charge);
+    }
+}
+
+#[cfg(feature = "service")]
+impl Clone for OwnCharge {
+    fn clone(&self) -> OwnCharge {
+        OwnCharge::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

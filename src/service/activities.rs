@@ -11,6 +11,7 @@ use super::machines::{arn_of, name};
 use super::page::{Page, Part};
 use super::{Error, Exception, Inner, Service, limits, tags};
 use crate::json::explain::explain;
+use crate::memory::OwnCharge;
 use crate::runtime::{AnswerError, Answered};
 use crate::task::token::{self, TokenError};
 
@@ -25,6 +26,8 @@ pub(super) struct Activity {
     /// Workers that wait for a task.
     #[serde(skip)]
     pub(super) pollers: Arc<AtomicUsize>,
+    #[serde(skip)]
+    pub(super) charge: OwnCharge,
 }
 
 /// An activity, as it is described or listed.
@@ -107,6 +110,7 @@ impl Service {
             encryption,
             tags,
             pollers: Arc::default(),
+            charge: OwnCharge::default(),
         };
         let described = activity.describe();
         inner.keep_activity(activity)?;

@@ -15,6 +15,7 @@ use super::store::StateError;
 use super::versions::Version;
 use super::{Inner, Target};
 use crate::asl::MachineType;
+use crate::memory::OwnCharge;
 use crate::observe::{Event, LiveHistory};
 use crate::runtime::{Durable, Handle, Outcome, RecoveredExecution};
 
@@ -241,6 +242,7 @@ impl Inner {
             tags: Vec::new(),
             published_at_creation: None,
             is_deleting: true,
+            charge: OwnCharge::default(),
         });
         (machine, revision)
     }

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::activities::Activity;
 use super::configuration::{Encryption, Logging, Tag};
 use super::page::{Page, Part};
 use super::versions::{Alias, Version};
 use super::{Error, Exception, Grant, Inner, Service, Target, limits, reference, tags};
 use crate::arn::{self, Arn};
 use crate::asl::MachineType;
-use crate::memory::Charge;
+use crate::memory::{Charge, OwnCharge};
 use crate::runtime::{DefinitionError, MachineSpec, Published};
 
 /// A state machine. Immutable; a change replaces it as a whole.
@@ -30,6 +31,61 @@ pub(super) struct StateMachine {
     pub(super) published_at_creation: Option<Option<String>>,
     /// It is deleted as soon as the last of its executions is over.
     pub(super) is_deleting: bool,
+    /// The memory of what it has beside its revisions.
+    pub(super) charge: OwnCharge,
+}
+
+/// Bytes, about, of an activity, of a version, an alias or a tag beside their texts.
+const ACTIVITY_BYTES: usize = 512;
+const ENTRY_BYTES: usize = 128;
+
+/// The memory of tags.
+fn bytes_of_tags(tags: &[Tag]) -> usize {
+    tags.iter().map(|tag| ENTRY_BYTES + tag.key.len() + tag.value.len()).sum()
+}
+
+impl StateMachine {
+    /// The memory of what it has beside its revisions.
+    fn bytes(&self) -> usize {
+        let described = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+        let versions = self.versions.values().map(|version| ENTRY_BYTES + described(&version.description));
+        let aliases = self.aliases.values().map(|alias| 2 * ENTRY_BYTES + described(&alias.description));
+        bytes_of_tags(&self.tags) + versions.sum::<usize>() + aliases.sum::<usize>()
+    }
+}
+
+impl Activity {
+    fn bytes(&self) -> usize {
+        ACTIVITY_BYTES + bytes_of_tags(&self.tags)
+    }
+}
+
+impl Inner {
+    /// Charges a state machine that is to be registered.
+    pub(super) fn charge_machine(&self, machine: &StateMachine) -> Result<(), Error> {
+        machine.charge.keep(self.definitions.take(machine.bytes()).ok_or_else(no_room)?);
+        Ok(())
+    }
+
+    /// The same of an activity.
+    pub(super) fn charge_activity(&self, activity: &Activity) -> Result<(), Error> {
+        activity.charge.keep(self.definitions.take(activity.bytes()).ok_or_else(no_room)?);
+        Ok(())
+    }
+
+    /// Registers a stored state machine, even beyond the limit.
+    pub(super) fn put_machine(&self, machine: StateMachine) {
+        machine.charge.keep(self.definitions.take_anyway(machine.bytes()));
+        let arn = machine.arn.clone();
+        self.machines.put(&arn, Arc::new(machine));
+    }
+
+    /// The same of an activity.
+    pub(super) fn put_activity(&self, activity: Activity) {
+        activity.charge.keep(self.definitions.take_anyway(activity.bytes()));
+        let arn = activity.arn.clone();
+        self.activities.put(&arn, Arc::new(activity));
+    }
 }
 
 /// A revision of a state machine.
@@ -287,6 +343,7 @@ impl Service {
             tags: request.tags,
             published_at_creation: published.clone(),
             is_deleting: false,
+            charge: OwnCharge::default(),
         };
         let version_arn = match published {
             Some(description) => Some(created.publish(description, created_ms)?.0),

@@ -13,7 +13,7 @@ use super::redrive::RedrivenBy;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::asl::MachineType;
 use crate::fault::{self, Fault};
-use crate::memory::Charge;
+use crate::memory::{Charge, OwnCharge};
 use crate::observe::LiveHistory;
 use crate::runtime::{ChildFuture, Engine, MapRun, MapRunSettings, Published, Status};
 use crate::task::Tasks;
@@ -286,6 +286,7 @@ pub(super) fn child_machine(
         tags: Vec::new(),
         published_at_creation: None,
         is_deleting: false,
+        charge: OwnCharge::default(),
     });
     (machine, revision)
 }

@@ -301,6 +301,7 @@ impl Inner {
 
     /// Registers a state machine, or its change.
     fn keep_machine(&self, machine: StateMachine) -> Result<(), Error> {
+        self.charge_machine(&machine)?;
         if let Some(store) = &self.store {
             store.keep_machine(&machine)?;
         }
@@ -310,6 +311,7 @@ impl Inner {
     }
 
     fn keep_activity(&self, activity: Activity) -> Result<(), Error> {
+        self.charge_activity(&activity)?;
         if let Some(store) = &self.store {
             store.keep_activity(&activity)?;
         }

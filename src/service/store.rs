@@ -23,6 +23,7 @@ use super::versions::{Alias, Version};
 use super::{Error, Exception, Inner};
 use crate::asl::MachineType;
 use crate::limits;
+use crate::memory::OwnCharge;
 
 const RETRY_MIN: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MIN);
 const RETRY_MAX: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MAX);
@@ -295,13 +296,12 @@ impl Store {
     pub(super) fn load(&self, inner: &Inner) -> Result<(), StateError> {
         let state = self.state();
         state.place.all(Kind::Machine, &mut |arn, record| {
-            let machine = machine_of(&state.place, inner, (arn, record), None)?;
-            inner.machines.put(arn, Arc::new(machine));
+            inner.put_machine(machine_of(&state.place, inner, (arn, record), None)?);
             Ok(())
         })?;
         state.place.all(Kind::Activity, &mut |arn, record| {
             let activity: Activity = record_of(arn, record)?;
-            inner.activities.put(arn, Arc::new(activity));
+            inner.put_activity(activity);
             Ok(())
         })
     }
@@ -346,7 +346,7 @@ impl Store {
                 (Some(record), Some(known)) if bytes(arn, &MachineRecord::of(&known))? == record => {}
                 (Some(record), known) => {
                     let machine = machine_of(&state.place, inner, (arn, &record), known.as_deref())?;
-                    inner.machines.put(arn, Arc::new(machine));
+                    inner.put_machine(machine);
                 }
                 (None, Some(known)) if !known.is_deleting => inner.begin_deleting(&known),
                 (None, _) => {}
@@ -361,7 +361,7 @@ impl Store {
 fn follow_activity(inner: &Inner, arn: &str, stored: Activity) {
     let pollers = inner.activities.get(arn).map(|known| Arc::clone(&known.pollers));
     let activity = Activity { pollers: pollers.unwrap_or_default(), ..stored };
-    inner.activities.put(arn, Arc::new(activity));
+    inner.put_activity(activity);
 }
 
 /// A stored state machine. Revisions that are known are not compiled again.
@@ -416,6 +416,7 @@ fn machine_of(
         aliases: aliases.collect(),
         tags: record.tags,
         published_at_creation: record.published_at_creation,
+        charge: OwnCharge::default(),
     })
 }
 

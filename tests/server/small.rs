@@ -1,7 +1,7 @@
 //! A server with little memory.
 
 use expressway::service::test_state::TestState;
-use expressway::service::{CreateStateMachine, Service};
+use expressway::service::{CreateStateMachine, Service, Tag};
 
 /// Tests of states compute beside executions, several at a time: each gets a part of the memory.
 #[test]
@@ -48,4 +48,48 @@ fn what_definitions_compile_to_is_bounded() {
         let refused = refused.expect("a refusal").to_string();
         assert!(refused.contains("see --memory") && (1..60).contains(&created), "{created}: {refused}");
     }
+}
+
+/// Regular expressions of paths are bounded together while they are compiled, not when they have taken their memory.
+#[test]
+fn regular_expressions_of_paths_are_bounded() {
+    for (count, fits) in [(40, true), (4_000, false)] {
+        let paths: Vec<String> =
+            (0..count).map(|n| format!(r#""k{n}.$": "$.l[?(@.a =~ /[a-z]{{200}}{n}/)]""#)).collect();
+        let service = Service::builder().engine(|engine| engine.shards(1)).memory(1 << 30).build();
+        let created = service.expect("a service").create_state_machine(CreateStateMachine {
+            name: "m".to_owned(),
+            definition: format!(
+                r#"{{"StartAt": "P", "States": {{"P": {{"Type": "Pass", "End": true, "Parameters": {{{}}}}}}}}}"#,
+                paths.join(",")
+            ),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            express: true,
+            ..CreateStateMachine::default()
+        });
+        let refused = created.map(drop).map_err(|error| error.to_string());
+        assert_eq!(refused.is_ok(), fits, "{count}: {refused:?}");
+        println!("{}", refused.err().unwrap_or_default().get(..600).unwrap_or_default());
+    }
+}
+
+/// What activities and state machines have beside definitions counts too.
+#[test]
+fn tags_are_bounded() {
+    let builder = Service::builder().engine(|engine| engine.shards(1)).memory(64 << 20);
+    let service = builder.build().expect("a service");
+    let tags: Vec<Tag> = (0..50).map(|n| Tag { key: format!("k{n}"), value: "漢".repeat(256) }).collect();
+    let mut created = 0;
+    let refused = (0..2_000).find_map(|n| {
+        let made = service.create_activity(&format!("a{n}"), None, tags.clone());
+        made.map(|_| created += 1).err()
+    });
+    let refused = refused.expect("a refusal").to_string();
+    assert!(refused.contains("see --memory") && (100..600).contains(&created), "{created}: {refused}");
+    // What is given up is free again.
+    let arn = |n: usize| format!("arn:aws:states:us-east-1:123456789012:activity:a{n}");
+    let keys: Vec<&str> = tags.iter().map(|tag| &*tag.key).collect();
+    service.untag_resource(&arn(0), &keys).expect("fewer tags");
+    service.delete_activity(&arn(1)).expect("an activity less");
+    service.create_activity("last", None, tags).expect("room for one");
 }
