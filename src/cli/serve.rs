@@ -1,5 +1,6 @@
 //! `serve`: the AWS API on a port.
 
+mod allocator;
 mod kept;
 mod source;
 
@@ -402,6 +403,7 @@ fn factor(text: &str) -> Result<f64, String> {
 }
 
 pub(super) fn serve(mut arguments: Arguments) -> Result<Went, Stop> {
+    allocator::give_back_soon();
     let began = Instant::now();
     arguments.log.begin()?;
     arguments.read_environment()?;

@@ -144,3 +144,51 @@ fn all_commands_tell_of_a_machine_that_cannot_be_read_and_take_the_others() {
         expressway(&folder.0, &["serve", "--port", "0", "--project", ".", "--machine", "Away"]);
     assert!(code == Some(2) && err.contains(told), "{code:?} {err}");
 }
+
+/// A few lines that stand for a thousand times as much, again and again, are refused instead of computed.
+#[test]
+fn projects_that_stand_for_too_much_are_refused() {
+    let pass = r#"{StartAt: P, States: {P: {Type: Pass, End: true, Comment: "${self:custom.a11}"}}}"#;
+    let laughs: String = (1..12)
+        .map(|n| format!("  a{n}: \"{}\"\n", format!("${{self:custom.a{}}}", n - 1).repeat(10)))
+        .collect();
+    let serverless = format!(
+        "service: s\nprovider: {{name: aws}}\ncustom:\n  a0: lollollol\n{laughs}stepFunctions:\n  stateMachines:\n    m:\n\
+         \x20     definition: {pass}\n"
+    );
+    let terraform = |locals: &str| {
+        format!(
+            "locals {{\n{locals}\n}}\nresource \"aws_sfn_state_machine\" \"m\" {{\n  name = \"m\"\n  role_arn = \"r\"\n  \
+             definition = jsonencode({{StartAt = \"P\", States = {{P = {{Type = \"Pass\", End = true, Result = local.b}}}}}})\n}}\n"
+        )
+    };
+    let list: String =
+        (1..12).map(|n| format!("a{n} = [{}]\n", vec![format!("local.a{}", n - 1); 10].join(", "))).collect();
+    let modules: String = (0..10).map(|n| format!("module \"m{n}\" {{ source = \"./again\" }}\n")).collect();
+    for (file, text, why) in [
+        ("serverless.yml", serverless, "stand for more than 64 MiB"),
+        (
+            "main.tf",
+            terraform(
+                "a = range(1000)\nb = [for x in local.a : [for y in local.a : [for z in local.a : z]]]",
+            ),
+            "stand for more than 64 MiB",
+        ),
+        ("main.tf", terraform(&format!("a0 = [\"lol\"]\n{list}b = local.a11")), "stand for more than 64 MiB"),
+        ("main.tf", modules, "more than 1000 modules"),
+    ] {
+        let folder = Folder::new("too-much");
+        fs::write(folder.0.join(file), &text).expect("a file");
+        if file == "main.tf" {
+            // Each of these modules has those below it.
+            let mut below = folder.0.join("again");
+            for _ in 0..5 {
+                fs::create_dir_all(&below).expect("a folder");
+                fs::write(below.join("main.tf"), text.as_bytes()).expect("a file");
+                below = below.join("again");
+            }
+        }
+        let (code, out, err) = expressway(&folder.0, &["validate", "."]);
+        assert!(code != Some(0) && format!("{out}{err}").contains(why), "{file}: {code:?} {out}{err}");
+    }
+}

@@ -41,6 +41,9 @@ pub(super) struct Project {
     templates: Vec<PathBuf>,
     /// What is odd about it.
     notes: Vec<Problem>,
+    /// How many modules of Terraform were read.
+    #[cfg(feature = "cli-terraform")]
+    modules: usize,
 }
 
 /// A part of a project that cannot be read.
@@ -307,6 +310,8 @@ pub(super) struct FoundMachine {
 
 /// Bytes that a file of a project may have.
 const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Bytes, about, of what variables and functions of a project stand for.
+const EXPANDED_BYTES_MAX: usize = 64 << 20;
 
 /// What there is in a project: a folder, or a template. `None` if the file is something else.
 pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Project>, Stop> {

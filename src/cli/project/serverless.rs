@@ -1,13 +1,14 @@
 //! Configurations of the Serverless Framework with a `stepFunctions` block: resolves its variables, and passes the rest
 //! to CloudFormation.
 
+use std::cell::Cell;
 use std::path::Path;
 
 use serde_json::{Map, Value as Json, json};
 
 use super::cloudformation::{Template, is_machine};
 use super::resources::{ACCOUNT, REGION};
-use super::{Part, Places, Project, Stop, Substitutions, data, text};
+use super::{EXPANDED_BYTES_MAX, Part, Places, Project, Stop, Substitutions, data, text};
 
 /// Nesting of variables.
 const DEPTH_MAX: usize = 20;
@@ -15,7 +16,8 @@ const DEPTH_MAX: usize = 20;
 /// The state machines of a configuration.
 pub(super) fn machines(path: &Path, root: Json, given: &Substitutions) -> Project {
     let mut project = Project::default();
-    let variables = Variables { folder: path.parent().unwrap_or(Path::new(".")), root: &root, given };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let variables = Variables { folder, root: &root, given, spent: Cell::default() };
     let places = Places::of(path);
     project.notes = places.duplicates();
     let placed = |names: &str, stop: &Stop| Stop::at(places.place(names), stop);
@@ -118,7 +120,12 @@ struct Variables<'v> {
     folder: &'v Path,
     root: &'v Json,
     given: &'v Substitutions,
+    /// Bytes, about, of what variables stood for so far.
+    spent: Cell<usize>,
 }
+
+/// Work of looking a variable up, as bytes.
+const LOOK_BYTES: usize = 1 << 10;
 
 impl Variables<'_> {
     /// What a variable stands for; nothing inside it is resolved.
@@ -157,6 +164,7 @@ impl Variables<'_> {
         let mut out = String::new();
         let mut rest = text;
         while let Some(at) = rest.find("${") {
+            self.spend(LOOK_BYTES + out.len() / 16)?;
             let Some(length) = closing(&rest[at + 2..]) else { break };
             let inside = &rest[at + 2..at + 2 + length];
             let behind = &rest[at + 3 + length..];
@@ -172,8 +180,21 @@ impl Variables<'_> {
             rest = behind;
         }
         out.push_str(rest);
+        self.spend(out.len())?;
         // The plugin's syntax of pseudo parameters.
         Ok(if out.contains("#{") { json!({ "Fn::Sub": out.replace("#{", "${") }) } else { Json::String(out) })
+    }
+
+    /// Counts bytes: a few lines may stand for more than any machine has.
+    fn spend(&self, bytes: usize) -> Result<(), Stop> {
+        self.spent.set(self.spent.get().saturating_add(bytes));
+        if self.spent.get() > EXPANDED_BYTES_MAX {
+            return Err(Stop::failed(format!(
+                "variables stand for more than {} MiB of text",
+                EXPANDED_BYTES_MAX >> 20
+            )));
+        }
+        Ok(())
     }
 
     fn variable(&self, inside: &str, depth: usize) -> Result<Option<Json>, Stop> {

@@ -7,7 +7,7 @@ mod evaluate;
 mod functions;
 mod instances;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,8 @@ use super::{
 use evaluate::Variables;
 use instances::Instance;
 
+/// Modules of a project, with those nested in others.
+const MODULES_MAX: usize = 1_000;
 /// Nesting of modules.
 const MODULES_DEPTH_MAX: usize = 8;
 
@@ -46,6 +48,13 @@ fn module(
     depth: usize,
     project: &mut Project,
 ) -> Result<(), Stop> {
+    project.modules += 1;
+    if project.modules > MODULES_MAX {
+        return Err(Stop::failed(format!(
+            "{}: the project has more than {MODULES_MAX} modules",
+            folder.display()
+        )));
+    }
     if depth > MODULES_DEPTH_MAX {
         return Err(Stop::failed(format!("{}: modules are nested too deeply", folder.display())));
     }
@@ -195,6 +204,8 @@ struct Module<'m> {
     unresolved: RefCell<Vec<String>>,
     /// Why a file could not be read since then.
     broken: RefCell<Option<Stop>>,
+    /// Bytes, about, of what expressions came to so far.
+    spent: Cell<usize>,
 }
 
 fn label(block: &Block, n: usize) -> &str {
@@ -228,8 +239,8 @@ impl<'m> Module<'m> {
         given: &'m Substitutions,
         inputs: &'m Map<String, Json>,
     ) -> Module<'m> {
-        let (unresolved, broken) = Default::default();
-        Module { folder: folder.to_owned(), files, given, inputs, unresolved, broken }
+        let (unresolved, broken, spent) = Default::default();
+        Module { folder: folder.to_owned(), files, given, inputs, unresolved, broken, spent }
     }
 
     fn blocks<'s>(&'s self, kind: &'s str) -> impl Iterator<Item = (&'s File, &'s Block)> {

@@ -11,12 +11,17 @@ use hcl::{Block, Expression, Number};
 use serde_json::{Map, Value as Json};
 
 use super::super::resources::{ACCOUNT, REGION};
+use super::super::{EXPANDED_BYTES_MAX, Stop};
 use super::{Module, attribute, functions, label};
 
 /// Nesting of expressions and names.
 pub(super) const DEPTH_MAX: usize = 100;
 /// Bytes of an expression's value.
 const BYTES_MAX: usize = 4 << 20;
+
+/// The work of an expression, as bytes, and the bytes of an item.
+const EXPRESSION_BYTES: usize = 64;
+const VALUE_BYTES: usize = 16;
 
 /// Variables of `for` and of templates.
 pub(super) type Variables = BTreeMap<String, Json>;
@@ -27,6 +32,35 @@ impl Module<'_> {
         if depth > DEPTH_MAX {
             return self.unknown(expression);
         }
+        if !self.may_spend(EXPRESSION_BYTES) {
+            return Json::Null;
+        }
+        let found = self.evaluated(expression, known, depth);
+        self.may_spend(match &found {
+            Json::String(text) => text.len(),
+            Json::Array(items) => VALUE_BYTES * items.len(),
+            Json::Object(members) => 2 * VALUE_BYTES * members.len(),
+            _ => 0,
+        });
+        found
+    }
+
+    /// Counts bytes: a few lines may stand for more than any machine has. Whether there may be so many.
+    fn may_spend(&self, bytes: usize) -> bool {
+        self.spent.set(self.spent.get().saturating_add(bytes));
+        let fits = self.spent.get() <= EXPANDED_BYTES_MAX;
+        if !fits {
+            let why = format!(
+                "{}: expressions stand for more than {} MiB of text",
+                self.folder.display(),
+                EXPANDED_BYTES_MAX >> 20
+            );
+            self.broken.borrow_mut().get_or_insert_with(|| Stop::failed(why));
+        }
+        fits
+    }
+
+    fn evaluated(&self, expression: &Expression, known: &Variables, depth: usize) -> Json {
         let value = |expression: &Expression| self.evaluate(expression, known, depth + 1);
         match expression {
             Expression::Null => Json::Null,
