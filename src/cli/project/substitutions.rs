@@ -140,13 +140,13 @@ mod tests {
     #[test]
     fn names_are_replaced_and_what_is_left_is_named_by_place() {
         let single = |name: &str, value: &str| (name.to_owned(), Substitution::new(value.to_owned(), true));
-        let given = [single("A", "say \"a\""), single("B", "2"), single("Stag", "3")];
+        let given = [single("A", "say \"a\""), single("Bucket", "2"), single("Stag", "3")];
         let given = Substitutions { values: BTreeMap::from(given), asked: Arc::default() };
-        let known = BTreeMap::from([("B".into(), "1".into())]);
-        let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${B}, \"z\": \"${Stage}${\"}", &known);
+        let known = BTreeMap::from([("Bucket".into(), "1".into())]);
+        let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${Bucket}, \"z\": \"${Stage}${\"}", &known);
         assert_eq!(text, "{\"x\": \"say \\\"a\\\"\",\n\"y\": 1, \"z\": \"${Stage}${\"}");
-        assert_eq!(left[0], ("Stage".to_owned(), 31));
-        // The template's own value of B goes before.
-        assert_eq!(given.unused(), [("B", None), ("Stag", Some("did you mean `Stage`?".to_owned()))]);
+        assert_eq!(left[0], ("Stage".to_owned(), 36));
+        // The template's own value of Bucket goes before.
+        assert_eq!(given.unused(), [("Bucket", None), ("Stag", Some("did you mean `Stage`?".to_owned()))]);
     }
 }
