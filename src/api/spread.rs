@@ -36,8 +36,9 @@ enum Place {
     Partition(u16, bool),
     /// By the node that changes what is registered.
     Registry,
-    /// By the node that issued a task's token. The token does not show which one that is: all are asked.
-    Token,
+    /// By the node that issued a task's token, or has a Map Run. Neither shows which one that is: all are asked. The others
+    /// answer with this exception.
+    Somewhere(Exception),
     /// By all: a list.
     List,
     Activity,
@@ -62,15 +63,19 @@ fn place(service: &Service, action: Action, fields: Fields<'_>) -> Place {
         | UntagResource
         | UpdateStateMachine
         | UpdateStateMachineAlias => Place::Registry,
-        DescribeExecution | DescribeStateMachineForExecution | GetExecutionHistory | StopExecution => {
-            of_execution(true)
-        }
+        DescribeExecution
+        | DescribeStateMachineForExecution
+        | GetExecutionHistory
+        | ListMapRuns
+        | StopExecution => of_execution(true),
         RedriveExecution => of_execution(false),
         StartExecution => {
             let named = service.standard_execution_arn(fields.need("stateMachineArn"), fields.need("name"));
             named.map_or(Place::Here, |arn| Place::Partition(partition_of(&arn), false))
         }
-        SendTaskFailure | SendTaskHeartbeat | SendTaskSuccess => Place::Token,
+        SendTaskFailure | SendTaskHeartbeat | SendTaskSuccess => Place::Somewhere(Exception::TaskTimedOut),
+        DescribeMapRun | UpdateMapRun => Place::Somewhere(Exception::ResourceNotFound),
+        ListExecutions if fields.text("mapRunArn").is_some() => Place::Somewhere(Exception::ResourceNotFound),
         ListExecutions if fields.text("stateMachineArn").is_some() => Place::List,
         GetActivityTask => Place::Activity,
         _ => Place::Here,
@@ -114,10 +119,12 @@ pub(super) async fn answer(
             Way::Here(_pass) => change(spread, here().await).await,
             Way::Answered(reply) => Ok(passed_on(reply)),
         },
-        Place::Token if !service.is_forwarded() => token(service, spread, (action, call), fields).await,
+        Place::Somewhere(unknown) if !service.is_forwarded() => {
+            somewhere(service, spread, (action, call, unknown), fields).await
+        }
         Place::List if !service.is_forwarded() => list(service, spread, call, fields).await,
         Place::Activity if !service.is_forwarded() => task(service, spread, fields).await,
-        Place::Token | Place::List | Place::Activity => here().await.map(whole),
+        Place::Somewhere(_) | Place::List | Place::Activity => here().await.map(whole),
     }
 }
 
@@ -210,35 +217,35 @@ fn patience() -> Instant {
     Instant::now() + Duration::from_millis(STANDBY_OWNER_WAIT_MS)
 }
 
-/// An answer to a task, by its token. It is asked of all nodes, if this one does not know the token.
-async fn token(
+/// A call about what one of the nodes has. All are asked, if this one does not know it.
+async fn somewhere(
     service: &Service,
     spread: &Arc<Spread>,
-    (action, call): (Action, Call<'_>),
+    (action, call, unknown): (Action, Call<'_>, Exception),
     fields: Fields<'_>,
 ) -> Result<Reply, Error> {
-    let is_unknown = |error: &Error| error.exception == Exception::TaskTimedOut;
+    let is_unknown = |error: &Error| error.exception == unknown;
     let (until, body) = (patience(), json!({"target": call.target, "members": fields.0}));
-    let ask = service.peer_call("Expressway.AnswerTask", None, body.to_string().as_bytes());
+    let ask = service.peer_call("Expressway.Ask", None, body.to_string().as_bytes());
     loop {
         // No partition leaves meanwhile.
         let passes = spread.enter_all();
         let done = act(service, action, call, fields).await;
         let covered = passes.iter().map(Pass::partition).collect();
         drop(passes);
-        let Some(unknown) = done.as_ref().err().filter(|error| is_unknown(error)) else {
+        let Some(error) = done.as_ref().err().filter(|error| is_unknown(error)) else {
             return done.map(whole);
         };
         let mut known = None;
         let are_all = ask_others(spread, &ask, covered, |answer| {
             let reply = reply_of(&answer);
-            let is_known = |reply: &Reply| reply.error.as_deref() != Some(Exception::TaskTimedOut.name());
+            let is_known = |reply: &Reply| reply.error.as_deref() != Some(unknown.name());
             known = known.take().or(reply.filter(is_known));
         })
         .await?;
         match known {
             Some(known) => return Ok(known),
-            None if are_all => return Ok(refusal(unknown)),
+            None if are_all => return Ok(refusal(error)),
             None => again(spread, until).await?,
         }
     }
@@ -371,7 +378,7 @@ pub(super) async fn own(service: &Service, spread: &Arc<Spread>, call: Call<'_>)
     };
     match call.target.strip_prefix(OWN_PREFIX).unwrap_or(call.target) {
         "Follow" => follow(service).map(|()| whole(EMPTY.to_vec())),
-        "AnswerTask" => {
+        "Ask" => {
             let passes = spread.enter_all();
             let target = fields.need("target");
             let action = target.strip_prefix(TARGET_PREFIX).and_then(Action::of);

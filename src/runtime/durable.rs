@@ -22,6 +22,7 @@ mod chain;
 #[cfg_attr(not(feature = "service"), allow(dead_code))]
 mod cold;
 mod compact;
+mod map_runs;
 mod place;
 mod records;
 mod recovery;
@@ -33,7 +34,7 @@ mod spread;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -50,6 +51,8 @@ use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
 pub(crate) use cold::{ColdStore, Leaving};
 use compact::Live;
+use map_runs::Unwritten;
+pub(super) use map_runs::{Left, Operation};
 use place::{Opened, Place};
 use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA};
 pub use records::{DurableError, RecoveredExecution};
@@ -273,10 +276,11 @@ pub(super) struct Durability {
     /// Those that were counted when they began, and are not in memory.
     pub(super) absent: AtomicU64,
     fail_in_doubt: Vec<Box<str>>,
-    /// Whether Map Runs continue after a restart.
-    pub(super) keeps_map_runs: bool,
-    /// Where Map Runs keep results of their children, if there is a folder.
+    /// The folder of the files of Map Runs; without one, their entries are in the journal.
     pub(super) map_runs: Option<PathBuf>,
+    /// Records of Map Runs that the journal has not taken yet.
+    unwritten: Mutex<VecDeque<Unwritten>>,
+    unwritten_count: AtomicUsize,
     away: spill::Away,
     pub(super) cold: Option<Arc<dyn ColdStore>>,
     /// Shards have their own threads, which continue while a caller waits for them.
@@ -361,8 +365,9 @@ impl Durability {
             returned: AtomicU64::new(0),
             absent: AtomicU64::new(0),
             fail_in_doubt: durable.fail_in_doubt.clone(),
-            keeps_map_runs: durable.place.keeps_map_runs(),
             map_runs: durable.place.folder().map(|folder| folder.join("map-runs")),
+            unwritten: Mutex::default(),
+            unwritten_count: AtomicUsize::new(0),
             found: Mutex::new(Found::default()),
             behind: Mutex::default(),
             forgotten: Mutex::default(),
@@ -373,6 +378,7 @@ impl Durability {
             let lsn = durability.append((IDENTITY, 0), &writer, Room::Reserve)?;
             durability.journal.wait(lsn).map_err(Refused::Failed)?;
         }
+        durability.keep_map_runs(std::mem::take(&mut found.map_runs));
         *durability.found() = found;
         Ok(durability)
     }
@@ -544,6 +550,9 @@ impl Durability {
     ) -> Result<Ledger, Refused> {
         if let Some(why) = self.behind().why.clone() {
             return Err(why);
+        }
+        if !self.write_map_runs() {
+            return Err(Refused::Busy);
         }
         let (id, tenure) = self.new_id(arn);
         let mut writer = Writer::default();

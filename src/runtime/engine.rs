@@ -106,8 +106,8 @@ struct Rules<'m> {
 
 const ALONE: &str = "Standard children of a distributed Map cannot be made durable by an engine alone: use a service, or the \
     ExecutionType EXPRESS";
-const IN_DATABASE: &str = "A Map Run cannot be made durable in a cluster yet: use a folder of state, an Express state machine, or \
-    the Mode INLINE";
+const ELSEWHERE: &str = "Where the work of a cluster is spread, a Map Run of an Express execution cannot have Standard \
+    children, which may belong to other nodes: use a Standard state machine, or the ExecutionType EXPRESS";
 
 /// Why a machine is refused whose distributed Map has Standard children, where executions are durable and those of Map
 /// Runs are not kept.
@@ -309,16 +309,13 @@ impl Engine {
         let mut work = work.map_err(|it| undone(it, &program, definition))?;
         for (_, map) in program.maps.iter() {
             let Some(distributed) = &map.distributed else { continue };
-            // Where executions are spread over nodes, Standard children of an Express machine are elsewhere.
-            let is_durable = |it: &&Arc<super::durable::Durability>| {
-                identity.is_standard || (it.is_spread() && !distributed.is_express)
-            };
-            let durability = self.shared().durability.as_ref().filter(is_durable);
-            if durability.is_some_and(|durability| !durability.keeps_map_runs) {
-                return Err(not_durable(&program, distributed, definition, IN_DATABASE));
+            let durability = self.shared().durability.as_ref();
+            let is_spread = durability.is_some_and(|durability| durability.is_spread());
+            if is_spread && !identity.is_standard && !distributed.is_express {
+                return Err(not_durable(&program, distributed, definition, ELSEWHERE));
             }
             let keeps_children = distributed.is_express || self.shared().map_runs.is_some();
-            if durability.is_some() && !keeps_children {
+            if durability.is_some() && identity.is_standard && !keeps_children {
                 return Err(not_durable(&program, distributed, definition, ALONE));
             }
             let child = self.child(distributed, &identity, definition, permit)?;

@@ -333,7 +333,8 @@ impl Shard {
             stores: Arc::clone(&self.shared.stores),
             now_ms: self.now_ms,
             ahead_ms: self.ahead_ms,
-            durability: (job.reply.start_identity().ledger()).and_then(|_| self.shared.durability.clone()),
+            durability: (job.reply.start_identity().ledger())
+                .and_then(|ledger| Some((self.shared.durability.clone()?, ledger.place()))),
         };
         let future = Box::pin(map_run::begin(setup, &job.buffer.execution, call));
         self.keep_task(job, call, future, Attempt::default(), false)

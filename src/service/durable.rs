@@ -101,19 +101,8 @@ impl Inner {
     /// where they are.
     pub(super) fn recover(self: &Arc<Inner>) -> Result<(), StateError> {
         self.check_cold()?;
-        let mut all = Vec::new();
-        for recovered in self.engine.recovered() {
-            let label: Label = serde_json::from_slice(&recovered.label).map_err(|error| {
-                StateError::Broken { arn: recovered.arn.to_string(), why: error.to_string() }
-            })?;
-            all.push((recovered, label));
-        }
-        // A Map Run that continues looks for its children, and those for theirs.
-        let depth = |label: &Label| label.map_run.as_ref().map_or(0, |(run, _)| run.matches('/').count());
-        all.sort_by_key(|(_, label)| std::cmp::Reverse(depth(label)));
-        self.recover_map_runs();
         let mut in_memory = 0;
-        for (recovered, _) in all {
+        for recovered in self.children_first(self.engine.recovered())? {
             let (draft, id, redrives) = self.draft_of(&recovered)?;
             if let Some(cold) = &self.cold {
                 in_memory += usize::from(cold.has_open_row(id)?);
@@ -129,13 +118,34 @@ impl Inner {
         Ok(())
     }
 
+    /// Restores the Map Runs of executions, and sorts these: a Map Run that continues looks for its children, and those
+    /// for theirs.
+    fn children_first(
+        &self,
+        recovered: Vec<RecoveredExecution>,
+    ) -> Result<Vec<RecoveredExecution>, StateError> {
+        let mut all = Vec::with_capacity(recovered.len());
+        for recovered in recovered {
+            let label: Label = serde_json::from_slice(&recovered.label).map_err(|error| {
+                StateError::Broken { arn: recovered.arn.to_string(), why: error.to_string() }
+            })?;
+            let depth = label.map_run.as_ref().map_or(0, |(run, _)| run.matches('/').count());
+            all.push((depth, recovered));
+        }
+        all.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
+        let all: Vec<RecoveredExecution> = all.into_iter().map(|(_, recovered)| recovered).collect();
+        self.recover_map_runs(all.iter());
+        Ok(all)
+    }
+
     /// Takes in the executions of a partition, which were another node's; those that are not over continue.
     #[cfg(feature = "clustered")]
     pub(super) fn take_in(self: &Arc<Inner>, recovered: Vec<RecoveredExecution>) -> Result<(), StateError> {
-        for recovered in recovered {
+        for recovered in self.children_first(recovered)? {
             let (draft, id, redrives) = self.draft_of(&recovered)?;
             self.executions.put_back(draft, (id, redrives), |draft| self.resumed(draft, recovered))?;
         }
+        self.stop_orphans();
         self.executions.expire(self.now_ms());
         Ok(())
     }

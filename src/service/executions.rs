@@ -404,6 +404,7 @@ impl Executions {
         for execution in all {
             self.by_arn.remove(&execution.arn);
             self.unlist(&execution);
+            self.map_runs.forget(&execution.arn, None);
             let mut run = execution.run();
             (run.handle, run.has_left) = (None, true);
             let (outcome, wakers) = (run.outcome.clone(), std::mem::take(&mut run.wakers));

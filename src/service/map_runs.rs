@@ -13,9 +13,10 @@ use super::redrive::RedrivenBy;
 use super::{Error, Exception, Inner, Service, Target};
 use crate::asl::MachineType;
 use crate::fault::{self, Fault};
+use crate::journal::partition_of;
 use crate::memory::{Charge, OwnCharge};
 use crate::observe::LiveHistory;
-use crate::runtime::{ChildFuture, Engine, MapRun, MapRunSettings, Published, Status};
+use crate::runtime::{ChildFuture, Engine, MapRun, MapRunSettings, Published, RecoveredExecution, Status};
 use crate::task::Tasks;
 use crate::uuid;
 
@@ -101,7 +102,7 @@ impl crate::runtime::MapRuns for Keeper {
         let gone = || Fault::new(fault::RUNTIME, "The service is gone.");
         let inner = self.inner().ok_or_else(gone)?;
         let target = inner.child_target(run, child).ok_or_else(gone)?;
-        let name = child_name(run, number);
+        let name = inner.child_name(run, number, &target);
         let draft = Draft {
             arn: target.machine.arn_of("execution", &name),
             name,
@@ -147,9 +148,8 @@ impl crate::runtime::MapRuns for Keeper {
             };
             match outcome {
                 Some(outcome) => outcome,
-                None => {
-                    unreachable!("where executions leave for other nodes, Map Runs have no Standard children")
-                }
+                // It leaves for another node, and so does its Map Run.
+                None => std::future::pending().await,
             }
         };
         Ok(Some((arn, Box::pin(future))))
@@ -162,8 +162,9 @@ impl crate::runtime::MapRuns for Keeper {
     }
 }
 
-/// The name of a child is derived from its Map Run's UUID, so that the child is found after a restart.
-fn child_name(run: &MapRun, number: u64) -> String {
+/// The name of a child is derived from its Map Run's UUID, so that the child is found after a restart. There are several
+/// candidates.
+fn child_name(run: &MapRun, number: u64, candidate: u64) -> String {
     let digest = Sha256::new()
         .chain_update(run.arn())
         .chain_update(run.mark().to_le_bytes())
@@ -171,7 +172,7 @@ fn child_name(run: &MapRun, number: u64) -> String {
         .finalize();
     let half = |bytes: &[u8]| bytes.iter().take(8).fold(0, |sum: u64, &byte| sum << 8 | u64::from(byte));
     let (high, low) = digest.split_at(8);
-    String::from_utf8_lossy(&uuid::text(half(high), half(low))).into_owned()
+    String::from_utf8_lossy(&uuid::text(half(high), half(low).wrapping_add(candidate))).into_owned()
 }
 
 /// A change of a Map Run.
@@ -186,6 +187,18 @@ pub struct UpdateMapRun {
 }
 
 impl Inner {
+    /// The name of a child. Where partitions come and go, the child is in that of its Map Run's execution, with which it
+    /// moves.
+    fn child_name(&self, run: &MapRun, number: u64, target: &Target) -> String {
+        let mut names = (0..).map(|candidate| child_name(run, number, candidate));
+        let partition = partition_of(run.execution_arn());
+        let fits = |name: &String| {
+            !self.engine.has_partitions()
+                || partition_of(&target.machine.arn_of("execution", name)) == partition
+        };
+        names.find(fits).expect("one in 64 names fits")
+    }
+
     /// A child of a Map Run that was redriven at this time, if it was: if the child began before that and did not
     /// succeed, it is redriven too. `None` when there is no room for it at present.
     fn redriven_child(
@@ -231,9 +244,10 @@ impl Inner {
         Some(Target { machine, revision, version: None, alias: None })
     }
 
-    /// Restores the Map Runs of earlier processes.
-    pub(super) fn recover_map_runs(&self) {
-        for run in self.engine.recovered_map_runs() {
+    /// Restores the Map Runs of earlier processes: those that have files, and those of these executions.
+    pub(super) fn recover_map_runs<'r>(&self, recovered: impl Iterator<Item = &'r RecoveredExecution>) {
+        let in_journal = recovered.flat_map(|recovered| self.engine.map_runs_of(recovered));
+        for run in self.engine.recovered_map_runs().into_iter().chain(in_journal) {
             self.executions.map_runs.keep(&run);
         }
     }

@@ -1,5 +1,5 @@
-//! Map Runs of `serve --state`, over kill -9 and SIGTERM: they continue where they were. A child's outcome counts once,
-//! and is not repeated once it is recorded; data that changed meanwhile is refused.
+//! Map Runs of `serve --state` and of clusters, over kill -9 and SIGTERM: they continue where they were. A child's outcome
+//! counts once, and is not repeated once it is recorded; data that changed meanwhile is refused.
 
 use std::collections::HashMap;
 use std::fs;
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
+use crate::engines::{Engine, Postgres};
 use crate::server::{Server, answer};
 use crate::serving::{Folder, Serving, expressway};
 
@@ -53,16 +54,28 @@ impl Function {
     }
 }
 
+/// Where executions are durable.
+enum Place {
+    Folder,
+    /// In a cluster, whose work may be spread.
+    Cluster(Postgres, bool),
+}
+
 struct World {
     folder: Folder,
     function: Function,
+    place: Place,
 }
 
 impl World {
     fn new(name: &str) -> World {
+        World::at(name, Place::Folder)
+    }
+
+    fn at(name: &str, place: Place) -> World {
         let folder = Folder::new(&format!("map-runs-{name}"));
         fs::create_dir_all(folder.0.join("data")).expect("a folder");
-        let world = World { folder, function: Function::start() };
+        let world = World { folder, function: Function::start(), place };
         world.write_items(ITEMS);
         world
     }
@@ -83,7 +96,16 @@ impl World {
         let endpoint = format!("Lambda={}", self.function.server.url());
         let (state, data) = (path("state"), path("data"));
         let arguments = ["--files", &data, "--endpoint", &endpoint, "--drain-timeout", "0", "--insecure"];
-        let durable: &[&str] = if is_durable { &["--state", &state] } else { &[] };
+        let url = match &self.place {
+            Place::Cluster(server, _) => server.url(),
+            Place::Folder => String::new(),
+        };
+        let durable: &[&str] = match self.place {
+            _ if !is_durable => &[],
+            Place::Folder => &["--state", &state],
+            Place::Cluster(_, false) => &["--journal", &url, "--cluster", "c", "--lease", "1"],
+            Place::Cluster(_, true) => &["--journal", &url, "--cluster", "c", "--lease", "1", "--spread"],
+        };
         Serving::start_with(command, &[durable, &arguments].concat())
     }
 
@@ -160,9 +182,32 @@ fn a_map_run_goes_on_after_the_process_ended() {
         ("STANDARD", batched, false),
         ("EXPRESS", written, false),
     ];
-    for (n, (kind, more, is_killed)) in cases.into_iter().enumerate() {
-        let case = format!("{kind} {more} killed: {is_killed}");
-        let world = World::new(&format!("goes-on-{n}"));
+    for (n, case) in cases.into_iter().enumerate() {
+        goes_on(&World::new(&format!("goes-on-{n}")), case);
+    }
+}
+
+#[test]
+fn a_map_run_goes_on_in_another_node() {
+    let batched = json!({"ItemBatcher": {"MaxItemsPerBatch": 4}});
+    let cases = [
+        (false, ("EXPRESS", batched.clone(), true)),
+        (false, ("STANDARD", json!({}), true)),
+        (true, ("EXPRESS", json!({}), true)),
+        (true, ("STANDARD", batched, false)),
+    ];
+    for (n, (is_spread, case)) in cases.into_iter().enumerate() {
+        let Some(server) = Postgres::start() else { return };
+        goes_on(&World::at(&format!("other-node-{n}"), Place::Cluster(server, is_spread)), case);
+    }
+}
+
+/// The kind of the children, more members of the Map, and whether the process is killed.
+type GoesOn = (&'static str, Json, bool);
+
+fn goes_on(world: &World, (kind, more, is_killed): GoesOn) {
+    let case = format!("{kind} {more} killed: {is_killed}");
+    {
         let serving = world.begin(kind, &more);
         let before = map_run(&serving);
         if is_killed {
@@ -283,9 +328,30 @@ fn what_did_not_succeed_of_a_map_run_is_done_again_when_its_execution_is_redrive
         ("STANDARD", json!({"MaxConcurrency": 1}), true, Kill::BeforeRedrive),
         ("EXPRESS", json!({"MaxConcurrency": 1}), true, Kill::Never),
     ];
-    for (n, (kind, more, is_durable, kill)) in cases.into_iter().enumerate() {
-        let case = format!("{kind} {more} durable: {is_durable}, {kill:?}");
-        let world = World::new(&format!("redriven-{n}"));
+    for (n, case) in cases.into_iter().enumerate() {
+        redriven(&World::new(&format!("redriven-{n}")), case);
+    }
+}
+
+#[test]
+fn a_map_run_of_a_cluster_is_redriven() {
+    let cases = [
+        (false, ("EXPRESS", json!({}), true, Kill::WhileRedriven)),
+        (true, ("STANDARD", json!({}), true, Kill::BeforeRedrive)),
+        (true, ("EXPRESS", json!({"MaxConcurrency": 1}), true, Kill::BeforeRedrive)),
+    ];
+    for (n, (is_spread, case)) in cases.into_iter().enumerate() {
+        let Some(server) = Postgres::start() else { return };
+        redriven(&World::at(&format!("cluster-redriven-{n}"), Place::Cluster(server, is_spread)), case);
+    }
+}
+
+/// The kind of the children, more members of the Map, whether executions are durable, and when the process is killed.
+type Redriven = (&'static str, Json, bool, Kill);
+
+fn redriven(world: &World, (kind, more, is_durable, kill): Redriven) {
+    let case = format!("{kind} {more} durable: {is_durable}, {kill:?}");
+    {
         let way = if more.get("MaxConcurrency").is_some() { "FAILED" } else { "ABORTED" };
         world.function.fails.store(way == "FAILED", Ordering::SeqCst);
         let mut serving = world.begin_at(world.serve_with(is_durable), kind, &more);

@@ -119,6 +119,65 @@ fn three_nodes_share_the_work_and_each_answers_everything() {
     }
 }
 
+/// A Map Run, with its children, belongs to one partition, and moves with it.
+#[test]
+fn map_runs_move_with_their_executions() {
+    let Some(server) = Postgres::start() else { return };
+    let [first, second, third] = three(&server);
+    let items: Vec<u32> = (0..8).collect();
+    let map = json!({"A": {"Type": "Map", "Items": items, "Label": "each", "End": true, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "B", "States": {
+            "B": {"Type": "Task", "Resource": ACTIVITY, "End": true}}}}});
+    ask(&first, "CreateActivity", json!({"name": "work"}));
+    let definition = json!({"QueryLanguage": "JSONata", "StartAt": "A", "States": map}).to_string();
+    let role = "arn:aws:iam::123456789012:role/r";
+    ask(&second, "CreateStateMachine", json!({"name": "maps", "definition": definition, "roleArn": role}));
+    let names: Vec<String> = (0..9).map(|n| format!("e{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        start([&first, &second, &third][n % 3], "maps", name, json!({}));
+    }
+    let run_of = |node: &Serving, name: &str| loop {
+        let runs = ask(node, "ListMapRuns", json!({"executionArn": execution("maps", name)}));
+        if let Some(run) = runs["mapRuns"][0]["mapRunArn"].as_str() {
+            return run.to_owned();
+        }
+        std::thread::yield_now();
+    };
+    let runs: Vec<String> = names.iter().map(|name| run_of(&second, name)).collect();
+    for run in &runs {
+        ask(&third, "UpdateMapRun", json!({"mapRunArn": run, "toleratedFailureCount": 3}));
+        let described = ask(&first, "DescribeMapRun", json!({"mapRunArn": run}));
+        assert_eq!(described["toleratedFailureCount"], 3, "{described}");
+    }
+    // Half of each is done, one node hands over, and another one is lost.
+    let work = |node: &Serving, count: usize| {
+        for _ in 0..count {
+            let task = ask(node, "GetActivityTask", json!({"activityArn": ACTIVITY}));
+            let (token, input) = (&task["taskToken"], &task["input"]);
+            ask(node, "SendTaskSuccess", json!({"taskToken": token, "output": input}));
+        }
+    };
+    work(&first, 36);
+    assert_eq!(second.stop().0, Some(0));
+    third.kill();
+    work(&first, 36);
+    for (name, run) in names.iter().zip(&runs) {
+        let ended = end(&first, &execution("maps", name));
+        assert_eq!(ended["output"], json!(items).to_string(), "{ended}");
+        let described = ask(&first, "DescribeMapRun", json!({"mapRunArn": run}));
+        let shown = (&described["status"], &described["itemCounts"]["succeeded"]);
+        assert_eq!(shown, (&json!("SUCCEEDED"), &json!(8)), "{described}");
+        assert_eq!(described["toleratedFailureCount"], 3, "{described}");
+        let children = ask(&first, "ListExecutions", json!({"mapRunArn": run}));
+        let children = children["executions"].as_array().expect("a list");
+        assert_eq!(children.len(), 8, "each child was started once: {children:?}");
+    }
+    let unknown = format!("{}0", runs[0]);
+    let (code, body) = first.ask("DescribeMapRun", &json!({"mapRunArn": unknown}).to_string());
+    assert!(code == 400 && body.contains("ResourceNotFound"), "{code} {body}");
+    assert_eq!(first.stop().0, Some(0));
+}
+
 #[test]
 fn a_change_through_one_node_is_known_to_all_at_once() {
     let Some(server) = Postgres::start() else { return };

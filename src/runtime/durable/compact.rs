@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 
+use super::map_runs::Kept;
 use super::records::{
-    ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, Reader, START, TURN, TURN_DELTA,
+    ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, MAP_RUN, NOTE, REDRIVE, Reader, START, TURN, TURN_DELTA,
 };
 use super::{Durability, DurableError};
 use crate::journal::{Lsn, Record, Refused, Room, delta};
@@ -20,6 +21,8 @@ use crate::limits;
 #[derive(Debug)]
 pub(super) struct Live {
     pub(super) turns: DashMap<u64, u64>,
+    /// Their Map Runs that have records.
+    pub(super) map_runs: DashMap<u64, Vec<Kept>>,
     /// Bytes appended since the last compaction began, and the size it left.
     appended: AtomicU64,
     left: AtomicU64,
@@ -38,6 +41,7 @@ impl Live {
             left: AtomicU64::new(needed),
             left_of: AtomicU64::new(turns.len() as u64),
             turns,
+            map_runs: DashMap::new(),
         }
     }
 
@@ -53,6 +57,7 @@ impl Live {
     /// Its records are no longer needed. Returns when none of them is being copied.
     pub(super) fn remove(&self, id: u64) {
         self.turns.remove(&id);
+        self.map_runs.remove(&id);
     }
 
     /// The last recorded turn.
@@ -177,6 +182,7 @@ impl Durability {
         let id = match record.kind {
             IDENTITY | NOTE => None,
             FORGET => return Ok(None),
+            MAP_RUN => return self.copy_map_run(record),
             START | ANSWER | TURN | END | REDRIVE => Reader(record.bytes).number(),
             TURN_DELTA | END_DELTA => delta::read_number(&mut &*record.bytes),
             kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
@@ -201,6 +207,7 @@ fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {
         std::thread::sleep(Duration::from_millis(limits::DURABLE_COMPACT_LOOK_MS));
         let Some(durability) = durability.upgrade() else { return };
         durability.write_forgotten();
+        durability.write_map_runs();
         durability.journal.check();
         if durability.live.is_long(bytes_min)
             && let Err(error) = durability.compact()

@@ -26,15 +26,6 @@ pub(super) struct Opened {
 }
 
 impl Place {
-    /// Whether results of Map Runs' children are kept beside it.
-    pub(super) fn keeps_map_runs(&self) -> bool {
-        match self {
-            Place::Folder(_) | Place::Disk(_) => true,
-            #[cfg(feature = "clustered")]
-            Place::Cluster(_) => false,
-        }
-    }
-
     /// The folder, if it is in one.
     pub(super) fn folder(&self) -> Option<&PathBuf> {
         match self {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::super::outcome::{Outcome, Status};
 use super::chain::{self, FoundTurn};
 use super::cold::ColdStore;
+use super::map_runs::{self, FoundRuns};
 use crate::engine::Token;
 use crate::fault::Fault;
 use crate::journal::{Block, JournalError, Lsn, Record, Refused};
@@ -25,6 +26,7 @@ pub(super) const REDRIVE: u16 = 8;
 /// Like [`TURN`] and [`END`], which are only read: those have the whole state, and these a delta to the one before.
 pub(super) const TURN_DELTA: u16 = 9;
 pub(super) const END_DELTA: u16 = 10;
+pub(super) const MAP_RUN: u16 = 11;
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -101,6 +103,7 @@ pub struct RecoveredExecution {
 pub(in crate::runtime) struct Found {
     /// By number, which is the order in which they were started.
     pub(super) executions: BTreeMap<u64, RecoveredExecution>,
+    pub(super) map_runs: FoundRuns,
     /// Notes beside executions, by their keys.
     pub(super) notes: BTreeMap<Box<[u8]>, Box<[u8]>>,
     pub(super) secret: Option<u128>,
@@ -172,6 +175,7 @@ impl Found {
     pub(super) fn end(&mut self) -> Result<(), DurableError> {
         (self.cold, self.rows) = (None, HashMap::new());
         self.executions.retain(|_, execution| !execution.arn.is_empty());
+        self.map_runs.retain(|(id, _), _| self.executions.contains_key(id));
         self.executions.values_mut().try_for_each(chain::read_turns)
     }
 
@@ -253,6 +257,13 @@ impl Found {
                 let redrives = (reader.number()?.try_into().ok()?, reader.number()?);
                 let state = reader.bytes()?.into();
                 self.keep((id, record.bytes.len()), turn, now_ms, FoundTurn::Redriven { redrives, state });
+            }
+            MAP_RUN => {
+                let (id, number, operation, arn, bytes) = map_runs::read(&mut reader)?;
+                self.last_id = self.last_id.max(id);
+                self.execution(id).found_bytes += record.bytes.len() as u64;
+                let records = self.map_runs.entry((id, arn.into())).or_default();
+                records.insert(number, (operation, bytes.into()));
             }
             FORGET => {
                 let id = reader.number()?;

@@ -114,11 +114,19 @@ impl Engine {
         recovered
     }
 
-    /// The Map Runs of executions of earlier processes, in the order in which they began.
+    /// The Map Runs of earlier processes that have files, in the order in which they began.
     #[cfg(feature = "service")]
     pub(crate) fn recovered_map_runs(&self) -> Vec<Arc<MapRun>> {
         let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
         folder.map_or_else(Vec::new, |folder| map_run::found(folder, |_| true))
+    }
+
+    /// Those of an execution that the journal has.
+    #[cfg(feature = "service")]
+    pub(crate) fn map_runs_of(&self, recovered: &RecoveredExecution) -> Vec<Arc<MapRun>> {
+        let durability = self.shared().durability.as_ref();
+        let left = durability.map_or_else(Vec::new, |durability| durability.left_map_runs(recovered.id));
+        map_run::described(&left)
     }
 
     /// Deletes the records of a Map Run.

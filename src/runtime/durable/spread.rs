@@ -164,6 +164,7 @@ impl Durability {
         for (id, execution) in &found.executions {
             self.live.turns.insert(*id, execution.turn);
         }
+        self.keep_map_runs(std::mem::take(&mut found.map_runs));
         spread.noted().extend(found.notes.keys().map(|key| (partition, key.clone())));
         self.found().notes.extend(found.notes);
         spread.tenures[usize::from(partition)].store(epoch, Ordering::SeqCst);
@@ -225,6 +226,7 @@ impl Engine {
             !ledger.is_some_and(|ledger| is_of(ledger.id))
         });
         durability.live.turns.retain(|id, _| !is_of(*id));
+        durability.live.map_runs.retain(|id, _| !is_of(*id));
         spread.noted().retain(|(of, _)| *of != partition);
         partitions.close(partition)
     }

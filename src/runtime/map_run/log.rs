@@ -1,4 +1,5 @@
-//! The results of a durable Map Run's children so far, in a separate file, from which it continues after a restart.
+//! The results of a durable Map Run's children so far, in a separate file, or in the journal where that is in no folder:
+//! from there it continues after a restart.
 //!
 //! Entries are written as things happen, each with a checksum, and are not synced: they outlive the process, and what
 //! is lost in a power failure is done again. A torn entry ends the file. When the Map Run is over, its file only has
@@ -6,18 +7,23 @@
 //!
 //! The entries of one that did not succeed stay beside it, in a file that ends with `.before`: if its execution is
 //! redriven, the outcomes of children that succeeded are taken from there.
+//!
+//! In the journal, an entry is as durable as the records before and behind it, and those of before a redrive are
+//! looked for when it begins.
 
 use crate::os;
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::future::poll_fn;
+use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
 
 use super::children::{Child, End};
 use super::{MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, Share};
 use crate::fault::{self, Fault};
 use crate::runtime::Status;
-use crate::runtime::durable::{Reader, Writer};
+use crate::runtime::durable::{Durability, Left, Operation, Reader, Writer};
 
 /// Kinds of entries; the numbers are in files.
 const HEAD: u64 = 1;
@@ -36,10 +42,37 @@ const BUFFER_BYTES: usize = 256 << 10;
 /// The result of a Map Run.
 pub(super) type MapRunResult = Result<Vec<u8>, Fault>;
 
-/// The file of a running Map Run.
+/// Where the entries of an execution's Map Runs are.
+pub(super) enum Records {
+    Folder(PathBuf),
+    Journal(Place),
+}
+
+/// The place of an execution in the journal.
+#[derive(Clone)]
+pub(super) struct Place {
+    durability: Arc<Durability>,
+    /// The execution's number, and the epoch of its partition.
+    execution: (u64, u64),
+}
+
+/// Where the entries of one Map Run are written to.
+#[derive(Debug)]
+pub(super) enum Sink {
+    File(File),
+    Journal(InJournal),
+}
+
+/// The records of a Map Run in the journal.
+pub(super) struct InJournal {
+    place: Place,
+    arn: Box<str>,
+}
+
+/// The entries of a running Map Run.
 #[derive(Debug)]
 pub(super) struct Log {
-    file: File,
+    sink: Sink,
     entries: Vec<u8>,
 }
 
@@ -53,13 +86,24 @@ pub(super) enum Entry {
 
 /// The entries of an earlier process.
 pub(super) struct Past {
-    bytes: BufReader<File>,
+    bytes: Box<dyn Read>,
     /// The end of the entries that were read.
     end: u64,
     entry: Vec<u8>,
-    /// The file, if the Map Run is redriven: children that did not succeed are started again.
-    before: Option<PathBuf>,
+    /// If the Map Run is redriven: children that did not succeed are started again.
+    before: Option<Before>,
 }
+
+/// Where the entries of before a redrive are.
+enum Before {
+    File(PathBuf),
+    /// In the journal, which a thread reads.
+    Journal(Arc<Search>),
+}
+
+/// The result of reading the journal.
+#[derive(Default)]
+struct Search(Mutex<(Option<Result<Vec<u8>, String>>, Option<Waker>)>);
 
 /// The content of a Map Run's file when its state is entered.
 pub(super) enum Opened {
@@ -92,8 +136,164 @@ fn before(path: &Path) -> PathBuf {
 
 const BEFORE: &str = "before";
 
+impl Records {
+    /// Of an execution: in a folder if there is one, but for a Map Run that the journal has.
+    pub(super) fn of(durability: &Arc<Durability>, execution: (u64, u64), arn: &str) -> Records {
+        match &durability.map_runs {
+            Some(folder) if !durability.has_map_run(execution.0, arn) => Records::Folder(folder.clone()),
+            _ => Records::Journal(Place { durability: Arc::clone(durability), execution }),
+        }
+    }
+
+    pub(super) fn open(&self, run: &MapRun) -> io::Result<Opened> {
+        match self {
+            Records::Folder(folder) => Log::open(folder, run),
+            Records::Journal(place) => Log::open_in_journal(place, run),
+        }
+    }
+
+    /// Records that a Map Run has ended; its entries are no longer needed, unless it may be redriven.
+    pub(super) fn close(&self, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
+        match self {
+            Records::Folder(folder) => close(folder, run, result),
+            Records::Journal(place) => {
+                let is_successful = run.state().status == Status::Succeeded;
+                let over = if is_successful { Operation::Over } else { Operation::OverForRedrive };
+                place.of_run(run).record(over, &described(run, result))
+            }
+        }
+    }
+}
+
+impl Place {
+    fn of_run(&self, run: &MapRun) -> InJournal {
+        InJournal { place: self.clone(), arn: run.arn.clone() }
+    }
+}
+
+impl InJournal {
+    fn record(&self, operation: Operation, entries: &[u8]) -> io::Result<()> {
+        let Place { durability, execution } = &self.place;
+        durability.record_map_run(*execution, &self.arn, operation, entries).map_err(io::Error::other)
+    }
+
+    /// Adds entries, in records of the size that one may have.
+    fn add(&self, mut entries: &[u8]) -> io::Result<()> {
+        let bytes_max = self.place.durability.map_run_bytes_max();
+        while !entries.is_empty() {
+            let mut end = 0;
+            while let Some(length) = entry_bytes(&entries[end..])
+                && (end == 0 || end + length <= bytes_max)
+            {
+                end += length;
+            }
+            let (first, rest) = entries.split_at(end);
+            self.record(Operation::Add, first)?;
+            entries = rest;
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of the first entry, with its prefix; `None` behind the last one.
+fn entry_bytes(entries: &[u8]) -> Option<usize> {
+    let length = entries.first_chunk().map(|length| u32::from_le_bytes(*length))?;
+    Some(PREFIX_BYTES + length as usize)
+}
+
+impl std::fmt::Debug for InJournal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("InJournal").field("arn", &self.arn).finish_non_exhaustive()
+    }
+}
+
+impl Sink {
+    fn write(&self, entries: &[u8]) -> io::Result<()> {
+        match self {
+            // In one write, because changes of the settings are written, too.
+            Sink::File(file) => (&*file).write_all(entries),
+            Sink::Journal(journal) => journal.add(entries),
+        }
+    }
+
+    /// Records changed settings of a Map Run.
+    pub(super) fn write_change(&self, settings: MapRunSettings) -> io::Result<()> {
+        let mut entries = Vec::new();
+        entry(&mut entries, |writer| write_settings(writer.number(SETTINGS), settings));
+        self.write(&entries)
+    }
+}
+
+impl Search {
+    /// Reads the journal on a thread of its own.
+    fn begin(place: &Place, run: &MapRun) -> io::Result<Arc<Search>> {
+        let search = Arc::new(Search::default());
+        let (found, place, run) = (Arc::clone(&search), place.clone(), (run.arn.clone(), run.mark));
+        let read = move || {
+            let (arn, mark) = run;
+            let entries = place.durability.map_run_before(place.execution.0, &arn);
+            let entries = entries.map_err(|error| error.to_string()).map(|entries| {
+                // Behind the description. Those of another request are not its.
+                let mut reader = Cursor::new(&entries);
+                let found = Found::read_from(&mut reader).ok().flatten();
+                let head_bytes = found.filter(|found| found.run.mark == mark).map(|found| found.head_bytes);
+                head_bytes.map_or_else(Vec::new, |bytes| entries[bytes as usize..].to_vec())
+            });
+            let mut state = found.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.0 = Some(entries);
+            state.1.take().into_iter().for_each(Waker::wake);
+        };
+        std::thread::Builder::new().name("expressway-map-run".to_owned()).spawn(read)?;
+        Ok(search)
+    }
+
+    async fn done(&self) -> Result<Vec<u8>, String> {
+        poll_fn(|context| {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.1 = Some(context.waker().clone());
+            state.0.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+}
+
 impl Log {
-    pub(super) fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
+    fn open_in_journal(place: &Place, run: &MapRun) -> io::Result<Opened> {
+        let id = place.execution.0;
+        let left = place.durability.take_left(id, &run.arn);
+        let Left { head, entries, has_before } = left.unwrap_or_default();
+        let found = Found::read_from(&mut Cursor::new(&head))?.filter(|found| found.run.is_same(run));
+        // It may be of the time before a redrive.
+        if let Some(found) = found.filter(|found| found.run.redrives.count >= run.redrives.count) {
+            if let Some(result) = found.result {
+                return Ok(Opened::Over(Box::new(found.run), result));
+            }
+            if found.run.state().status == Status::Running && !has_before {
+                let past = Past { bytes: Box::new(Cursor::new(entries)), ..Past::new(None) };
+                return Ok(Opened::Again(Log::in_journal(place, run), past, Box::new(found.run)));
+            }
+        }
+        let (log, journal) = (Log::in_journal(place, run), place.of_run(run));
+        let mut begun = Vec::new();
+        entry(&mut begun, |writer| head_of(writer, run));
+        journal.record(Operation::Begin, &begun)?;
+        if !place.durability.has_map_run_before(id, &run.arn) {
+            return Ok(Opened::New(log));
+        }
+        if run.redrives.count == 0 {
+            journal.record(Operation::Taken, &[])?;
+            return Ok(Opened::New(log));
+        }
+        Ok(Opened::Redriven(log, Past::new(Some(Before::Journal(Search::begin(place, run)?)))))
+    }
+
+    fn in_journal(place: &Place, run: &MapRun) -> Log {
+        // It is opened once.
+        let _ = run.sink.set(Sink::Journal(place.of_run(run)));
+        Log { sink: Sink::Journal(place.of_run(run)), entries: Vec::new() }
+    }
+
+    fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
         fs::create_dir_all(folder)?;
         let path = path(folder, &run.arn);
         let before = before(&path);
@@ -116,7 +316,7 @@ impl Log {
         }
         drop(File::create(&path)?);
         let mut log = Log::of(&path, run)?;
-        entry(&mut log.entries, |writer| head(writer, run));
+        entry(&mut log.entries, |writer| head_of(writer, run));
         log.write()?;
         match Found::read(&before)? {
             Some(found) if found.run.is_same(run) && run.redrives.count > 0 => {
@@ -134,8 +334,8 @@ impl Log {
     fn of(path: &Path, run: &MapRun) -> io::Result<Log> {
         let file = File::options().append(true).create(true).open(path)?;
         // It is opened once.
-        let _ = run.file.set(file.try_clone()?);
-        Ok(Log { file, entries: Vec::new() })
+        let _ = run.sink.set(Sink::File(file.try_clone()?));
+        Ok(Log { sink: Sink::File(file), entries: Vec::new() })
     }
 
     /// Records the source of the items.
@@ -159,7 +359,7 @@ impl Log {
 
     fn write(&mut self) -> io::Result<()> {
         if !self.entries.is_empty() {
-            self.file.write_all(&self.entries)?;
+            self.sink.write(&self.entries)?;
             self.entries.clear();
         }
         Ok(())
@@ -173,11 +373,31 @@ impl Log {
     /// Continues behind the entries that were read, and drops the rest of the file; or, if they are of before a
     /// redrive, drops that file.
     pub(super) fn goes_on_behind(&mut self, past: &Past) -> Result<(), Fault> {
-        let kept = match &past.before {
-            None => self.file.set_len(past.end),
-            Some(before) => self.write().and_then(|()| remove_if_there(before)),
+        let kept = match (&past.before, &self.sink) {
+            (None, Sink::File(file)) => file.set_len(past.end),
+            // Its records are complete.
+            (None, Sink::Journal(_)) => Ok(()),
+            (Some(Before::File(before)), _) => self.write().and_then(|()| remove_if_there(before)),
+            (Some(Before::Journal(_)), _) => self.write().and_then(|()| self.taken()),
         };
         kept.map_err(|error| failed(&error))
+    }
+}
+
+impl Log {
+    fn taken(&self) -> io::Result<()> {
+        match &self.sink {
+            Sink::Journal(journal) => journal.record(Operation::Taken, &[]),
+            Sink::File(_) => unreachable!("entries of before a redrive are where the others are"),
+        }
+    }
+
+    /// Whether all entries are written, so that more children may begin.
+    pub(super) fn is_written(&self) -> bool {
+        match &self.sink {
+            Sink::File(_) => true,
+            Sink::Journal(journal) => journal.place.durability.write_map_runs(),
+        }
     }
 }
 
@@ -192,7 +412,20 @@ impl Past {
     fn of(path: &Path, head_bytes: u64, before: Option<PathBuf>) -> io::Result<Past> {
         let mut bytes = BufReader::with_capacity(BUFFER_BYTES, File::open(path)?);
         bytes.seek(SeekFrom::Start(head_bytes))?;
-        Ok(Past { bytes, end: head_bytes, entry: Vec::new(), before })
+        Ok(Past { bytes: Box::new(bytes), end: head_bytes, ..Past::new(before.map(Before::File)) })
+    }
+
+    fn new(before: Option<Before>) -> Past {
+        Past { bytes: Box::new(io::empty()), end: 0, entry: Vec::new(), before }
+    }
+
+    /// Completes when the entries can be read.
+    pub(super) async fn there(&mut self) -> Result<(), Fault> {
+        if let Some(Before::Journal(search)) = &self.before {
+            let entries = search.done().await.map_err(|why| unreadable(&io::Error::other(why)))?;
+            self.bytes = Box::new(Cursor::new(entries));
+        }
+        Ok(())
     }
 
     /// Whether the entries are of before a redrive.
@@ -202,13 +435,7 @@ impl Past {
 
     /// The next entry; `None` behind the last complete one.
     pub(super) fn next(&mut self) -> Result<Option<Entry>, Fault> {
-        let unreadable = |error: io::Error| {
-            Fault::new(
-                fault::RUNTIME,
-                format!("What the Map Run came to before cannot be read: {}", os::words(&error)),
-            )
-        };
-        if !read_entry(&mut self.bytes, &mut self.entry).map_err(unreadable)? {
+        if !read_entry(&mut self.bytes, &mut self.entry).map_err(|error| unreadable(&error))? {
             return Ok(None);
         }
         let read = read(&mut Reader(&self.entry));
@@ -224,17 +451,22 @@ impl Past {
     }
 }
 
-/// Records changed settings of a Map Run.
-pub(super) fn write_change(mut file: &File, settings: MapRunSettings) -> io::Result<()> {
+fn unreadable(error: &io::Error) -> Fault {
+    let cause = format!("What the Map Run came to before cannot be read: {}", os::words(error));
+    Fault::new(fault::RUNTIME, cause)
+}
+
+/// The description of a Map Run that is over.
+fn described(run: &MapRun, result: Option<&MapRunResult>) -> Vec<u8> {
     let mut entries = Vec::new();
-    entry(&mut entries, |writer| write_settings(writer.number(SETTINGS), settings));
-    // In one write, because the Map Run itself writes, too.
-    file.write_all(&entries)
+    entry(&mut entries, |writer| head_of(writer, run));
+    entry(&mut entries, |writer| over(writer, &run.state(), result));
+    entries
 }
 
 /// Replaces the file of a running Map Run by that of an ended one.
-pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
-    let (mut entries, path) = (Vec::new(), path(folder, &run.arn));
+fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Result<()> {
+    let path = path(folder, &run.arn);
     let before = before(&path);
     // If a redrive had not taken all entries from that file yet, it stays: this run's file has a part of them only.
     if run.state().status == Status::Succeeded {
@@ -242,10 +474,8 @@ pub(super) fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) 
     } else if !before.exists() && path.exists() {
         fs::rename(&path, &before)?;
     }
-    entry(&mut entries, |writer| head(writer, run));
-    entry(&mut entries, |writer| over(writer, &run.state(), result));
     let new = path.with_extension("new");
-    fs::write(&new, entries)?;
+    fs::write(&new, described(run, result))?;
     fs::rename(new, path)
 }
 
@@ -277,6 +507,13 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRu
     runs
 }
 
+/// The Map Runs of these descriptions.
+#[cfg(feature = "service")]
+pub(super) fn found_in_journal(descriptions: &[Vec<u8>]) -> Vec<MapRun> {
+    let read = |bytes: &Vec<u8>| Found::read_from(&mut Cursor::new(bytes)).ok().flatten();
+    descriptions.iter().filter_map(read).map(|found| found.run).collect()
+}
+
 /// The beginning of a file.
 struct Found {
     run: MapRun,
@@ -291,14 +528,18 @@ impl Found {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
         };
-        let (mut bytes, mut entry) = (BufReader::new(file), Vec::new());
-        if !read_entry(&mut bytes, &mut entry)? {
+        Found::read_from(&mut BufReader::new(file))
+    }
+
+    fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
+        let mut entry = Vec::new();
+        if !read_entry(bytes, &mut entry)? {
             return Ok(None);
         }
         let Some(run) = read_head(&mut Reader(&entry)) else { return Ok(None) };
         let head_bytes = (PREFIX_BYTES + entry.len()) as u64;
         let mut found = Found { run, head_bytes, result: None };
-        if read_entry(&mut bytes, &mut entry)?
+        if read_entry(bytes, &mut entry)?
             && let Some((state, result)) = read_over(&mut Reader(&entry))
         {
             (found.run.state, found.result) = (Mutex::new(state), result);
@@ -354,7 +595,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Entry> {
     }
 }
 
-fn head(writer: &mut Writer, run: &MapRun) {
+fn head_of(writer: &mut Writer, run: &MapRun) {
     writer.number(HEAD).bytes(run.arn.as_bytes()).bytes(run.execution_arn.as_bytes());
     writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms).number(u64::from(run.mark));
     write_settings(writer, run.state().settings);

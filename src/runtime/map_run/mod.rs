@@ -26,7 +26,6 @@ mod results;
 mod work;
 
 use std::cell::Cell;
-use std::fs::File;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -40,7 +39,7 @@ pub(crate) use batch::Batcher;
 use children::{Children, Ends};
 use holding::Hold;
 use inputs::{Inputs, Share};
-use log::{Log, MapRunResult, Opened};
+use log::{MapRunResult, Opened, Records, Sink};
 use results::Results;
 use work::Work;
 
@@ -100,8 +99,8 @@ pub struct MapRun {
     mark: u32,
     state: Mutex<MapRunState>,
     ends: Arc<Ends>,
-    /// Of a durable one: the file in which changes of it are recorded.
-    file: OnceLock<File>,
+    /// Of a durable one: where changes of it are recorded.
+    sink: OnceLock<Sink>,
 }
 
 /// How often a Map Run was redriven.
@@ -201,9 +200,9 @@ impl MapRun {
         started_ms: u64,
         state: MapRunState,
     ) -> MapRun {
-        let (state, ends, file) = (Mutex::new(state), Arc::default(), OnceLock::new());
+        let (state, ends, sink) = (Mutex::new(state), Arc::default(), OnceLock::new());
         let redrives = MapRunRedrives::default();
-        MapRun { arn, execution_arn, machine_arn, started_ms, redrives, mark: 0, state, ends, file }
+        MapRun { arn, execution_arn, machine_arn, started_ms, redrives, mark: 0, state, ends, sink }
     }
 
     /// Whether it is the same one, with the same request.
@@ -260,7 +259,7 @@ impl MapRun {
             return false;
         }
         change(&mut state.settings);
-        if let Some(Err(error)) = self.file.get().map(|file| log::write_change(file, state.settings)) {
+        if let Some(Err(error)) = self.sink.get().map(|sink| sink.write_change(state.settings)) {
             tracing::error!(map_run = self.arn(), %error, "a change of a Map Run cannot be written down");
         }
         drop(state);
@@ -294,19 +293,21 @@ pub(super) struct Setup {
     pub(super) stores: Arc<Handlers<dyn DataStore>>,
     pub(super) now_ms: u64,
     pub(super) ahead_ms: i64,
-    /// If it is to be durable.
-    pub(super) durability: Option<Arc<Durability>>,
+    /// If it is to be durable: the journal, and the execution's place there.
+    pub(super) durability: Option<(Arc<Durability>, (u64, u64))>,
 }
 
 impl Setup {
-    /// Whether the process is about to end: what then happens to children is not their outcome.
+    /// Whether the process is about to end, or lets the execution go: what then happens to children is not their outcome.
     fn is_leaving(&self) -> bool {
-        self.durability.as_ref().is_some_and(|durability| durability.leaves.load(Ordering::Acquire))
+        self.durability.as_ref().is_some_and(|(durability, (id, tenure))| {
+            durability.leaves.load(Ordering::Acquire) || !durability.lasts(*id, *tenure)
+        })
     }
 
-    /// The folder of the files of durable Map Runs.
-    fn folder(&self) -> Option<&Path> {
-        self.durability.as_ref()?.map_runs.as_deref()
+    /// Where the entries of a durable Map Run are.
+    fn records(&self, arn: &str) -> Option<Records> {
+        self.durability.as_ref().map(|(durability, execution)| Records::of(durability, *execution, arn))
     }
 }
 
@@ -393,7 +394,8 @@ pub(super) fn begin(
     {
         run.goes_on_from(&before);
     }
-    let (run, log, past, over) = match setup.folder().map(|folder| Log::open(folder, &run)) {
+    let records = setup.records(&run.arn);
+    let (run, log, past, over) = match records.as_ref().map(|records| records.open(&run)) {
         None => (run, None, None, None),
         Some(Ok(Opened::New(log))) => (run, Some(log), None, None),
         Some(Ok(Opened::Again(log, past, found))) => {
@@ -426,7 +428,8 @@ pub(super) fn begin(
             return result.map_err(error);
         }
         let goes_on = past.is_some() || run.redrives.count > 0;
-        let mut guard = Guard { run: Arc::clone(&run), setup: Rc::clone(&setup), goes_on, is_over: false };
+        let mut guard =
+            Guard { run: Arc::clone(&run), setup: Rc::clone(&setup), records, goes_on, is_over: false };
         let result = match results {
             Ok(results) => Work { run, setup, inputs, children, results, log }.run(past).await,
             Err(fault) => Err(fault),
@@ -462,6 +465,7 @@ fn arguments(execution: &Execution, value: Value) -> Json {
 struct Guard {
     run: Arc<MapRun>,
     setup: Rc<Setup>,
+    records: Option<Records>,
     goes_on: bool,
     is_over: bool,
 }
@@ -470,8 +474,8 @@ impl Guard {
     fn stop(&mut self, status: Status, result: Option<&MapRunResult>) {
         self.is_over = true;
         self.run.stop(status, self.setup.time.now_ms());
-        if let Some(folder) = self.setup.folder()
-            && let Err(error) = log::close(folder, &self.run, result)
+        if let Some(records) = &self.records
+            && let Err(error) = records.close(&self.run, result)
         {
             tracing::error!(map_run = self.run.arn(), %error, "the end of a Map Run cannot be written down");
         }
@@ -522,6 +526,12 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Map
 /// The Map Runs of known executions, as in their files.
 pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<Arc<MapRun>> {
     log::found(folder, is_known).into_iter().map(Arc::new).collect()
+}
+
+/// Those that the journal has.
+#[cfg(feature = "service")]
+pub(super) fn described(descriptions: &[Vec<u8>]) -> Vec<Arc<MapRun>> {
+    log::found_in_journal(descriptions).into_iter().map(Arc::new).collect()
 }
 
 /// Deletes the log of a Map Run.

@@ -55,6 +55,7 @@ impl Work {
 
     /// Takes outcomes of children in an earlier process.
     async fn read_past(&mut self, mut past: Past) -> Result<(), Fault> {
+        past.there().await?;
         let mut bytes = 0;
         while let Some(entry) = past.next()? {
             if self.is_to_take(&entry, &past) {
@@ -204,6 +205,10 @@ impl Work {
         if engine.shared().gate.is_closed() {
             // None begins any more, and this execution ends when the time for draining is over.
             return Ok(false);
+        }
+        if self.log.as_ref().is_some_and(|log| !log.is_written()) {
+            // The journal does not take entries at present. Without children that could end, that is checked at intervals.
+            return Ok(self.children.running() == 0);
         }
         let room = self.children.room(&engine, &self.setup, at_once);
         let room = usize::try_from(room).unwrap_or(STARTS_MAX).min(STARTS_MAX);

@@ -1,0 +1,293 @@
+//! The entries of Map Runs in the journal, where there is no folder for their files.
+//!
+//! A Map Run's records have numbers of their own, because compaction copies those that are still needed to the journal's
+//! end, behind later ones. They belong to the execution that has the Map, and are dropped with it. Records that the
+//! journal does not take at present wait in a queue, and no execution starts until it is empty: what a child was begun
+//! with is recorded before the child.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::Ordering;
+use std::sync::{MutexGuard, PoisonError};
+
+use super::records::{MAP_RUN, Reader, Writer};
+use super::{Durability, Ledger};
+use crate::journal::{JournalError, Lsn, Record, Refused, Room};
+
+/// What a record does; the numbers are in the journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::runtime) enum Operation {
+    /// The Map Run begins, or begins once more: its description.
+    Begin,
+    /// More entries.
+    Add,
+    /// It is over: its description and its end. The entries are no longer needed.
+    Over,
+    /// The same, but the entries before are for a redrive.
+    OverForRedrive,
+    /// The entries of before the redrive were all added once more.
+    Taken,
+}
+
+impl Operation {
+    const ALL: [Operation; 5] =
+        [Operation::Begin, Operation::Add, Operation::Over, Operation::OverForRedrive, Operation::Taken];
+
+    fn number(self) -> u64 {
+        self as u64
+    }
+
+    pub(super) fn of(number: u64) -> Option<Operation> {
+        Operation::ALL.into_iter().find(|operation| operation.number() == number)
+    }
+}
+
+/// The Map Run's records that are still needed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Marks {
+    /// Behind the last record that the journal took.
+    next: u64,
+    /// The first record since the Map Run began for the last time, or the one of its end.
+    begin: u64,
+    is_begun: bool,
+    is_over: bool,
+    /// The first record of a Map Run that did not succeed, and the one of its end.
+    before: Option<(u64, u64)>,
+}
+
+impl Marks {
+    fn apply(&mut self, number: u64, operation: Operation) {
+        self.next = number + 1;
+        match operation {
+            Operation::Add => {}
+            Operation::Taken => self.before = None,
+            Operation::Begin => {
+                (self.begin, self.is_begun, self.is_over) = (number, true, false);
+            }
+            Operation::Over | Operation::OverForRedrive => {
+                if operation == Operation::Over {
+                    self.before = None;
+                } else if self.is_begun && !self.is_over {
+                    // If a redrive had not added all entries of before once more, this has a part of them only.
+                    self.before.get_or_insert((self.begin, number));
+                }
+                (self.begin, self.is_begun, self.is_over) = (number, true, true);
+            }
+        }
+    }
+
+    fn needs(&self, number: u64) -> bool {
+        number >= self.begin || self.before.is_some_and(|(from, to)| (from..=to).contains(&number))
+    }
+}
+
+/// What an earlier process left of a Map Run.
+#[derive(Clone, Debug, Default)]
+pub(in crate::runtime) struct Left {
+    /// Its description, and the end, if it is over.
+    pub(in crate::runtime) head: Vec<u8>,
+    /// The entries, if it is not over.
+    pub(in crate::runtime) entries: Vec<u8>,
+    /// Whether entries of before a redrive were not all added once more.
+    pub(in crate::runtime) has_before: bool,
+}
+
+/// A Map Run of an execution that is still needed.
+#[derive(Debug)]
+pub(super) struct Kept {
+    arn: Box<str>,
+    marks: Marks,
+    /// The number of the next record.
+    number: u64,
+    left: Option<Left>,
+}
+
+/// The records of a Map Run that were found, by their numbers.
+pub(super) type FoundRecords = BTreeMap<u64, (Operation, Box<[u8]>)>;
+
+/// The records that were found, by execution and ARN.
+pub(super) type FoundRuns = BTreeMap<(u64, Box<str>), FoundRecords>;
+
+/// Reads a record: of which execution, its number and what it does, the Map Run's ARN, and the entries.
+pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<(u64, u64, Operation, &'a str, &'a [u8])> {
+    let (id, number, operation) = (reader.number()?, reader.number()?, Operation::of(reader.number()?)?);
+    Some((id, number, operation, reader.text()?, reader.bytes()?))
+}
+
+impl Kept {
+    fn found(arn: Box<str>, records: FoundRecords) -> Kept {
+        let (mut marks, mut left) = (Marks::default(), Left::default());
+        for (number, (operation, bytes)) in records {
+            marks.apply(number, operation);
+            match operation {
+                Operation::Begin | Operation::Over | Operation::OverForRedrive => {
+                    (left.head, left.entries) = (bytes.into_vec(), Vec::new());
+                }
+                Operation::Add => left.entries.extend_from_slice(&bytes),
+                Operation::Taken => {}
+            }
+        }
+        left.has_before = marks.before.is_some();
+        Kept { arn, marks, number: marks.next, left: Some(left) }
+    }
+}
+
+/// A record that the journal has not taken yet.
+#[derive(Debug)]
+pub(super) struct Unwritten {
+    id: u64,
+    tenure: u64,
+    arn: Box<str>,
+    number: u64,
+    operation: Operation,
+    writer: Writer,
+}
+
+impl Durability {
+    /// Appends a record of a Map Run, as soon as the journal takes it.
+    pub(in crate::runtime) fn record_map_run(
+        &self,
+        (id, tenure): (u64, u64),
+        arn: &str,
+        operation: Operation,
+        bytes: &[u8],
+    ) -> Result<(), Refused> {
+        let mut unwritten = self.unwritten();
+        if !self.live.turns.contains_key(&id) {
+            // The execution was forgotten, or another process has it.
+            return Ok(());
+        }
+        let number = {
+            let mut kept = self.live.map_runs.entry(id).or_default();
+            let at = kept.iter().position(|kept| *kept.arn == *arn).unwrap_or_else(|| {
+                kept.push(Kept { arn: arn.into(), marks: Marks::default(), number: 0, left: None });
+                kept.len() - 1
+            });
+            let kept = &mut kept[at];
+            let number = kept.number;
+            kept.number += 1;
+            number
+        };
+        let mut writer = Writer::default();
+        writer.number(id).number(number).number(operation.number()).bytes(arn.as_bytes()).bytes(bytes);
+        let (bytes, bytes_max) = (writer.0.len(), self.record_bytes_max());
+        if bytes > bytes_max {
+            return Err(Refused::TooLarge { bytes, bytes_max });
+        }
+        unwritten.push_back(Unwritten { id, tenure, arn: arn.into(), number, operation, writer });
+        self.unwritten_count.store(unwritten.len(), Ordering::Release);
+        self.write_map_runs_of(&mut unwritten);
+        Ok(())
+    }
+
+    /// Bytes of entries that one record may have.
+    pub(in crate::runtime) fn map_run_bytes_max(&self) -> usize {
+        // The ARN, and numbers.
+        self.record_bytes_max() - 4096
+    }
+
+    /// Appends the records that wait. Whether none does any more.
+    pub(in crate::runtime) fn write_map_runs(&self) -> bool {
+        if self.unwritten_count.load(Ordering::Acquire) == 0 {
+            return true;
+        }
+        let mut unwritten = self.unwritten();
+        self.write_map_runs_of(&mut unwritten);
+        unwritten.is_empty()
+    }
+
+    fn write_map_runs_of(&self, unwritten: &mut VecDeque<Unwritten>) {
+        while let Some(next) = unwritten.front() {
+            let is_needed = self.live.turns.contains_key(&next.id) && self.lasts(next.id, next.tenure);
+            if let Some(mut kept) = self.live.map_runs.get_mut(&next.id).filter(|_| is_needed) {
+                // Held until it is appended, so that compaction knows which records are needed.
+                let record = (MAP_RUN, self.partition(next.id));
+                if self.append(record, &next.writer, Room::Reserve).is_err() {
+                    break;
+                }
+                let kept = kept.iter_mut().find(|kept| kept.arn == next.arn);
+                let kept = kept.expect("it is there as long as its execution");
+                kept.marks.apply(next.number, next.operation);
+            }
+            unwritten.pop_front();
+        }
+        self.unwritten_count.store(unwritten.len(), Ordering::Release);
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, VecDeque<Unwritten>> {
+        self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Copies a record, if it is needed.
+    pub(super) fn copy_map_run(&self, record: &Record<'_>) -> Result<Option<Lsn>, Refused> {
+        let Some((id, number, _, arn, _)) = read(&mut Reader(record.bytes)) else {
+            unreachable!("it was read when the journal was opened, or written since");
+        };
+        // Held until it is copied.
+        let Some(kept) = self.live.map_runs.get(&id) else { return Ok(None) };
+        let is_needed = kept.iter().any(|kept| *kept.arn == *arn && kept.marks.needs(number));
+        if !is_needed || !self.live.turns.contains_key(&id) {
+            return Ok(None);
+        }
+        self.journal.append(*record, Room::Ordinary).map(Some)
+    }
+
+    /// Keeps what was found of Map Runs.
+    pub(super) fn keep_map_runs(&self, found: FoundRuns) {
+        for ((id, arn), records) in found {
+            self.live.map_runs.entry(id).or_default().push(Kept::found(arn, records));
+        }
+    }
+
+    /// What an earlier process left of a Map Run. It is returned once.
+    pub(in crate::runtime) fn take_left(&self, id: u64, arn: &str) -> Option<Left> {
+        let mut kept = self.live.map_runs.get_mut(&id)?;
+        kept.iter_mut().find(|kept| *kept.arn == *arn)?.left.take()
+    }
+
+    /// Descriptions of the Map Runs that earlier processes left, of an execution.
+    pub(in crate::runtime) fn left_map_runs(&self, id: u64) -> Vec<Vec<u8>> {
+        let kept = self.live.map_runs.get(&id);
+        let kept = kept.iter().flat_map(|kept| kept.iter());
+        kept.filter_map(|kept| Some(kept.left.as_ref()?.head.clone())).collect()
+    }
+
+    /// Whether the journal has entries of a Map Run.
+    pub(in crate::runtime) fn has_map_run(&self, id: u64, arn: &str) -> bool {
+        self.live.map_runs.get(&id).is_some_and(|kept| kept.iter().any(|kept| *kept.arn == *arn))
+    }
+
+    /// Whether there are entries of before a redrive.
+    pub(in crate::runtime) fn has_map_run_before(&self, id: u64, arn: &str) -> bool {
+        let kept = self.live.map_runs.get(&id);
+        kept.is_some_and(|kept| kept.iter().any(|kept| *kept.arn == *arn && kept.marks.before.is_some()))
+    }
+
+    /// Reads the entries of before a redrive, which begin with a description. It takes as long as reading the journal.
+    pub(in crate::runtime) fn map_run_before(&self, id: u64, arn: &str) -> Result<Vec<u8>, JournalError> {
+        let marks = self.live.map_runs.get(&id).and_then(|kept| {
+            let marks = kept.iter().find(|kept| *kept.arn == *arn).map(|kept| kept.marks);
+            marks.and_then(|marks| marks.before)
+        });
+        let Some((from, to)) = marks else { return Ok(Vec::new()) };
+        let mut entries = BTreeMap::new();
+        self.journal.read(Lsn(1), &mut |block| {
+            for record in block.records().filter(|record| record.kind == MAP_RUN) {
+                let Some((of, number, operation, run, bytes)) = read(&mut Reader(record.bytes)) else {
+                    continue;
+                };
+                let is_entry = matches!(operation, Operation::Begin | Operation::Add);
+                if of == id && run == arn && (from..=to).contains(&number) && is_entry {
+                    entries.insert(number, bytes.to_vec());
+                }
+            }
+        })?;
+        Ok(entries.into_values().flatten().collect())
+    }
+}
+
+impl Ledger {
+    /// Its number, and the epoch of its partition.
+    pub(in crate::runtime) fn place(&self) -> (u64, u64) {
+        (self.id, self.tenure)
+    }
+}
