@@ -92,6 +92,8 @@ pub(crate) use durable::partition_of_id;
 pub(crate) use durable::{ColdStore, Leaving};
 #[cfg(feature = "service")]
 pub(crate) use map_run::Batcher;
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(crate) use map_run::has_open_map_run;
 #[cfg(feature = "runtime")]
 pub use {
     admission::{Budgets, Limit, Throttled},

@@ -10,13 +10,19 @@ use crate::journal::cluster::{Cluster, ClusterLease, copy_from, copy_to};
 use crate::journal::{JournalError, Ownership, Report};
 
 /// Copies a [folder of state](super::Builder::state), which must not be in use, into a cluster that has no journal:
-/// state machines, activities, executions.
+/// state machines, activities, executions. Map Runs that are over are not described any more.
 ///
 /// # Errors
-/// When one of them is in use, cannot be read or written, or the cluster has a journal. What was copied by then is written
+/// When one of them is in use, cannot be read or written, a Map Run is not over, or the cluster has a journal. What was copied by then is written
 /// again by the next attempt.
 pub fn copy_state_to(folder: &Path, cluster: &Cluster) -> Result<Report, JournalError> {
     let disk = Place::Disk(Disk::open(folder).map_err(failed)?);
+    if crate::runtime::has_open_map_run(folder) {
+        return Err(JournalError::Options(
+            "a Map Run of the folder is not over, and the outcomes of its children are in files, which are not copied: let \
+             it end, or stop its execution, before",
+        ));
+    }
     owning(cluster, || move_records(&disk, &Place::Database(Database::open(cluster)?)))?;
     copy_from(&folder.join("journal"), cluster)
 }

@@ -3,13 +3,14 @@
 //! Reading a copy a second time changes nothing, see [`records`](super::records), so executions continue meanwhile, and
 //! after a crash both may exist.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dashmap::DashMap;
 
-use super::map_runs::Kept;
+use super::map_runs::{self, Kept};
 use super::records::{
     ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, MAP_RUN, NOTE, REDRIVE, Reader, START, TURN, TURN_DELTA,
 };
@@ -129,6 +130,9 @@ impl Durability {
         // First, so that the store is durable before the records behind it are trimmed.
         self.cold.as_ref().map_or(Ok(()), |cold| cold.flush()).map_err(DurableError::Cold)?;
         let (mut copied, mut ahead, mut last, mut refused) = (0, 0, Lsn(0), None);
+        // A start finds what was trimmed as long as its segment is not used again: without this, each start that is
+        // followed by a compaction would double the copies.
+        let mut seen = HashSet::new();
         self.journal.read(Lsn(1), &mut |block| {
             if block.header.lsn >= cut {
                 return;
@@ -136,6 +140,9 @@ impl Durability {
             for record in block.records() {
                 if refused.is_some() {
                     return;
+                }
+                if !seen.insert(identity(&record)) {
+                    continue;
                 }
                 match self.copy_when_free(&record) {
                     Ok(Some(lsn)) => {
@@ -183,9 +190,7 @@ impl Durability {
             IDENTITY | NOTE => None,
             FORGET => return Ok(None),
             MAP_RUN => return self.copy_map_run(record),
-            START | ANSWER | TURN | END | REDRIVE => Reader(record.bytes).number(),
-            TURN_DELTA | END_DELTA => delta::read_number(&mut &*record.bytes),
-            kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
+            kind => number(kind, &mut &*record.bytes),
         };
         // Held until it is copied, so that it is not forgotten meanwhile.
         let needed = id.map(|id| self.live.turns.get(&id));
@@ -200,6 +205,37 @@ impl Durability {
             appended => appended.map(Some),
         }
     }
+}
+
+/// The first or next number of a record.
+fn number(kind: u16, bytes: &mut &[u8]) -> Option<u64> {
+    match kind {
+        TURN_DELTA | END_DELTA => delta::read_number(bytes),
+        START | ANSWER | TURN | END | REDRIVE | MAP_RUN => {
+            let mut reader = Reader(bytes);
+            let number = reader.number();
+            *bytes = reader.0;
+            number
+        }
+        kind => unreachable!("a record of kind {kind} was refused when the journal was opened"),
+    }
+}
+
+/// What tells a record from all others that are not copies of it: its kind and partition, the execution, and the number
+/// of its turn, token or entry, with a Map Run's ARN; of notes, all.
+fn identity(record: &Record<'_>) -> (u16, u16, [Option<u64>; 2], Box<[u8]>) {
+    let mut bytes = record.bytes;
+    let (numbers, rest): ([Option<u64>; 2], &[u8]) = match record.kind {
+        // Earlier releases copied turns in part.
+        IDENTITY | NOTE | FORGET | TURN | END => ([None; 2], record.bytes),
+        START => ([number(START, &mut bytes), None], &[]),
+        kind => ([number(kind, &mut bytes), number(kind, &mut bytes)], &[]),
+    };
+    let rest = match record.kind {
+        MAP_RUN => map_runs::read(&mut Reader(record.bytes)).map_or(rest, |(.., arn, _)| arn.as_bytes()),
+        _ => rest,
+    };
+    (record.kind, record.partition, numbers, rest.into())
 }
 
 fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {

@@ -103,7 +103,13 @@ enum Before {
 
 /// The result of reading the journal.
 #[derive(Default)]
-struct Search(Mutex<(Option<Result<Vec<u8>, String>>, Option<Waker>)>);
+struct Search(Mutex<SearchState>);
+
+#[derive(Default)]
+struct SearchState {
+    entries: Option<Result<Vec<u8>, String>>,
+    waker: Option<Waker>,
+}
 
 /// The content of a Map Run's file when its state is entered.
 pub(super) enum Opened {
@@ -240,8 +246,8 @@ impl Search {
                 head_bytes.map_or_else(Vec::new, |bytes| entries[bytes as usize..].to_vec())
             });
             let mut state = found.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.0 = Some(entries);
-            state.1.take().into_iter().for_each(Waker::wake);
+            state.entries = Some(entries);
+            state.waker.take().into_iter().for_each(Waker::wake);
         };
         std::thread::Builder::new().name("expressway-map-run".to_owned()).spawn(read)?;
         Ok(search)
@@ -250,8 +256,8 @@ impl Search {
     async fn done(&self) -> Result<Vec<u8>, String> {
         poll_fn(|context| {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.1 = Some(context.waker().clone());
-            state.0.take().map_or(Poll::Pending, Poll::Ready)
+            state.waker = Some(context.waker().clone());
+            state.entries.take().map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

@@ -534,6 +534,13 @@ pub(super) fn described(descriptions: &[Vec<u8>]) -> Vec<Arc<MapRun>> {
     log::found_in_journal(descriptions).into_iter().map(Arc::new).collect()
 }
 
+/// Whether a Map Run in a folder of state is not over.
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(crate) fn has_open_map_run(folder: &Path) -> bool {
+    let runs = log::found(&folder.join("map-runs"), |_| true);
+    runs.iter().any(|run| run.state().status == Status::Running)
+}
+
 /// Deletes the log of a Map Run.
 #[cfg(feature = "service")]
 pub(super) fn forget(folder: &Path, arn: &str) {
