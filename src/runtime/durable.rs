@@ -429,11 +429,6 @@ impl Durability {
         }
     }
 
-    /// Wakes the journal for records of turns, ends, and forgotten executions.
-    pub(super) fn announce(&self) {
-        self.journal.announce();
-    }
-
     /// Appends the record of a turn or an end. The caller wakes the journal with [`announce`](Self::announce) after the
     /// last one.
     pub(super) fn write(&self, record: &TurnRecord) -> Result<Lsn, Refused> {

@@ -9,12 +9,9 @@ mod durable;
 mod engine;
 mod golden;
 mod library;
-<<<<<<< HEAD
+mod map_runs;
 #[cfg(feature = "map-data")]
 mod map_turns;
-=======
-mod map_runs;
->>>>>>> c5beae4 (runtime: compaction copies each record once; tests of Map Runs in the journal)
 mod names;
 mod observe;
 mod observe_corpus;

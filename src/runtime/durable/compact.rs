@@ -101,6 +101,11 @@ impl Live {
 }
 
 impl Durability {
+    /// Wakes the journal for records of turns, ends, and forgotten executions.
+    pub(in crate::runtime) fn announce(&self) {
+        self.journal.announce();
+    }
+
     /// Starts a thread that compacts the journal whenever that pays off, until the engine is dropped.
     pub(in crate::runtime) fn keep_short(self: &Arc<Self>, bytes_min: u64) -> std::io::Result<()> {
         let durability = Arc::downgrade(self);

@@ -245,6 +245,7 @@ impl Durability {
     }
 
     /// Descriptions of the Map Runs that earlier processes left, of an execution.
+    #[cfg(feature = "service")]
     pub(in crate::runtime) fn left_map_runs(&self, id: u64) -> Vec<Vec<u8>> {
         let kept = self.live.map_runs.get(&id);
         let kept = kept.iter().flat_map(|kept| kept.iter());

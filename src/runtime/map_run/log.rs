@@ -13,17 +13,16 @@
 
 use crate::os;
 use std::fs::{self, File};
-use std::future::poll_fn;
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Poll, Waker};
+use std::sync::{Arc, Mutex};
 
 use super::children::{Child, End};
+use super::in_journal::{InJournal, Place, Search};
 use super::{MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, Share};
 use crate::fault::{self, Fault};
 use crate::runtime::Status;
-use crate::runtime::durable::{Durability, Left, Operation, Reader, Writer};
+use crate::runtime::durable::{Durability, Operation, Reader, Writer};
 
 /// Kinds of entries; the numbers are in files.
 const HEAD: u64 = 1;
@@ -34,7 +33,7 @@ const SETTINGS: u64 = 5;
 const OVER: u64 = 6;
 
 /// Bytes before an entry: its length, and its checksum.
-const PREFIX_BYTES: usize = 8;
+pub(super) const PREFIX_BYTES: usize = 8;
 /// Bytes of an entry: it may have input, output and cause of a child.
 const ENTRY_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
@@ -48,14 +47,6 @@ pub(super) enum Records {
     Journal(Place),
 }
 
-/// The place of an execution in the journal.
-#[derive(Clone)]
-pub(super) struct Place {
-    durability: Arc<Durability>,
-    /// The execution's number, and the epoch of its partition.
-    execution: (u64, u64),
-}
-
 /// Where the entries of one Map Run are written to.
 #[derive(Debug)]
 pub(super) enum Sink {
@@ -63,17 +54,11 @@ pub(super) enum Sink {
     Journal(InJournal),
 }
 
-/// The records of a Map Run in the journal.
-pub(super) struct InJournal {
-    place: Place,
-    arn: Box<str>,
-}
-
 /// The entries of a running Map Run.
 #[derive(Debug)]
 pub(super) struct Log {
-    sink: Sink,
-    entries: Vec<u8>,
+    pub(super) sink: Sink,
+    pub(super) entries: Vec<u8>,
 }
 
 /// The content of an entry.
@@ -86,7 +71,7 @@ pub(super) enum Entry {
 
 /// The entries of an earlier process.
 pub(super) struct Past {
-    bytes: Box<dyn Read>,
+    pub(super) bytes: Box<dyn Read>,
     /// The end of the entries that were read.
     end: u64,
     entry: Vec<u8>,
@@ -95,20 +80,10 @@ pub(super) struct Past {
 }
 
 /// Where the entries of before a redrive are.
-enum Before {
+pub(super) enum Before {
     File(PathBuf),
     /// In the journal, which a thread reads.
     Journal(Arc<Search>),
-}
-
-/// The result of reading the journal.
-#[derive(Default)]
-struct Search(Mutex<SearchState>);
-
-#[derive(Default)]
-struct SearchState {
-    entries: Option<Result<Vec<u8>, String>>,
-    waker: Option<Waker>,
 }
 
 /// The content of a Map Run's file when its state is entered.
@@ -171,48 +146,6 @@ impl Records {
     }
 }
 
-impl Place {
-    fn of_run(&self, run: &MapRun) -> InJournal {
-        InJournal { place: self.clone(), arn: run.arn.clone() }
-    }
-}
-
-impl InJournal {
-    fn record(&self, operation: Operation, entries: &[u8]) -> io::Result<()> {
-        let Place { durability, execution } = &self.place;
-        durability.record_map_run(*execution, &self.arn, operation, entries).map_err(io::Error::other)
-    }
-
-    /// Adds entries, in records of the size that one may have.
-    fn add(&self, mut entries: &[u8]) -> io::Result<()> {
-        let bytes_max = self.place.durability.map_run_bytes_max();
-        while !entries.is_empty() {
-            let mut end = 0;
-            while let Some(length) = entry_bytes(&entries[end..])
-                && (end == 0 || end + length <= bytes_max)
-            {
-                end += length;
-            }
-            let (first, rest) = entries.split_at(end);
-            self.record(Operation::Add, first)?;
-            entries = rest;
-        }
-        Ok(())
-    }
-}
-
-/// Bytes of the first entry, with its prefix; `None` behind the last one.
-fn entry_bytes(entries: &[u8]) -> Option<usize> {
-    let length = entries.first_chunk().map(|length| u32::from_le_bytes(*length))?;
-    Some(PREFIX_BYTES + length as usize)
-}
-
-impl std::fmt::Debug for InJournal {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("InJournal").field("arn", &self.arn).finish_non_exhaustive()
-    }
-}
-
 impl Sink {
     fn write(&self, entries: &[u8]) -> io::Result<()> {
         match self {
@@ -230,75 +163,7 @@ impl Sink {
     }
 }
 
-impl Search {
-    /// Reads the journal on a thread of its own.
-    fn begin(place: &Place, run: &MapRun) -> io::Result<Arc<Search>> {
-        let search = Arc::new(Search::default());
-        let (found, place, run) = (Arc::clone(&search), place.clone(), (run.arn.clone(), run.mark));
-        let read = move || {
-            let (arn, mark) = run;
-            let entries = place.durability.map_run_before(place.execution.0, &arn);
-            let entries = entries.map_err(|error| error.to_string()).map(|entries| {
-                // Behind the description. Those of another request are not its.
-                let mut reader = Cursor::new(&entries);
-                let found = Found::read_from(&mut reader).ok().flatten();
-                let head_bytes = found.filter(|found| found.run.mark == mark).map(|found| found.head_bytes);
-                head_bytes.map_or_else(Vec::new, |bytes| entries[bytes as usize..].to_vec())
-            });
-            let mut state = found.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.entries = Some(entries);
-            state.waker.take().into_iter().for_each(Waker::wake);
-        };
-        std::thread::Builder::new().name("expressway-map-run".to_owned()).spawn(read)?;
-        Ok(search)
-    }
-
-    async fn done(&self) -> Result<Vec<u8>, String> {
-        poll_fn(|context| {
-            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            state.waker = Some(context.waker().clone());
-            state.entries.take().map_or(Poll::Pending, Poll::Ready)
-        })
-        .await
-    }
-}
-
 impl Log {
-    fn open_in_journal(place: &Place, run: &MapRun) -> io::Result<Opened> {
-        let id = place.execution.0;
-        let left = place.durability.take_left(id, &run.arn);
-        let Left { head, entries, has_before } = left.unwrap_or_default();
-        let found = Found::read_from(&mut Cursor::new(&head))?.filter(|found| found.run.is_same(run));
-        // It may be of the time before a redrive.
-        if let Some(found) = found.filter(|found| found.run.redrives.count >= run.redrives.count) {
-            if let Some(result) = found.result {
-                return Ok(Opened::Over(Box::new(found.run), result));
-            }
-            if found.run.state().status == Status::Running && !has_before {
-                let past = Past { bytes: Box::new(Cursor::new(entries)), ..Past::new(None) };
-                return Ok(Opened::Again(Log::in_journal(place, run), past, Box::new(found.run)));
-            }
-        }
-        let (log, journal) = (Log::in_journal(place, run), place.of_run(run));
-        let mut begun = Vec::new();
-        entry(&mut begun, |writer| head_of(writer, run));
-        journal.record(Operation::Begin, &begun)?;
-        if !place.durability.has_map_run_before(id, &run.arn) {
-            return Ok(Opened::New(log));
-        }
-        if run.redrives.count == 0 {
-            journal.record(Operation::Taken, &[])?;
-            return Ok(Opened::New(log));
-        }
-        Ok(Opened::Redriven(log, Past::new(Some(Before::Journal(Search::begin(place, run)?)))))
-    }
-
-    fn in_journal(place: &Place, run: &MapRun) -> Log {
-        // It is opened once.
-        let _ = run.sink.set(Sink::Journal(place.of_run(run)));
-        Log { sink: Sink::Journal(place.of_run(run)), entries: Vec::new() }
-    }
-
     fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
         fs::create_dir_all(folder)?;
         let path = path(folder, &run.arn);
@@ -421,7 +286,7 @@ impl Past {
         Ok(Past { bytes: Box::new(bytes), end: head_bytes, ..Past::new(before.map(Before::File)) })
     }
 
-    fn new(before: Option<Before>) -> Past {
+    pub(super) fn new(before: Option<Before>) -> Past {
         Past { bytes: Box::new(io::empty()), end: 0, entry: Vec::new(), before }
     }
 
@@ -513,18 +378,11 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRu
     runs
 }
 
-/// The Map Runs of these descriptions.
-#[cfg(feature = "service")]
-pub(super) fn found_in_journal(descriptions: &[Vec<u8>]) -> Vec<MapRun> {
-    let read = |bytes: &Vec<u8>| Found::read_from(&mut Cursor::new(bytes)).ok().flatten();
-    descriptions.iter().filter_map(read).map(|found| found.run).collect()
-}
-
 /// The beginning of a file.
-struct Found {
-    run: MapRun,
-    head_bytes: u64,
-    result: Option<MapRunResult>,
+pub(super) struct Found {
+    pub(super) run: MapRun,
+    pub(super) head_bytes: u64,
+    pub(super) result: Option<MapRunResult>,
 }
 
 impl Found {
@@ -537,7 +395,7 @@ impl Found {
         Found::read_from(&mut BufReader::new(file))
     }
 
-    fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
+    pub(super) fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
         let mut entry = Vec::new();
         if !read_entry(bytes, &mut entry)? {
             return Ok(None);
@@ -556,7 +414,7 @@ impl Found {
 
 // ---- entries ----
 
-fn entry(entries: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
+pub(super) fn entry(entries: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
     let begin = entries.len();
     entries.extend_from_slice(&[0; PREFIX_BYTES]);
     let mut writer = Writer(std::mem::take(entries));
@@ -601,7 +459,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Entry> {
     }
 }
 
-fn head_of(writer: &mut Writer, run: &MapRun) {
+pub(super) fn head_of(writer: &mut Writer, run: &MapRun) {
     writer.number(HEAD).bytes(run.arn.as_bytes()).bytes(run.execution_arn.as_bytes());
     writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms).number(u64::from(run.mark));
     write_settings(writer, run.state().settings);
