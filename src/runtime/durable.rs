@@ -52,7 +52,7 @@ pub(super) use chain::{Recorder, Told, start_base};
 pub(crate) use cold::{ColdStore, Leaving};
 use compact::Live;
 use map_runs::Unwritten;
-pub(super) use map_runs::{Left, Operation};
+pub(super) use map_runs::{InJournal, Left, Operation, RunsPlace, RunsSearch};
 use place::{Opened, Place};
 use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, TURN_DELTA};
 pub use records::{DurableError, RecoveredExecution};

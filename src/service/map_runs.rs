@@ -196,7 +196,10 @@ impl Inner {
             !self.engine.has_partitions()
                 || partition_of(&target.machine.arn_of("execution", name)) == partition
         };
-        names.find(fits).expect("one in 64 names fits")
+        match names.find(fits) {
+            Some(name) => name,
+            None => unreachable!("one in 64 names fits"),
+        }
     }
 
     /// A child of a Map Run that was redriven at this time, if it was: if the child began before that and did not

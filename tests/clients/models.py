@@ -99,7 +99,10 @@ class Drawn:
                 if at and name not in known:
                     continue
                 place = "host" if member.metadata.get("hostLabel") or name == "AccountId" else member.serialization.get("location")
-                is_needed = name in shape.required_members or place == "uri" or shape.serialization.get("payload") == name
+                # A token that is left out is made anew for each request.
+                is_needed = name in shape.required_members or name in getattr(shape, "idempotent_members", [])
+                is_needed = is_needed or place == "uri" or shape.serialization.get("payload") == name
+                is_needed = is_needed or bool(member.metadata.get("idempotencyToken"))
                 leaf = member.type_name not in ("structure", "list", "map")
                 if (self.service, name) in TAKEN_AWAY or (depth >= DEPTH_MAX and not leaf and not is_needed):
                     continue

@@ -6,8 +6,12 @@
 //! with is recorded before the child.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
 use std::sync::atomic::Ordering;
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
 use super::records::{MAP_RUN, Reader, Writer};
 use super::{Durability, Ledger};
@@ -179,12 +183,6 @@ impl Durability {
         Ok(())
     }
 
-    /// Bytes of entries that one record may have.
-    pub(in crate::runtime) fn map_run_bytes_max(&self) -> usize {
-        // The ARN, and numbers.
-        self.record_bytes_max() - 4096
-    }
-
     /// Appends the records that wait. Whether none does any more.
     pub(in crate::runtime) fn write_map_runs(&self) -> bool {
         if self.unwritten_count.load(Ordering::Acquire) == 0 {
@@ -204,8 +202,9 @@ impl Durability {
                 if self.append(record, &next.writer, Room::Reserve).is_err() {
                     break;
                 }
-                let kept = kept.iter_mut().find(|kept| kept.arn == next.arn);
-                let kept = kept.expect("it is there as long as its execution");
+                let Some(kept) = kept.iter_mut().find(|kept| kept.arn == next.arn) else {
+                    unreachable!("it is there as long as its execution");
+                };
                 kept.marks.apply(next.number, next.operation);
             }
             unwritten.pop_front();
@@ -283,6 +282,101 @@ impl Durability {
             }
         })?;
         Ok(entries.into_values().flatten().collect())
+    }
+}
+
+/// The place of an execution in the journal.
+#[derive(Clone)]
+pub(in crate::runtime) struct RunsPlace {
+    durability: Arc<Durability>,
+    /// The execution's number, and the epoch of its partition.
+    execution: (u64, u64),
+}
+
+/// The records of a Map Run in the journal.
+#[derive(Clone)]
+pub(in crate::runtime) struct InJournal {
+    place: RunsPlace,
+    arn: Box<str>,
+}
+
+/// The result of reading the journal.
+#[derive(Default)]
+pub(in crate::runtime) struct RunsSearch(Mutex<RunsSearchState>);
+
+#[derive(Default)]
+struct RunsSearchState {
+    entries: Option<Result<Vec<u8>, String>>,
+    waker: Option<Waker>,
+}
+
+impl RunsPlace {
+    pub(in crate::runtime) fn new(durability: &Arc<Durability>, execution: (u64, u64)) -> RunsPlace {
+        RunsPlace { durability: Arc::clone(durability), execution }
+    }
+
+    /// The records of a Map Run.
+    pub(in crate::runtime) fn of_run(&self, arn: &str) -> InJournal {
+        InJournal { place: self.clone(), arn: arn.into() }
+    }
+}
+
+impl InJournal {
+    /// What an earlier process left. It is returned once.
+    pub(in crate::runtime) fn take_left(&self) -> Left {
+        self.place.durability.take_left(self.place.execution.0, &self.arn).unwrap_or_default()
+    }
+
+    /// Whether there are entries of before a redrive.
+    pub(in crate::runtime) fn has_before(&self) -> bool {
+        self.place.durability.has_map_run_before(self.place.execution.0, &self.arn)
+    }
+
+    /// Bytes of entries that one record may have.
+    pub(in crate::runtime) fn record_bytes_max(&self) -> usize {
+        // The ARN, and numbers.
+        self.place.durability.record_bytes_max() - 4096
+    }
+
+    /// Appends the records that wait. Whether none does any more.
+    pub(in crate::runtime) fn is_written(&self) -> bool {
+        self.place.durability.write_map_runs()
+    }
+
+    pub(in crate::runtime) fn record(&self, operation: Operation, entries: &[u8]) -> io::Result<()> {
+        let RunsPlace { durability, execution } = &self.place;
+        durability.record_map_run(*execution, &self.arn, operation, entries).map_err(io::Error::other)
+    }
+}
+
+impl fmt::Debug for InJournal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InJournal").field("arn", &self.arn).finish_non_exhaustive()
+    }
+}
+
+impl RunsSearch {
+    /// Reads the entries of before a redrive on a thread of its own.
+    pub(in crate::runtime) fn begin(journal: &InJournal) -> io::Result<Arc<RunsSearch>> {
+        let search = Arc::new(RunsSearch::default());
+        let (found, place, arn) = (Arc::clone(&search), journal.place.clone(), journal.arn.clone());
+        let read = move || {
+            let entries = place.durability.map_run_before(place.execution.0, &arn);
+            let mut state = found.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.entries = Some(entries.map_err(|error| error.to_string()));
+            state.waker.take().into_iter().for_each(Waker::wake);
+        };
+        std::thread::Builder::new().name("expressway-map-run".to_owned()).spawn(read)?;
+        Ok(search)
+    }
+
+    pub(in crate::runtime) async fn done(&self) -> Result<Vec<u8>, String> {
+        poll_fn(|context| {
+            let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            state.waker = Some(context.waker().clone());
+            state.entries.take().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 }
 

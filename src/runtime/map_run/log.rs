@@ -18,11 +18,12 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::children::{Child, End};
-use super::in_journal::{InJournal, Place, Search};
 use super::{MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, Share};
 use crate::fault::{self, Fault};
 use crate::runtime::Status;
-use crate::runtime::durable::{Durability, Operation, Reader, Writer};
+use crate::runtime::durable::{
+    Durability, InJournal, Left, Operation, Reader, RunsPlace, RunsSearch, Writer,
+};
 
 /// Kinds of entries; the numbers are in files.
 const HEAD: u64 = 1;
@@ -33,7 +34,7 @@ const SETTINGS: u64 = 5;
 const OVER: u64 = 6;
 
 /// Bytes before an entry: its length, and its checksum.
-pub(super) const PREFIX_BYTES: usize = 8;
+const PREFIX_BYTES: usize = 8;
 /// Bytes of an entry: it may have input, output and cause of a child.
 const ENTRY_BYTES_MAX: usize = 16 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
@@ -44,7 +45,7 @@ pub(super) type MapRunResult = Result<Vec<u8>, Fault>;
 /// Where the entries of an execution's Map Runs are.
 pub(super) enum Records {
     Folder(PathBuf),
-    Journal(Place),
+    Journal(RunsPlace),
 }
 
 /// Where the entries of one Map Run are written to.
@@ -57,8 +58,8 @@ pub(super) enum Sink {
 /// The entries of a running Map Run.
 #[derive(Debug)]
 pub(super) struct Log {
-    pub(super) sink: Sink,
-    pub(super) entries: Vec<u8>,
+    sink: Sink,
+    entries: Vec<u8>,
 }
 
 /// The content of an entry.
@@ -71,7 +72,7 @@ pub(super) enum Entry {
 
 /// The entries of an earlier process.
 pub(super) struct Past {
-    pub(super) bytes: Box<dyn Read>,
+    bytes: Box<dyn Read>,
     /// The end of the entries that were read.
     end: u64,
     entry: Vec<u8>,
@@ -80,10 +81,10 @@ pub(super) struct Past {
 }
 
 /// Where the entries of before a redrive are.
-pub(super) enum Before {
+enum Before {
     File(PathBuf),
     /// In the journal, which a thread reads.
-    Journal(Arc<Search>),
+    Journal(Arc<RunsSearch>),
 }
 
 /// The content of a Map Run's file when its state is entered.
@@ -122,14 +123,14 @@ impl Records {
     pub(super) fn of(durability: &Arc<Durability>, execution: (u64, u64), arn: &str) -> Records {
         match &durability.map_runs {
             Some(folder) if !durability.has_map_run(execution.0, arn) => Records::Folder(folder.clone()),
-            _ => Records::Journal(Place { durability: Arc::clone(durability), execution }),
+            _ => Records::Journal(RunsPlace::new(durability, execution)),
         }
     }
 
     pub(super) fn open(&self, run: &MapRun) -> io::Result<Opened> {
         match self {
             Records::Folder(folder) => Log::open(folder, run),
-            Records::Journal(place) => Log::open_in_journal(place, run),
+            Records::Journal(place) => Log::open_in_journal(&place.of_run(&run.arn), run),
         }
     }
 
@@ -140,7 +141,7 @@ impl Records {
             Records::Journal(place) => {
                 let is_successful = run.state().status == Status::Succeeded;
                 let over = if is_successful { Operation::Over } else { Operation::OverForRedrive };
-                place.of_run(run).record(over, &described(run, result))
+                place.of_run(&run.arn).record(over, &described(run, result))
             }
         }
     }
@@ -151,7 +152,7 @@ impl Sink {
         match self {
             // In one write, because changes of the settings are written, too.
             Sink::File(file) => (&*file).write_all(entries),
-            Sink::Journal(journal) => journal.add(entries),
+            Sink::Journal(journal) => add(journal, entries),
         }
     }
 
@@ -163,7 +164,64 @@ impl Sink {
     }
 }
 
+/// Adds entries, in records of the size that one may have.
+fn add(journal: &InJournal, mut entries: &[u8]) -> io::Result<()> {
+    let bytes_max = journal.record_bytes_max();
+    while !entries.is_empty() {
+        let mut end = 0;
+        while let Some(length) = entry_bytes(&entries[end..])
+            && (end == 0 || end + length <= bytes_max)
+        {
+            end += length;
+        }
+        let (first, rest) = entries.split_at(end);
+        journal.record(Operation::Add, first)?;
+        entries = rest;
+    }
+    Ok(())
+}
+
+/// Bytes of the first entry, with its prefix; `None` behind the last one.
+fn entry_bytes(entries: &[u8]) -> Option<usize> {
+    let length = entries.first_chunk().map(|length| u32::from_le_bytes(*length))?;
+    Some(PREFIX_BYTES + length as usize)
+}
+
 impl Log {
+    fn open_in_journal(journal: &InJournal, run: &MapRun) -> io::Result<Opened> {
+        let Left { head, entries, has_before } = journal.take_left();
+        let found = Found::read_from(&mut Cursor::new(&head))?.filter(|found| found.run.is_same(run));
+        // It may be of the time before a redrive.
+        if let Some(found) = found.filter(|found| found.run.redrives.count >= run.redrives.count) {
+            if let Some(result) = found.result {
+                return Ok(Opened::Over(Box::new(found.run), result));
+            }
+            if found.run.state().status == Status::Running && !has_before {
+                let mut past = Past::new(None);
+                past.bytes = Box::new(Cursor::new(entries));
+                return Ok(Opened::Again(Log::in_journal(journal, run), past, Box::new(found.run)));
+            }
+        }
+        let log = Log::in_journal(journal, run);
+        let mut begun = Vec::new();
+        entry(&mut begun, |writer| head_of(writer, run));
+        journal.record(Operation::Begin, &begun)?;
+        if !journal.has_before() {
+            return Ok(Opened::New(log));
+        }
+        if run.redrives.count == 0 {
+            journal.record(Operation::Taken, &[])?;
+            return Ok(Opened::New(log));
+        }
+        Ok(Opened::Redriven(log, Past::new(Some(Before::Journal(RunsSearch::begin(journal)?)))))
+    }
+
+    fn in_journal(journal: &InJournal, run: &MapRun) -> Log {
+        // It is opened once.
+        let _ = run.sink.set(Sink::Journal(journal.clone()));
+        Log { sink: Sink::Journal(journal.clone()), entries: Vec::new() }
+    }
+
     fn open(folder: &Path, run: &MapRun) -> io::Result<Opened> {
         fs::create_dir_all(folder)?;
         let path = path(folder, &run.arn);
@@ -267,7 +325,7 @@ impl Log {
     pub(super) fn is_written(&self) -> bool {
         match &self.sink {
             Sink::File(_) => true,
-            Sink::Journal(journal) => journal.place.durability.write_map_runs(),
+            Sink::Journal(journal) => journal.is_written(),
         }
     }
 }
@@ -286,15 +344,21 @@ impl Past {
         Ok(Past { bytes: Box::new(bytes), end: head_bytes, ..Past::new(before.map(Before::File)) })
     }
 
-    pub(super) fn new(before: Option<Before>) -> Past {
+    fn new(before: Option<Before>) -> Past {
         Past { bytes: Box::new(io::empty()), end: 0, entry: Vec::new(), before }
     }
 
     /// Completes when the entries can be read.
-    pub(super) async fn there(&mut self) -> Result<(), Fault> {
+    pub(super) async fn there(&mut self, mark: u32) -> Result<(), Fault> {
         if let Some(Before::Journal(search)) = &self.before {
             let entries = search.done().await.map_err(|why| unreadable(&io::Error::other(why)))?;
-            self.bytes = Box::new(Cursor::new(entries));
+            let mut bytes = Cursor::new(entries);
+            // Behind the description. Those of another request are not its.
+            let found = Found::read_from(&mut bytes).map_err(|error| unreadable(&error))?;
+            if let Some(found) = found.filter(|found| found.run.mark == mark) {
+                bytes.set_position(found.head_bytes);
+                self.bytes = Box::new(bytes);
+            }
         }
         Ok(())
     }
@@ -378,11 +442,18 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRu
     runs
 }
 
+/// The Map Runs of these descriptions.
+#[cfg(feature = "service")]
+pub(super) fn found_in_journal(descriptions: &[Vec<u8>]) -> Vec<MapRun> {
+    let read = |bytes: &Vec<u8>| Found::read_from(&mut Cursor::new(bytes)).ok().flatten();
+    descriptions.iter().filter_map(read).map(|found| found.run).collect()
+}
+
 /// The beginning of a file.
-pub(super) struct Found {
-    pub(super) run: MapRun,
-    pub(super) head_bytes: u64,
-    pub(super) result: Option<MapRunResult>,
+struct Found {
+    run: MapRun,
+    head_bytes: u64,
+    result: Option<MapRunResult>,
 }
 
 impl Found {
@@ -395,7 +466,7 @@ impl Found {
         Found::read_from(&mut BufReader::new(file))
     }
 
-    pub(super) fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
+    fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
         let mut entry = Vec::new();
         if !read_entry(bytes, &mut entry)? {
             return Ok(None);
@@ -414,7 +485,7 @@ impl Found {
 
 // ---- entries ----
 
-pub(super) fn entry(entries: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
+fn entry(entries: &mut Vec<u8>, write: impl FnOnce(&mut Writer)) {
     let begin = entries.len();
     entries.extend_from_slice(&[0; PREFIX_BYTES]);
     let mut writer = Writer(std::mem::take(entries));
@@ -459,7 +530,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Entry> {
     }
 }
 
-pub(super) fn head_of(writer: &mut Writer, run: &MapRun) {
+fn head_of(writer: &mut Writer, run: &MapRun) {
     writer.number(HEAD).bytes(run.arn.as_bytes()).bytes(run.execution_arn.as_bytes());
     writer.bytes(run.machine_arn.as_bytes()).number(run.started_ms).number(u64::from(run.mark));
     write_settings(writer, run.state().settings);

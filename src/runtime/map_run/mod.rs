@@ -9,7 +9,6 @@ mod batch;
 mod children;
 mod dataset;
 mod holding;
-mod in_journal;
 mod inputs;
 mod log;
 #[cfg(feature = "map-data")]
@@ -532,7 +531,7 @@ pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<Arc<M
 /// Those that the journal has.
 #[cfg(feature = "service")]
 pub(super) fn described(descriptions: &[Vec<u8>]) -> Vec<Arc<MapRun>> {
-    in_journal::found_in_journal(descriptions).into_iter().map(Arc::new).collect()
+    log::found_in_journal(descriptions).into_iter().map(Arc::new).collect()
 }
 
 /// Whether a Map Run in a folder of state is not over.

@@ -55,7 +55,7 @@ impl Work {
 
     /// Takes outcomes of children in an earlier process.
     async fn read_past(&mut self, mut past: Past) -> Result<(), Fault> {
-        past.there().await?;
+        past.there(self.run.mark).await?;
         let mut bytes = 0;
         while let Some(entry) = past.next()? {
             if self.is_to_take(&entry, &past) {
