@@ -1,4 +1,4 @@
-//! Why a definition is refused, by the compiler or by whoever makes a program or a state machine of it.
+//! Errors of definitions: those of the compiler, and those of creating a program or a state machine.
 
 use crate::asl;
 

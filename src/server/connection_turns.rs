@@ -1,8 +1,8 @@
 //! Turns of a thread's connections.
 //!
-//! A connection that has more to do than fits into a turn, or used more than its share lately, waits in a queue, of which
-//! one has a turn each time the thread has looked at its sockets. All others are served at once. So whoever sends little
-//! waits for one turn of one other connection, however many flood.
+//! A connection that has more to do than fits into a turn, or that has used more than its share, waits in a queue. The first
+//! of the queue has a turn after each poll of the sockets; connections outside the queue are served at once. A client that
+//! sends little therefore waits for about one turn of one other connection.
 //!
 //! Streams of HTTP/2 are polled in the turns of their connection: they would be tasks of the thread otherwise, hundreds
 //! for each connection.
@@ -280,7 +280,7 @@ impl ConnectionExecutor {
 
 impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for ConnectionExecutor {
     fn execute(&self, future: F) {
-        // Without its connection a stream has nobody to answer.
+        // A stream whose connection has ended is dropped.
         if let Some(account) = self.0.upgrade() {
             let future = Box::pin(async move {
                 future.await;

@@ -179,7 +179,7 @@ impl Project {
         self.notes.extend(other.notes);
     }
 
-    /// Without state machines that have one name: nobody can say which is meant.
+    /// Removes state machines that have the same name, because the name does not identify one of them.
     fn without_twins(mut self) -> Project {
         let mut count: BTreeMap<String, usize> = BTreeMap::new();
         for name in self.names_mut() {

@@ -408,7 +408,7 @@ impl RegionCopy {
     /// Adds the URL to a form that is to be sent to `region`, and what EC2 wants beside it.
     ///
     /// # Errors
-    /// When the source's region is none.
+    /// The error for a source region that is not the name of a region.
     fn add(
         &self,
         credentials: &Credentials,

@@ -108,7 +108,7 @@ impl Template<'_> {
         value
     }
 
-    /// The values of a nested stack's parameters. What is wrong with one is told where it is used.
+    /// The values of a nested stack's parameters. An invalid value is reported where the parameter is used.
     pub(super) fn parameters(&self, given: &Json, at: &str, depth: usize) -> Parameters {
         let told = self.unresolved.take();
         let value = |(name, value): (&String, &Json)| {
