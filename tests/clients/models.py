@@ -76,7 +76,12 @@ class Table:
     def members(self, at):
         """The members of a structure, with their types."""
         members = [it.rpartition(":") for it in self.shapes[int(at)][1:].split()]
-        return {re.split("[=>!*]", name)[0]: kind.partition("@")[0] for name, _, kind in members}
+        return {re.split("[=>!*+]", name)[0]: kind.partition("@")[0] for name, _, kind in members}
+
+    def required(self, at):
+        """The members of a structure that must be there, whatever another version of botocore says of them."""
+        members = [it.rpartition(":")[0] for it in self.shapes[int(at)][1:].split()]
+        return {re.split("[=>!*+]", name)[0] for name in members if name[-1] in "!*"}
 
     def inner(self, at):
         """The type of a list's elements, or of a map's values."""
@@ -94,15 +99,15 @@ class Drawn:
         kind = shape.type_name
         if kind == "structure":
             own, flow = {}, {}
-            known = self.table.members(at) if at else {}
+            known, required = (self.table.members(at), self.table.required(at)) if at else ({}, set())
+            required |= set(shape.required_members)
             for name, member in shape.members.items():
                 if at and name not in known:
                     continue
                 place = "host" if member.metadata.get("hostLabel") or name == "AccountId" else member.serialization.get("location")
                 # A token that is left out is made anew for each request.
-                is_needed = name in shape.required_members or name in getattr(shape, "idempotent_members", [])
+                is_needed = name in required or bool(member.metadata.get("idempotencyToken"))
                 is_needed = is_needed or place == "uri" or shape.serialization.get("payload") == name
-                is_needed = is_needed or bool(member.metadata.get("idempotencyToken"))
                 leaf = member.type_name not in ("structure", "list", "map")
                 if (self.service, name) in TAKEN_AWAY or (depth >= DEPTH_MAX and not leaf and not is_needed):
                     continue
