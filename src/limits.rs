@@ -37,6 +37,8 @@ pub const STANDARD_SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 pub const MAP_CONCURRENCY_MAX: u32 = 40;
 /// Child executions of a Map Run that run at the same time (AWS quota).
 pub const MAP_RUN_CONCURRENCY_MAX: u64 = 10_000;
+/// How often a Map Run is redriven (AWS quota).
+pub const MAP_RUN_REDRIVES_MAX: u32 = 1_000;
 /// Items that an `ItemReader` reads at most (`MaxItems`).
 pub const MAP_RUN_ITEMS_MAX: i64 = 100_000_000;
 /// Bytes of one variable, and of all variables one `Assign` sets.

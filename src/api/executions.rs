@@ -8,6 +8,9 @@ use crate::service::{Error, ExecutionItem, ListExecutions, Service, StartExecuti
 
 type Answer = Result<Vec<u8>, Error>;
 
+/// The status of a child whose Map Run is redriven, and has not come to it yet.
+const PENDING_REDRIVE: &str = "PENDING_REDRIVE";
+
 pub(super) async fn start(service: &Service, fields: Fields<'_>, trace: Option<&str>) -> Answer {
     let started = service.start_recorded(request(fields, trace), None).await?;
     Ok(object(|reply| {
@@ -49,7 +52,7 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .text("executionArn", &described.arn)
             .text("stateMachineArn", &described.machine_arn)
             .text("name", &described.name)
-            .text("status", status_name(status))
+            .text("status", if described.is_pending_redrive { PENDING_REDRIVE } else { status_name(status) })
             .time("startDate", described.started_ms)
             .maybe_time("stopDate", outcome.map(|outcome| outcome.stopped_ms));
         payloads(reply, fields.wants_all_data(), &described.input, outcome);
@@ -97,7 +100,10 @@ pub(super) fn write_item(item: &mut Object<'_>, execution: &ExecutionItem) {
     item.text("executionArn", &execution.arn)
         .text("stateMachineArn", &execution.machine_arn)
         .text("name", &execution.name)
-        .text("status", status_name(execution.status))
+        .text(
+            "status",
+            if execution.is_pending_redrive { PENDING_REDRIVE } else { status_name(execution.status) },
+        )
         .time("startDate", execution.started_ms)
         .maybe_time("stopDate", execution.stopped_ms)
         .maybe_text("mapRunArn", execution.map_run_arn.as_deref())

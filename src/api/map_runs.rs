@@ -23,14 +23,14 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .number("maxConcurrency", concurrency_max)
             .fraction("toleratedFailurePercentage", tolerated_percentage)
             .number("toleratedFailureCount", tolerated_count)
-            .object("itemCounts", |reply| counts(reply, &state.items))
-            .object("executionCounts", |reply| counts(reply, &state.executions))
+            .object("itemCounts", |reply| counts(reply, &state.items, count > 0))
+            .object("executionCounts", |reply| counts(reply, &state.executions, count > 0))
             .number("redriveCount", u64::from(count))
             .maybe_time("redriveDate", (count > 0).then_some(last_ms));
     }))
 }
 
-fn counts(reply: &mut Object<'_>, counts: &MapRunCounts) {
+fn counts(reply: &mut Object<'_>, counts: &MapRunCounts, is_redriven: bool) {
     reply
         .number("pending", counts.pending)
         .number("running", counts.running)
@@ -40,6 +40,10 @@ fn counts(reply: &mut Object<'_>, counts: &MapRunCounts) {
         .number("aborted", counts.aborted)
         .number("total", counts.total())
         .number("resultsWritten", counts.results_written);
+    // A Map Run that was not redriven is recorded without it.
+    if is_redriven {
+        reply.number("pendingRedrive", counts.pending_redrive);
+    }
 }
 
 pub(super) fn update(service: &Service, fields: Fields<'_>) -> Answer {

@@ -105,7 +105,9 @@ pub use {
     handle::Handle,
     input::{Input, Json},
     machine::{Alias, Machine, MachineSpec, Published, RouteError, Target},
-    map_run::{ChildFuture, MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, MapRuns},
+    map_run::{
+        ChildFuture, MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, MapRuns, StartedChild,
+    },
     metrics::Observed,
     outcome::{Counts, Outcome, Status},
     rates::MachineCounts,

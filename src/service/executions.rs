@@ -557,6 +557,8 @@ pub struct ExecutionDescription {
     pub map_run_arn: Option<String>,
     /// Its outcome; `None` while it runs.
     pub outcome: Option<Arc<Outcome>>,
+    /// Whether its `status` is `PENDING_REDRIVE`, as in [`ExecutionItem`](super::ExecutionItem).
+    pub is_pending_redrive: bool,
     /// `redriveCount`, `redriveDate`, `redriveStatus` and `redriveStatusReason`
     pub redrive: RedriveDescription,
     /// What a crash may lose of it; AWS has no member for it.
@@ -570,6 +572,7 @@ impl Service {
     /// `InvalidArn`, `ExecutionDoesNotExist`.
     pub fn describe_execution(&self, arn: &str) -> Result<ExecutionDescription, Error> {
         let execution = self.inner.execution(arn)?;
+        let map_run = execution.map_run.as_deref().and_then(|arn| self.inner.map_run(arn).ok());
         Ok(ExecutionDescription {
             arn: execution.arn.to_string(),
             machine_arn: execution.target.machine.arn.to_string(),
@@ -581,6 +584,7 @@ impl Service {
             trace_header: execution.trace_header.as_deref().map(str::to_owned),
             map_run_arn: execution.map_run.as_deref().map(str::to_owned),
             outcome: execution.outcome(),
+            is_pending_redrive: map_run.is_some_and(|run| self.inner.is_pending_redrive(&execution, &run)),
             redrive: self.inner.redrive_description(&execution),
             durability: execution.recorded.map_or(DurabilityMode::Memory, |_| self.durability()),
         })

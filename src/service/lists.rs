@@ -1,5 +1,7 @@
 //! `ListExecutions`.
 
+use std::sync::Arc;
+
 use super::executions::{Execution, Rank};
 use super::machines::{machine_arn, no_label};
 use super::page::{Page, Part};
@@ -19,8 +21,11 @@ pub struct ExecutionItem {
     pub alias_arn: Option<String>,
     /// `name`
     pub name: String,
-    /// `status`
+    /// `status`, unless it waits for a redrive.
     pub status: Status,
+    /// Whether its `status` is `PENDING_REDRIVE`: it did not succeed, and its Map Run, which is redriven, has not come to
+    /// it yet.
+    pub is_pending_redrive: bool,
     /// `startDate`, in milliseconds since 1970.
     pub started_ms: u64,
     /// `stopDate`, in milliseconds since 1970.
@@ -40,7 +45,7 @@ pub struct ListExecutions {
     pub machine_arn: Option<String>,
     /// `mapRunArn`
     pub map_run_arn: Option<String>,
-    /// `statusFilter`: `Some(None)` is `PENDING_REDRIVE`, which no execution ever is here.
+    /// `statusFilter`: `Some(None)` is `PENDING_REDRIVE`.
     pub status: Option<Option<Status>>,
     /// `redriveFilter`: whether those that were redriven, or those that were not.
     pub redriven: Option<bool>,
@@ -49,7 +54,7 @@ pub struct ListExecutions {
 }
 
 impl Execution {
-    fn item(&self) -> ExecutionItem {
+    fn item(&self, is_pending_redrive: bool) -> ExecutionItem {
         let run = self.run();
         let (outcome, redrives) = (run.outcome.clone(), run.redrives.clone());
         drop(run);
@@ -59,6 +64,7 @@ impl Execution {
             version_arn: self.target.version_arn(),
             alias_arn: self.target.alias_arn(),
             name: self.name.to_string(),
+            is_pending_redrive,
             status: outcome.as_ref().map_or(Status::Running, |outcome| outcome.status),
             started_ms: self.started_ms,
             stopped_ms: outcome.map(|outcome| outcome.stopped_ms),
@@ -98,9 +104,13 @@ impl Service {
     /// See [`list_executions`](Service::list_executions).
     pub(crate) fn listed(&self, request: &ListExecutions) -> Result<Listed, Error> {
         let inner = &*self.inner;
-        let (arn, version, alias) = match (&request.machine_arn, &request.map_run_arn) {
-            (Some(arn), None) => inner.listed_machine(arn)?,
-            (None, Some(arn)) => (inner.map_run(arn)?.arn().to_owned(), None, None),
+        let map_run = request.map_run_arn.as_ref().map(|arn| inner.map_run(arn));
+        let ((arn, version, alias), map_run) = match (&request.machine_arn, map_run) {
+            (Some(arn), None) => (inner.listed_machine(arn)?, None),
+            (None, Some(map_run)) => {
+                let map_run = map_run?;
+                ((map_run.arn().to_owned(), None, None), Some(map_run))
+            }
             _ => {
                 return Err(Error::validation(
                     "Exactly one of stateMachineArn or mapRunArn must be specified",
@@ -119,17 +129,22 @@ impl Service {
             let number_of = |text: &str| text.parse().expect("a rank is two numbers");
             (number_of(time), number_of(number))
         });
+        let is_pending_redrive = |execution: &Execution| {
+            map_run.as_ref().is_some_and(|map_run| inner.is_pending_redrive(execution, map_run))
+        };
         let filter = |execution: &Execution| {
             let of = |number| execution.target.version.as_ref().is_some_and(|it| it.number == number);
-            let status = execution.outcome().map_or(Status::Running, |outcome| outcome.status);
+            let status = || execution.outcome().map_or(Status::Running, |outcome| outcome.status);
+            let status = || (!is_pending_redrive(execution)).then(status);
             version.is_none_or(of)
                 && alias.as_deref().is_none_or(|alias| execution.target.alias.as_deref() == Some(alias))
-                && request.status.is_none_or(|wanted| wanted == Some(status))
+                && request.status.is_none_or(|wanted| wanted == status())
                 && request.redriven.is_none_or(|wanted| wanted == (execution.run().redrives.count > 0))
         };
         let mut found = inner.executions.listed(&arn, after, results_max + 1, filter);
         inner.list_cold(&arn, (request.status, after, results_max + 1), filter, &mut found)?;
-        let found = found.into_iter().map(|(rank, execution)| (rank, execution.item())).collect();
+        let item = |execution: Arc<Execution>| execution.item(is_pending_redrive(&execution));
+        let found = found.into_iter().map(|(rank, execution)| (rank, item(execution))).collect();
         Ok(Listed { found, results_max, list })
     }
 }

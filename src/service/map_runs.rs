@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 
-use super::executions::{Draft, Execution};
+use super::executions::{Draft, Execution, Run};
 use super::machines::{Revision, StateMachine, arn_of};
 use super::page::{Page, Part};
 use super::redrive::RedrivenBy;
@@ -16,7 +16,7 @@ use crate::fault::{self, Fault};
 use crate::journal::partition_of;
 use crate::memory::{Charge, OwnCharge};
 use crate::observe::LiveHistory;
-use crate::runtime::{ChildFuture, Engine, MapRun, MapRunSettings, Published, RecoveredExecution, Status};
+use crate::runtime::{Engine, MapRun, MapRunSettings, Published, RecoveredExecution, StartedChild, Status};
 use crate::task::Tasks;
 use crate::uuid;
 
@@ -98,7 +98,7 @@ impl crate::runtime::MapRuns for Keeper {
         child: &Published,
         input: &str,
         tasks: Option<Box<dyn Tasks + Send>>,
-    ) -> Result<Option<(String, ChildFuture)>, Fault> {
+    ) -> Result<Option<StartedChild>, Fault> {
         let gone = || Fault::new(fault::RUNTIME, "The service is gone.");
         let inner = self.inner().ok_or_else(gone)?;
         let target = inner.child_target(run, child).ok_or_else(gone)?;
@@ -122,10 +122,12 @@ impl crate::runtime::MapRuns for Keeper {
             Err(error) => return Err(Fault::new(fault::RUNTIME, error.message)),
         };
         let redriven_ms = run.redrives().last_ms;
+        let mut waited_for_redrive = false;
         let execution = match begun {
             Ok(begun) => begun,
             // It was started in an earlier process, or before its Map Run was redriven.
             Err(known) if known.map_run.as_deref() == Some(run.arn()) => {
+                waited_for_redrive = known.waits_for_redrive(&known.run(), redriven_ms);
                 match inner.redriven_child(known, redriven_ms)? {
                     Some(known) => known,
                     None => return Ok(None),
@@ -152,7 +154,7 @@ impl crate::runtime::MapRuns for Keeper {
                 None => std::future::pending().await,
             }
         };
-        Ok(Some((arn, Box::pin(future))))
+        Ok(Some(StartedChild { arn, end: Box::pin(future), waited_for_redrive }))
     }
 
     fn over(&self, run: &MapRun) {
@@ -209,13 +211,7 @@ impl Inner {
         child: Arc<Execution>,
         redriven_ms: u64,
     ) -> Result<Option<Arc<Execution>>, Fault> {
-        let is_to_redrive = {
-            let run = child.run();
-            let is_unsuccessful =
-                run.outcome.as_ref().is_some_and(|outcome| outcome.status != Status::Succeeded);
-            is_unsuccessful && run.redrives.date_ms().unwrap_or(child.started_ms) < redriven_ms
-        };
-        if !is_to_redrive {
+        if !child.waits_for_redrive(&child.run(), redriven_ms) {
             return Ok(Some(child));
         }
         let failed = |error: Error| Fault::new(fault::RUNTIME, error.message);
@@ -231,6 +227,22 @@ impl Inner {
             Err(error) if error.exception.is_for_lack_of_room() => Ok(None),
             Err(error) => Err(failed(error)),
         }
+    }
+
+    /// Whether the status of a Map Run's child is `PENDING_REDRIVE`: the Map Run is redriven, and has not come to it yet.
+    pub(super) fn is_pending_redrive(&self, child: &Execution, of: &MapRun) -> bool {
+        let redriven_ms = of.redrives().last_ms;
+        let is_redriven = of.redrives().count > 0 && of.state().status == Status::Running;
+        let run = child.run();
+        is_redriven
+            && child.waits_for_redrive(&run, redriven_ms)
+            && self.redrivable(child, &run, RedrivenBy::MapRun).is_ok()
+    }
+
+    /// How often the Map Runs of an execution were redriven, at most.
+    pub(super) fn map_run_redrives(&self, execution_arn: &str) -> u32 {
+        let runs = self.executions.map_runs.by_execution.get(execution_arn);
+        runs.and_then(|runs| runs.iter().map(|run| run.redrives().count).max()).unwrap_or(0)
     }
 
     /// The machine of a Map Run's children: it is part of that of the Map.
@@ -306,6 +318,14 @@ pub(super) fn child_machine(
         charge: OwnCharge::default(),
     });
     (machine, revision)
+}
+
+impl Execution {
+    /// Whether a child of a Map Run that was redriven at this time began before that, and did not succeed.
+    fn waits_for_redrive(&self, run: &Run, redriven_ms: u64) -> bool {
+        let is_unsuccessful = run.outcome.as_ref().is_some_and(|outcome| outcome.status != Status::Succeeded);
+        is_unsuccessful && run.redrives.date_ms().unwrap_or(self.started_ms) < redriven_ms
+    }
 }
 
 impl Service {

@@ -130,7 +130,7 @@ impl Inner {
     }
 
     /// How it ended, and its state then; or why it cannot be redriven, in AWS's words if AWS has any.
-    fn redrivable(
+    pub(super) fn redrivable(
         &self,
         execution: &Execution,
         run: &Run,
@@ -153,6 +153,9 @@ impl Inner {
             // The machine of a child is a part of its Map Run's.
             _ if execution.map_run.is_none() && machine.is_none_or(|machine| machine.is_deleting) => {
                 "State machine is in DELETING status"
+            }
+            _ if self.map_run_redrives(&execution.arn) >= limits::MAP_RUN_REDRIVES_MAX => {
+                "A Map Run of the execution was redriven 1,000 times"
             }
             _ if events() >= limits::HISTORY_EVENTS_MAX - 1 => "Execution history event limit exceeded",
             _ if now_ms >= execution.started_ms.saturating_add(open_ms_max) => {

@@ -300,3 +300,101 @@ fn data_that_no_store_has_is_refused_by_name_and_place() {
         }
     }
 }
+
+/// Takes the next task of the activity; its token.
+fn take(client: &mut Client, activity: &Json) -> Json {
+    client.pass(1);
+    let taken = client.ok("GetActivityTask", &json!({"activityArn": activity}));
+    assert!(taken["taskToken"].is_string(), "there is no task");
+    taken["taskToken"].clone()
+}
+
+#[test]
+fn children_that_are_to_be_redriven_are_pending_until_the_map_run_comes_to_them() {
+    let mut client = Client::new();
+    let activity = client.ok("CreateActivity", &json!({"name": "work"}))["activityArn"].clone();
+    let work = json!({"W": {"Type": "Task", "Resource": activity, "End": true}});
+    let fields = json!({"MaxConcurrency": 1, "ToleratedFailureCount": 1});
+    let machine = client.machine("m", "STANDARD", map("STANDARD", &work, &fields));
+    let arn = client.start(&machine, "[1, 2, 3, 4]");
+    let succeeds = |client: &mut Client| {
+        let token = take(client, &activity);
+        client.ok("SendTaskSuccess", &json!({"taskToken": token, "output": "0"}));
+    };
+    let fails = |client: &mut Client| {
+        let token = take(client, &activity);
+        client.ok("SendTaskFailure", &json!({"taskToken": token, "error": "No"}));
+    };
+    let counts = |client: &mut Client| {
+        client.pass(1);
+        let run = map_run(client, &arn);
+        assert_eq!(run["itemCounts"], run["executionCounts"]);
+        let counts = &run["itemCounts"];
+        ["pending", "pendingRedrive", "running", "succeeded", "failed", "aborted", "total"]
+            .map(|name| counts[name].as_i64().unwrap_or(0))
+    };
+    // The statuses of those that began, newest first, as the list, its filter and the description say.
+    let statuses = |client: &mut Client| {
+        let run = map_run(client, &arn);
+        let mut found = Vec::new();
+        for child in children(client, &run) {
+            let status = child["status"].as_str().expect("a status").to_owned();
+            let of = child["executionArn"].as_str().expect("an ARN");
+            assert_eq!(described(client, of)["status"], status.as_str());
+            let of_status = json!({"mapRunArn": run["mapRunArn"], "statusFilter": status});
+            let filtered = client.ok("ListExecutions", &of_status);
+            let filtered = filtered["executions"].as_array().expect("executions").clone();
+            assert!(filtered.iter().any(|it| it["executionArn"] == of), "{status}: {filtered:?}");
+            assert!(filtered.iter().all(|it| it["status"] == status.as_str()), "{status}: {filtered:?}");
+            found.push(status);
+        }
+        found.sort();
+        found
+    };
+    succeeds(&mut client);
+    fails(&mut client);
+    fails(&mut client);
+    assert_eq!(counts(&mut client), [1, 0, 0, 1, 2, 0, 4]);
+    // As recorded on AWS of one that was not redriven.
+    assert_eq!(map_run(&mut client, &arn)["itemCounts"].get("pendingRedrive"), None);
+    assert_eq!(described(&mut client, &arn)["status"], "FAILED");
+    assert_eq!(statuses(&mut client), ["FAILED", "FAILED", "SUCCEEDED"]);
+    let redrive = json!({"executionArn": arn});
+    client.ok("RedriveExecution", &redrive);
+    // In memory, the first is found to have succeeded when the Map Run comes to it.
+    assert_eq!(counts(&mut client), [1, 1, 1, 1, 0, 0, 4]);
+    assert_eq!(statuses(&mut client), ["PENDING_REDRIVE", "RUNNING", "SUCCEEDED"]);
+    // Stopped in between, none is pending any more.
+    client.ok("StopExecution", &redrive);
+    assert_eq!(counts(&mut client), [1, 0, 0, 1, 0, 2, 4]);
+    assert_eq!(statuses(&mut client), ["ABORTED", "FAILED", "SUCCEEDED"]);
+    client.pass(1);
+    client.ok("RedriveExecution", &redrive);
+    assert_eq!(counts(&mut client), [1, 1, 1, 1, 0, 0, 4]);
+    assert_eq!(statuses(&mut client), ["PENDING_REDRIVE", "RUNNING", "SUCCEEDED"]);
+    succeeds(&mut client);
+    assert_eq!(counts(&mut client), [1, 0, 1, 2, 0, 0, 4]);
+    succeeds(&mut client);
+    succeeds(&mut client);
+    assert_eq!(counts(&mut client), [0, 0, 0, 4, 0, 0, 4]);
+    assert_eq!(described(&mut client, &arn)["status"], "SUCCEEDED");
+    assert_eq!(statuses(&mut client), ["SUCCEEDED"; 4]);
+}
+
+#[test]
+fn a_map_run_is_redriven_a_thousand_times() {
+    let mut client = Client::new();
+    let fail = json!({"F": {"Type": "Fail", "Error": "No"}});
+    let machine = client.machine("m", "STANDARD", map("EXPRESS", &fail, &json!({})));
+    let arn = client.start(&machine, "[1]");
+    let redrive = json!({"executionArn": arn});
+    for _ in 0..1_000 {
+        client.pass(1);
+        client.ok("RedriveExecution", &redrive);
+    }
+    client.pass(1);
+    assert_eq!(map_run(&mut client, &arn)["redriveCount"], 1_000);
+    let (code, message) = client.refused("RedriveExecution", &redrive);
+    assert_eq!(code, "ExecutionNotRedrivable");
+    assert!(message.contains("A Map Run of the execution was redriven 1,000 times"), "{message}");
+}

@@ -7,7 +7,7 @@ use expressway::asl::MachineType;
 use expressway::fault::Fault;
 use expressway::journal::model::Model;
 use expressway::runtime::{
-    ChildFuture, Durable, Engine, Handle, Machine, MachineSpec, MapRun, MapRuns, Published, StartOptions,
+    Durable, Engine, Handle, Machine, MachineSpec, MapRun, MapRuns, Published, StartOptions, StartedChild,
     Status,
 };
 use expressway::task::{TaskError, Tasks, asynchronous};
@@ -44,7 +44,7 @@ impl MapRuns for Begun {
         _: &Published,
         _: &str,
         _: Option<Box<dyn Tasks + Send>>,
-    ) -> Result<Option<(String, ChildFuture)>, Fault> {
+    ) -> Result<Option<StartedChild>, Fault> {
         unreachable!("it keeps none")
     }
 

@@ -12,7 +12,7 @@ use super::super::inline::Ended as EndedExecution;
 use super::super::machine::Published;
 use super::super::outcome::{Outcome, Status};
 use super::inputs::Input;
-use super::{ChildFuture, MapRun, MapRuns, Setup, Share};
+use super::{ChildFuture, MapRun, MapRuns, Setup, Share, StartedChild};
 use crate::arn::Arn;
 use crate::engine::{self, Execution, TaskCall};
 use crate::fault::Fault;
@@ -115,9 +115,23 @@ pub(super) struct Children {
 pub(super) struct Started {
     /// Those for which there was no room.
     pub(super) rest: Vec<Input>,
-    /// How many children began, with how many items.
-    pub(super) begun: u64,
+    pub(super) begun: Amount,
+    /// Of those that began: children whose status was `PENDING_REDRIVE`.
+    pub(super) redriven: Amount,
+}
+
+/// So many children, with so many items.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Amount {
+    pub(super) children: u64,
     pub(super) items: u64,
+}
+
+impl Amount {
+    pub(super) fn add(&mut self, share: Share) {
+        self.children += 1;
+        self.items += u64::from(share.items);
+    }
 }
 
 impl Children {
@@ -217,25 +231,27 @@ impl Children {
         let Some(keeper) = keeper else {
             return Ok(self.start_together(engine, &child, setup, inputs, wants_all));
         };
-        let (mut begun, mut items) = (0, 0);
+        let (mut begun, mut redriven) = (Amount::default(), Amount::default());
         let mut rest = inputs.into_iter();
         while let Some(input) = rest.next() {
             let tasks = setup.tasks.clone().map(|tasks| Box::new(OfParent(tasks)) as Box<dyn Tasks + Send>);
             let text = String::from_utf8_lossy(&input.text);
             let started = keeper.start((run, input.share.index), &child, &text, tasks)?;
             match started {
-                Some((arn, future)) => {
-                    begun += 1;
-                    items += u64::from(input.share.items);
-                    self.hold(future, input.share, wants_all.then_some((arn, input.text)));
+                Some(StartedChild { arn, end, waited_for_redrive }) => {
+                    begun.add(input.share);
+                    if waited_for_redrive {
+                        redriven.add(input.share);
+                    }
+                    self.hold(end, input.share, wants_all.then_some((arn, input.text)));
                 }
                 None => {
                     let rest = std::iter::once(input).chain(rest).collect();
-                    return Ok(Started { rest, begun, items });
+                    return Ok(Started { rest, begun, redriven });
                 }
             }
         }
-        Ok(Started { rest: Vec::new(), begun, items })
+        Ok(Started { rest: Vec::new(), begun, redriven })
     }
 
     fn hold(&mut self, future: ChildFuture, share: Share, child: Option<(String, Vec<u8>)>) {
@@ -282,7 +298,7 @@ impl Children {
         let rest = inputs.split_off(at);
         self.running += begun;
         let items = inputs.iter().map(|input| u64::from(input.share.items)).sum();
-        Started { rest, begun, items }
+        Started { rest, begun: Amount { children: begun, items }, redriven: Amount::default() }
     }
 }
 

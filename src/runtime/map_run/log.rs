@@ -643,7 +643,9 @@ fn read_ended(reader: &mut Reader<'_>) -> Option<End> {
 }
 
 fn write_counts(writer: &mut Writer, counts: &MapRunCounts) {
-    let MapRunCounts { pending, running, succeeded, failed, timed_out, aborted, results_written } = *counts;
+    // When it is over, none waits for a redrive.
+    let MapRunCounts { pending, running, succeeded, failed, timed_out, aborted, results_written, .. } =
+        *counts;
     for count in [pending, running, succeeded, failed, timed_out, aborted, results_written] {
         writer.number(count);
     }
@@ -652,6 +654,7 @@ fn write_counts(writer: &mut Writer, counts: &MapRunCounts) {
 fn read_counts(reader: &mut Reader<'_>) -> Option<MapRunCounts> {
     Some(MapRunCounts {
         pending: reader.number()?,
+        pending_redrive: 0,
         running: reader.number()?,
         succeeded: reader.number()?,
         failed: reader.number()?,

@@ -26,6 +26,7 @@ mod results;
 mod work;
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
@@ -46,7 +47,7 @@ use work::Work;
 use super::clock::Time;
 use super::completion::SharedTasks;
 use super::durable::Durability;
-use super::engine::Inner;
+use super::engine::{Engine, Inner};
 use super::machine::{Published, Version};
 use super::outcome::{Outcome, Status};
 use crate::engine::{Execution, MapRunRequest, TaskCall};
@@ -66,8 +67,8 @@ pub trait MapRuns: Send + Sync {
     /// The Map Run of this ARN, which is redriven: its start and its settings stay.
     fn redriven(&self, arn: &str) -> Option<Arc<MapRun>>;
 
-    /// Starts a child execution with this input, and these tasks instead of the engine's: returns its ARN, and a future
-    /// of its end. `None` when there is no room for it at present. If an earlier process started the child of this
+    /// Starts a child execution with this input, and these tasks instead of the engine's. `None` when there is no room
+    /// for it at present. If an earlier process started the child of this
     /// number, that one is used; if it did not succeed before the Map Run was redriven, it is redriven too.
     ///
     /// # Errors
@@ -78,10 +79,20 @@ pub trait MapRuns: Send + Sync {
         child: &Published,
         input: &str,
         tasks: Option<Box<dyn Tasks + Send>>,
-    ) -> Result<Option<(String, ChildFuture)>, Fault>;
+    ) -> Result<Option<StartedChild>, Fault>;
 
     /// A Map Run that continued after a restart is over: children that still run are stopped.
     fn over(&self, run: &MapRun);
+}
+
+/// A child execution that was started.
+pub struct StartedChild {
+    /// `executionArn`
+    pub arn: String,
+    /// Its end.
+    pub end: ChildFuture,
+    /// Whether its status was `PENDING_REDRIVE` until now.
+    pub waited_for_redrive: bool,
 }
 
 /// Resolves to a child's outcome; dropping it stops the child.
@@ -143,6 +154,7 @@ pub struct MapRunSettings {
 #[allow(missing_docs)] // Names are those of AWS.
 pub struct MapRunCounts {
     pub pending: u64,
+    pub pending_redrive: u64,
     pub running: u64,
     pub succeeded: u64,
     pub failed: u64,
@@ -154,7 +166,7 @@ pub struct MapRunCounts {
 impl MapRunCounts {
     /// All of them.
     pub fn total(&self) -> u64 {
-        self.pending + self.running + self.not_succeeded() + self.succeeded
+        self.pending + self.pending_redrive + self.running + self.not_succeeded() + self.succeeded
     }
 
     /// Those that ended without success.
@@ -181,8 +193,26 @@ impl MapRunCounts {
         }
     }
 
+    /// What did not succeed `before` is to be done once more.
+    fn await_redrive(&mut self, before: &MapRunCounts) {
+        self.pending_redrive = before.not_succeeded();
+        self.pending = self.pending.saturating_sub(self.pending_redrive);
+    }
+
+    /// So many of those are about to begin.
+    fn redrive(&mut self, count: u64) {
+        self.pending_redrive = self.pending_redrive.saturating_sub(count);
+        self.pending += count;
+    }
+
+    /// None of those that are left will be found.
+    fn all_were_redriven(&mut self) {
+        self.pending_redrive = 0;
+    }
+
+    /// What still runs is aborted, and what was to be redriven did not succeed.
     fn abort_running(&mut self) {
-        self.aborted += std::mem::take(&mut self.running);
+        self.aborted += std::mem::take(&mut self.running) + std::mem::take(&mut self.pending_redrive);
     }
 }
 
@@ -214,6 +244,13 @@ impl MapRun {
     fn goes_on_from(&mut self, before: &MapRun) {
         self.started_ms = before.started_ms;
         self.state.get_mut().unwrap_or_else(PoisonError::into_inner).settings = before.state().settings;
+    }
+
+    /// Children that did not succeed `before` wait for their redrive.
+    fn await_redrive(&mut self, before: &MapRunState) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        state.items.await_redrive(&before.items);
+        state.executions.await_redrive(&before.executions);
     }
 
     /// `mapRunArn`
@@ -298,6 +335,12 @@ pub(super) struct Setup {
 }
 
 impl Setup {
+    /// Whether the children are kept, and not counted only.
+    fn keeps_children(&self) -> bool {
+        let engine = self.engine.upgrade();
+        engine.is_some_and(|engine| Children::are_kept(&Engine { inner: engine }, self))
+    }
+
     /// Whether the process is about to end, or lets the execution go: what then happens to children is not their outcome.
     fn is_leaving(&self) -> bool {
         self.durability.as_ref().is_some_and(|(durability, (id, tenure))| {
@@ -393,6 +436,10 @@ pub(super) fn begin(
         && let Some(before) = setup.keeper.as_ref().and_then(|keeper| keeper.redriven(&run.arn))
     {
         run.goes_on_from(&before);
+        // Otherwise, which of them did not succeed is not known: all are done once more.
+        if setup.durability.is_some() || setup.keeps_children() {
+            run.await_redrive(&before.state());
+        }
     }
     let records = setup.records(&run.arn);
     let (run, log, past, over) = match records.as_ref().map(|records| records.open(&run)) {
@@ -431,7 +478,10 @@ pub(super) fn begin(
         let mut guard =
             Guard { run: Arc::clone(&run), setup: Rc::clone(&setup), records, goes_on, is_over: false };
         let result = match results {
-            Ok(results) => Work { run, setup, inputs, children, results, log }.run(past).await,
+            Ok(results) => {
+                let waiting = HashSet::new();
+                Work { run, setup, inputs, children, results, log, waiting }.run(past).await
+            }
             Err(fault) => Err(fault),
         };
         guard.stop(if result.is_ok() { Status::Succeeded } else { Status::Failed }, Some(&result));

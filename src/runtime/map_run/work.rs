@@ -1,12 +1,13 @@
 //! A Map Run at work: inputs become children, and their outcomes are recorded and collected.
 
+use std::collections::HashSet;
 use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use super::children::{Children, Started, TOGETHER_BYTES_MAX};
-use super::inputs::{Input, Inputs, Next};
+use super::children::{Amount, Children, Started, TOGETHER_BYTES_MAX};
+use super::inputs::{Input, Inputs, Next, Share};
 use super::log::{Entry, Log, MapRunResult, Past};
 use super::results::Results;
 use super::{MapRun, MapRunSettings, Setup};
@@ -25,6 +26,8 @@ pub(super) struct Work {
     pub(super) results: Results,
     /// Of a durable one.
     pub(super) log: Option<Log>,
+    /// Children that are not kept, and did not succeed before the Map Run was redriven.
+    pub(super) waiting: HashSet<u64>,
 }
 
 /// Children that are started before it yields.
@@ -81,7 +84,12 @@ impl Work {
         if !past.is_before_redrive() {
             return true;
         }
-        if matches!(entry, Entry::Ended(end) if end.status != Status::Succeeded) {
+        if let Entry::Ended(end) = entry
+            && end.status != Status::Succeeded
+        {
+            if !self.setup.keeps_children() {
+                self.waiting.insert(end.share.index);
+            }
             return false;
         }
         if let Some(log) = &mut self.log {
@@ -175,7 +183,11 @@ impl Work {
 
     /// Fails if more children failed than are tolerated.
     fn verdict(&self) -> Result<(), Fault> {
-        let state = self.run.lock();
+        let mut state = self.run.lock();
+        if self.inputs.is_over() {
+            state.items.all_were_redriven();
+            state.executions.all_were_redriven();
+        }
         let failed = state.items.not_succeeded();
         let MapRunSettings { tolerated_count, tolerated_percentage, .. } = state.settings;
         let counts = tolerated_count > 0;
@@ -237,11 +249,20 @@ impl Work {
             return Ok(false);
         }
         self.write_begun(&inputs)?;
-        let Started { rest, begun, items } = self.start(context, &engine, inputs)?;
-        let mut state = self.run.lock();
-        state.executions.begin(begun);
-        state.items.begin(items);
-        drop(state);
+        let waiting = &self.waiting;
+        let waited: Vec<(usize, Share)> = inputs
+            .iter()
+            .map(|input| input.share)
+            .enumerate()
+            .filter(|(_, share)| waiting.contains(&share.index))
+            .collect();
+        let Started { rest, begun, mut redriven } = self.start(context, &engine, inputs)?;
+        // Those that began are the first ones.
+        for (_, share) in waited.into_iter().filter(|&(at, _)| (at as u64) < begun.children) {
+            self.waiting.remove(&share.index);
+            redriven.add(share);
+        }
+        self.count_begun(begun, redriven);
         let is_refused = !rest.is_empty();
         self.inputs.give_back(rest);
         Ok(if is_refused {
@@ -251,6 +272,14 @@ impl Work {
         } else {
             goes_on
         })
+    }
+
+    fn count_begun(&self, begun: Amount, redriven: Amount) {
+        let mut state = self.run.lock();
+        state.executions.redrive(redriven.children);
+        state.items.redrive(redriven.items);
+        state.executions.begin(begun.children);
+        state.items.begin(begun.items);
     }
 
     /// Records what is to begin, as far as it does not follow from the state.
@@ -276,7 +305,10 @@ impl Work {
     ) -> Result<Started, Fault> {
         let wants_all = self.results.wants_all();
         let started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
-        if started.begun > 0 || self.children.running() > 0 || Children::are_kept(engine, &self.setup) {
+        if started.begun.children > 0
+            || self.children.running() > 0
+            || Children::are_kept(engine, &self.setup)
+        {
             return Ok(started);
         }
         engine.shared().room.wait(context.waker());

@@ -577,7 +577,13 @@ impl Inner {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(()) };
         let mut known = self.executions.numbers(machine);
         let mut failed = None;
-        for listed in ALL.into_iter().filter(|it| status.is_none_or(|wanted| wanted == Some(*it))) {
+        // What waits for a redrive did not succeed.
+        let may_be = |listed: &Status| match status {
+            None => true,
+            Some(None) => !matches!(listed, Status::Running | Status::Succeeded),
+            Some(Some(wanted)) => wanted == *listed,
+        };
+        for listed in ALL.into_iter().filter(may_be) {
             let mut more = max;
             // Some may have left since they were found, and others ended.
             known.extend(found.iter().map(|((_, number), _)| *number));
