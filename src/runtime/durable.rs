@@ -279,7 +279,7 @@ pub(super) struct Durability {
     /// The folder of the files of Map Runs; without one, their entries are in the journal.
     pub(super) map_runs: Option<PathBuf>,
     /// Records of Map Runs that the journal has not taken yet.
-    unwritten: Mutex<VecDeque<Unwritten>>,
+    unwritten: Mutex<Unwritten>,
     unwritten_count: AtomicUsize,
     away: spill::Away,
     pub(super) cold: Option<Arc<dyn ColdStore>>,
@@ -546,7 +546,8 @@ impl Durability {
         if let Some(why) = self.behind().why.clone() {
             return Err(why);
         }
-        if !self.write_map_runs() {
+        self.write_map_runs();
+        if self.map_runs_wait() {
             return Err(Refused::Busy);
         }
         let (id, tenure) = self.new_id(arn);

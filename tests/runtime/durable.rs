@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use expressway::asl::MachineType;
-use expressway::journal::{self, Journal, Lsn, Record, Room, SyncMode};
+use expressway::journal::{self, Journal, Record, Room, SyncMode};
 use expressway::observe::history::Detail;
 use expressway::observe::{Event, History, LiveHistory};
 use expressway::runtime::{
@@ -362,15 +362,14 @@ pub(crate) fn write_records(folder: &Folder, text: &str) {
     let journal = folder.0.join("journal");
     let opened = journal::open(&journal, SyncMode::Data, options, Vec::new(), &mut |_| ());
     let (log, _) = opened.expect("a journal");
-    let mut last = Lsn(0);
     for line in text.lines() {
         let (kind, hex) = line.split_once(' ').expect("a kind and bytes");
         let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
         let record = Record { kind: kind.parse().expect("a number"), partition: 0, bytes: &bytes };
-        last = log.append(record, Room::Ordinary).expect("room");
+        let last = log.append(record, Room::Ordinary).expect("room");
+        log.wait(last).expect("a disk");
     }
-    log.wait(last).expect("a disk");
     log.close().expect("a disk");
 }
 

@@ -2,8 +2,8 @@
 //!
 //! A Map Run's records have numbers of their own, because compaction copies those that are still needed to the journal's
 //! end, behind later ones. They belong to the execution that has the Map, and are dropped with it. Records that the
-//! journal does not take at present wait in a queue, and no execution starts until it is empty: what a child was begun
-//! with is recorded before the child.
+//! journal does not take at present wait in a queue, which the shards retry, and no execution starts until it is empty:
+//! what a child was begun with is recorded before the child.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -11,7 +11,7 @@ use std::future::poll_fn;
 use std::io;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use super::records::{MAP_RUN, Reader, Writer};
 use super::{Durability, Ledger};
@@ -137,13 +137,20 @@ impl Kept {
 
 /// A record that the journal has not taken yet.
 #[derive(Debug)]
-pub(super) struct Unwritten {
+struct UnwrittenRecord {
     id: u64,
     tenure: u64,
     arn: Box<str>,
     number: u64,
     operation: Operation,
     writer: Writer,
+}
+
+/// Records that the journal has not taken yet, and who waits until it has.
+#[derive(Debug, Default)]
+pub(super) struct Unwritten {
+    records: VecDeque<UnwrittenRecord>,
+    wakers: Vec<Waker>,
 }
 
 impl Durability {
@@ -177,24 +184,43 @@ impl Durability {
         if bytes > bytes_max {
             return Err(Refused::TooLarge { bytes, bytes_max });
         }
-        unwritten.push_back(Unwritten { id, tenure, arn: arn.into(), number, operation, writer });
-        self.unwritten_count.store(unwritten.len(), Ordering::Release);
+        let record = UnwrittenRecord { id, tenure, arn: arn.into(), number, operation, writer };
+        unwritten.records.push_back(record);
         self.write_map_runs_of(&mut unwritten);
         Ok(())
     }
 
-    /// Appends the records that wait. Whether none does any more.
-    pub(in crate::runtime) fn write_map_runs(&self) -> bool {
-        if self.unwritten_count.load(Ordering::Acquire) == 0 {
+    /// Whether records wait.
+    pub(in crate::runtime) fn map_runs_wait(&self) -> bool {
+        self.unwritten_count.load(Ordering::Acquire) > 0
+    }
+
+    /// Appends the records that wait.
+    pub(in crate::runtime) fn write_map_runs(&self) {
+        if self.map_runs_wait() {
+            self.write_map_runs_of(&mut self.unwritten());
+        }
+    }
+
+    /// Whether no records wait; otherwise, the task is woken when none does any more.
+    fn map_runs_are_written(&self, context: &Context<'_>) -> bool {
+        if !self.map_runs_wait() {
             return true;
         }
         let mut unwritten = self.unwritten();
         self.write_map_runs_of(&mut unwritten);
-        unwritten.is_empty()
+        if unwritten.records.is_empty() {
+            return true;
+        }
+        let waker = context.waker();
+        if !unwritten.wakers.iter().any(|known| known.will_wake(waker)) {
+            unwritten.wakers.push(waker.clone());
+        }
+        false
     }
 
-    fn write_map_runs_of(&self, unwritten: &mut VecDeque<Unwritten>) {
-        while let Some(next) = unwritten.front() {
+    fn write_map_runs_of(&self, unwritten: &mut Unwritten) {
+        while let Some(next) = unwritten.records.front() {
             let is_needed = self.live.turns.contains_key(&next.id) && self.lasts(next.id, next.tenure);
             if let Some(mut kept) = self.live.map_runs.get_mut(&next.id).filter(|_| is_needed) {
                 // Held until it is appended, so that compaction knows which records are needed.
@@ -207,12 +233,15 @@ impl Durability {
                 };
                 kept.marks.apply(next.number, next.operation);
             }
-            unwritten.pop_front();
+            unwritten.records.pop_front();
         }
-        self.unwritten_count.store(unwritten.len(), Ordering::Release);
+        self.unwritten_count.store(unwritten.records.len(), Ordering::Release);
+        if unwritten.records.is_empty() {
+            unwritten.wakers.drain(..).for_each(Waker::wake);
+        }
     }
 
-    fn unwritten(&self) -> MutexGuard<'_, VecDeque<Unwritten>> {
+    fn unwritten(&self) -> MutexGuard<'_, Unwritten> {
         self.unwritten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -338,9 +367,9 @@ impl InJournal {
         self.place.durability.record_bytes_max() - 4096
     }
 
-    /// Appends the records that wait. Whether none does any more.
-    pub(in crate::runtime) fn is_written(&self) -> bool {
-        self.place.durability.write_map_runs()
+    /// Whether no records wait; otherwise, the task is woken when none does any more.
+    pub(in crate::runtime) fn is_written(&self, context: &Context<'_>) -> bool {
+        self.place.durability.map_runs_are_written(context)
     }
 
     pub(in crate::runtime) fn record(&self, operation: Operation, entries: &[u8]) -> io::Result<()> {

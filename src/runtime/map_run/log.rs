@@ -16,6 +16,7 @@ use std::fs::{self, File};
 use std::io::{self, BufReader, Cursor, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::task::Context;
 
 use super::children::{Child, End};
 use super::{MapRun, MapRunCounts, MapRunRedrives, MapRunSettings, MapRunState, Share};
@@ -321,11 +322,11 @@ impl Log {
         }
     }
 
-    /// Whether all entries are written, so that more children may begin.
-    pub(super) fn is_written(&self) -> bool {
+    /// Whether all entries are written, so that more children may begin; otherwise, the task is woken when they are.
+    pub(super) fn is_written(&self, context: &Context<'_>) -> bool {
         match &self.sink {
             Sink::File(_) => true,
-            Sink::Journal(journal) => journal.is_written(),
+            Sink::Journal(journal) => journal.is_written(context),
         }
     }
 }

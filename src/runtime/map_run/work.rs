@@ -218,9 +218,9 @@ impl Work {
             // None begins any more, and this execution ends when the time for draining is over.
             return Ok(false);
         }
-        if self.log.as_ref().is_some_and(|log| !log.is_written()) {
-            // The journal does not take entries at present. Without children that could end, that is checked at intervals.
-            return Ok(self.children.running() == 0);
+        if self.log.as_ref().is_some_and(|log| !log.is_written(context)) {
+            // The journal does not take entries at present.
+            return Ok(false);
         }
         let room = self.children.room(&engine, &self.setup, at_once);
         let room = usize::try_from(room).unwrap_or(STARTS_MAX).min(STARTS_MAX);

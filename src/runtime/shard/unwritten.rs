@@ -24,6 +24,8 @@ const FULL_RETRY_MS: u64 = 50;
 pub(super) struct Unwritten {
     records: VecDeque<(TurnRecord, Option<Held>)>,
     retry_ms: u64,
+    /// The same for records of Map Runs, which all shards have in common.
+    map_runs_retry_ms: u64,
     /// Whether room is missing, rather than time.
     is_full: bool,
     /// Executions that have work to do, and those that wait to begin.
@@ -44,7 +46,21 @@ impl Shard {
 
     /// When the next attempt is due.
     pub(super) fn next_write_ms(&self) -> Option<u64> {
-        self.is_behind().then_some(self.unwritten.retry_ms)
+        let durability = self.shared.durability.as_ref();
+        let map_runs =
+            durability.is_some_and(|it| it.map_runs_wait()).then_some(self.unwritten.map_runs_retry_ms);
+        let own = self.is_behind().then_some(self.unwritten.retry_ms);
+        own.into_iter().chain(map_runs).min()
+    }
+
+    /// Retries writing records of Map Runs, when it is due.
+    fn write_map_runs(&mut self) {
+        if let Some(durability) = self.shared.durability.as_ref().filter(|it| it.map_runs_wait())
+            && self.now_ms >= self.unwritten.map_runs_retry_ms
+        {
+            durability.write_map_runs();
+            self.unwritten.map_runs_retry_ms = self.now_ms + FULL_RETRY_MS;
+        }
     }
 
     /// Appends a record, and holds what waits for it to be durable.
@@ -78,6 +94,7 @@ impl Shard {
 
     /// Retries writing, when it is due. Durable executions continue when all is written.
     pub(super) fn write_unwritten(&mut self) {
+        self.write_map_runs();
         if !self.is_behind() || self.now_ms < self.unwritten.retry_ms {
             return;
         }
