@@ -607,13 +607,14 @@ fn a_test_suite_forgets_everything_and_sets_the_mocks() {
             "MockedResponses": {"Charged": {"0": {"Return": answer}}}})
         .to_string()
     };
+    let described = r#"{"executionArn": "arn:aws:states:us-east-1:123456789012:execution:nap:n"}"#;
     let serving = Serving::start(&["--testing"]);
     for answer in [1, 2] {
         let arn = create(&serving, "orders", "EXPRESS", &charge);
         let nap = create(&serving, "nap", "STANDARD", &json!({"Type": "Wait", "Seconds": 3600, "End": true}));
         let nap = json!({"stateMachineArn": nap, "name": "n"}).to_string();
         let (status, body) = serving.ask("StartExecution", &nap);
-        assert_eq!(status, 200, "{body}");
+        assert_eq!(status, 200, "{answer}: {body} {:?}", serving.ask("DescribeExecution", described));
         let (status, body) = serving.send("PUT", "/_expressway/mocks", "", &mocks(answer));
         assert_eq!((status, body.as_str()), (200, r#"{"stateMachines":["orders"]}"#));
         let start = json!({"stateMachineArn": format!("{arn}#Good")}).to_string();
@@ -626,9 +627,7 @@ fn a_test_suite_forgets_everything_and_sets_the_mocks() {
         assert!(body.contains("there is no mock configuration"), "{body}");
         assert_eq!(serving.send("POST", "/_expressway/reset", "", "").0, 200);
         assert_eq!(serving.ask("ListStateMachines", "{}").1, r#"{"stateMachines":[]}"#);
-        let described =
-            json!({"executionArn": "arn:aws:states:us-east-1:123456789012:execution:nap:n"}).to_string();
-        assert!(serving.ask("DescribeExecution", &described).1.contains("ExecutionDoesNotExist"));
+        assert!(serving.ask("DescribeExecution", described).1.contains("ExecutionDoesNotExist"));
     }
     let (status, body) = serving.send("PUT", "/_expressway/mocks", "", "[]");
     assert_eq!(status, 400, "{body}");

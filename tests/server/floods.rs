@@ -13,7 +13,7 @@ const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Connections of each flood.
 const CONNECTIONS: usize = 12;
 /// Requests of the client that behaves.
-const REQUESTS: usize = 60;
+const REQUESTS: usize = 25;
 /// Parts of a flood, after which it begins anew over another connection.
 const PARTS: u32 = 40;
 /// Generous, for tests on busy machines: a connection's turn is a fraction of a millisecond.
