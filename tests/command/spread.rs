@@ -317,7 +317,8 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
             kill_process(process, Signal::STOP).expect("it can be stopped");
             shared(&server, 2);
             kill_process(process, Signal::CONT).expect("it can go on");
-            let (code, said) = other.end();
+            // It cannot append any more, and ends.
+            let (code, said) = other.end_within(Duration::from_secs(30));
             assert_ne!(code, Some(0), "{said}");
             assert!(said.contains("this node is not the owner"), "{said}");
         }

@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 /// A separate folder for a test, removed at its end.
@@ -195,6 +196,25 @@ impl Serving {
     pub(crate) fn terminate(&self) {
         let killed = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         assert!(killed.is_ok_and(|status| status.success()), "it could not be told");
+    }
+
+    /// The same, of one that ends by itself within this time.
+    pub(crate) fn end_within(self, limit: Duration) -> (Option<i32>, String) {
+        let (is_over, told) = mpsc::channel::<()>();
+        let id = self.child.id().to_string();
+        std::thread::scope(|scope| {
+            let watching = scope.spawn(move || {
+                let is_late = told.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+                if is_late {
+                    let _ = Command::new("kill").args(["-KILL", &id]).status();
+                }
+                is_late
+            });
+            let (code, said) = self.end();
+            drop(is_over);
+            assert!(!watching.join().expect("it watches"), "it does not end: {said}");
+            (code, said)
+        })
     }
 
     /// Waits for its end. Its exit code, and the rest of its output.
