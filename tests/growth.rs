@@ -145,6 +145,16 @@ const ACCEPTED_EXPRESSIONS: &[Shape] = &[
     ("characters that are not ASCII", 10_000, |n| expression(&format!("[{}]", list(n, |_| "'é'".into())))),
     ("escapes in a text", 20_000, |n| expression(&format!("'{}'", r"\n".repeat(n)))),
     ("braces in a regex", 4_000, |n| expression(&format!("$match('a', /a{}/)", r"\{".repeat(n / 20)))),
+    ("look-around in a regex", 1_000, |n| {
+        expression(&format!("$match('a', /a{}/i)", r"(?=(b)\1|[^c]?)*".repeat(n / 4)))
+    }),
+    ("look-around in look-around", 1_000, |n| {
+        expression(&format!("$match('a', /{}a{}/)", "(?!(?:b|".repeat(n / 2), ")+)".repeat(n / 2)))
+    }),
+    ("names of groups in a regex", 1_000, |n| {
+        let groups: String = (0..n / 2).map(|n| format!(r"\k<n{n}>(?<n{n}>a?)")).collect();
+        expression(&format!("$match('a', /{groups}/)"))
+    }),
     ("backslashes in a regex", 2_000, |n| expression(&format!("$match('a', /a{}/)", r"\\".repeat(2 * n)))),
 ];
 

@@ -6,6 +6,7 @@ pub mod java;
 pub mod jsonata;
 pub mod path;
 mod pattern;
+mod regex;
 pub mod template;
 
 use crate::fuel::Fuel;

@@ -39,6 +39,14 @@ pub(super) struct Pattern {
     first: Option<Box<[bool; 256]>>,
 }
 
+/// Which conditions on words an expression has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Boundaries {
+    Any,
+    /// It may have `(?-u:\B)`, and nothing else that is not Unicode's.
+    Ascii,
+}
+
 /// Why an expression is not compiled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum PatternError {
@@ -60,11 +68,12 @@ impl Pattern {
 
     pub(super) fn new(
         source: &str,
-        any_case: bool,
+        boundaries: Boundaries,
         bytes_max: usize,
         depth_max: u32,
     ) -> Result<Pattern, PatternError> {
-        let syntax = syntax::Config::new().case_insensitive(any_case).nest_limit(depth_max);
+        // A position inside of a character, where nothing but `(?-u:\B)` matches, is neither begun at nor returned.
+        let syntax = syntax::Config::new().utf8(boundaries == Boundaries::Any).nest_limit(depth_max);
         let config = meta::Config::new()
             .nfa_size_limit(Some(bytes_max))
             .onepass_size_limit(Some(ONE_PASS_BYTES_MAX.min(bytes_max)))
@@ -457,6 +466,7 @@ mod tests {
             "(foo)?(bar)?",
             "[^a]*?b",
             r"\B",
+            r"(?-u:\B)",
             "(?:a|b)*?c|d",
             "(((a)))",
             r"\s*,\s*",
@@ -481,8 +491,9 @@ mod tests {
             "aaaaaaaaaaaaaaaaaaaaaaax",
         ];
         for source in sources {
-            for any_case in [false, true] {
-                let pattern = Pattern::new(source, any_case, 1 << 20, 50).expect("it compiles");
+            for flags in ["", "(?i)"] {
+                let source = format!("{flags}{source}");
+                let pattern = Pattern::new(&source, Boundaries::Ascii, 1 << 20, 50).expect("it compiles");
                 for text in texts {
                     for at in (0..=text.len()).filter(|&at| text.is_char_boundary(at)) {
                         let (found, _) = pattern.captures_at(text, at);
@@ -505,7 +516,8 @@ mod tests {
     fn what_searches_remember_is_bounded() {
         let text: String = (0..1_900u64).map(|n| if n * n * 7_919 % 17 > 8 { 'a' } else { 'b' }).collect();
         for n in 0..200 {
-            let pattern = Pattern::new(&format!("a[ab]{{9}}c{n}"), false, 1 << 20, 50).expect("it compiles");
+            let pattern =
+                Pattern::new(&format!("a[ab]{{9}}c{n}"), Boundaries::Any, 1 << 20, 50).expect("it compiles");
             for _ in 0..2 {
                 assert_eq!(pattern.is_match(&text, |_| Ok::<(), ()>(())), Ok(false));
                 assert_eq!(pattern.search(&text, 0, |_| Ok::<(), ()>(())), Ok(None));

@@ -121,6 +121,11 @@ const BOMBS: &[&str] = &[
     "{% $count([1..3].$match(@words, /(a)(b)/)) %}",
     "{% $count($match(@text, /((a)|(b)|(c)|(d))+$/)) %}",
     "{% $count($match(@text, /(a?){30}b/)) %}",
+    "{% $count($match(@words, /(?<=(a))b(?=,)\\1?/)) %}",
+    "{% $count([1..3].$contains(@text, /^(?=(?:a|b)*c)/)) %}",
+    "{% $count([1..3].$contains(@text, /^(a*)\\1c/i)) %}",
+    "{% $count([1..3].$contains(@accents, /^.*(?<=.*b)/)) %}",
+    "{% $count([1..3].$contains(@text, /^[a-z]*b/m)) %}",
     "{% $count($split(@words, /,\\s*/)) %}",
     "{% $length($replace(@words, /a(b)/, '$1$0')) %}",
     "{% $length($replace(@words, /a(b)/, function($m) { $m.groups[0] })) %}",
@@ -236,6 +241,8 @@ fn a_cut_ends_any_evaluation() {
         "{% $count([1..800000].$substringBefore($states.input.text, 'b')) %}",
         "{% ($f := function($n) { $f($n + 1) }; $f(1)) %}",
         "{% $reduce([1..800000], function($a, $b) { $match($states.input.text, /(a|aa)+b/) }) %}",
+        "{% $match($states.input.text, /(?=(a+)+b)/) %}",
+        "{% $match($states.input.text, /(a+)\\1+c/) %}",
         "{% $states.input.numbers.($states.input.numbers.($states.input.numbers)) %}",
         "$..*..*..*..*..z",
     ] {
@@ -338,6 +345,10 @@ fn large_but_legal() {
         ("{% $count($split($pad('', 600000, 'ab,'), ',')) %}", "200001"),
         ("{% $length($replace($pad('', 600000, 'ab,'), ',', ';')) %}", "600000"),
         ("{% $count($match($pad('', 200000, 'ab,'), /(a)(b)/)) %}", "66667"),
+        ("{% $count($match($pad('', 200000, 'ab,'), /(a)(?=b)/)) %}", "66667"),
+        ("{% $count($split($pad('', 200000, 'ab,'), /(?<=b),/)) %}", "66667"),
+        ("{% $length($match($pad('', 200000, 'a'), /^(a|b)+(?!b)/).match) %}", "200000"),
+        ("{% $length($replace($pad('', 200000, 'ab,'), /(?<![a-z])(\\w)(?=\\w)/, '$1-')) %}", "266667"),
         ("{% $reduce([1..500], function($a, $i) { $merge([$a, {$string($i): $i}]) }, {}).`500` %}", "500"),
         (
             "{% $reduce([1..300], function($a, $i) { ($f := function() { $a }; $f() & $pad('', 1000, 'y')) }, '') ~> $length() %}",
@@ -369,7 +380,12 @@ fn legal(cases: &[(&str, &str)]) {
 /// What never ends is ended by its work, the same on every machine, and in AWS's words.
 #[test]
 fn an_evaluation_ends_after_about_a_second_of_work() {
-    for source in ["($f := function($n) { $f($n + 1) }; $f(1))", "[1..800000].($x := $; [1..800000])"] {
+    for source in [
+        "($f := function($n) { $f($n + 1) }; $f(1))",
+        "[1..800000].($x := $; [1..800000])",
+        "$match($pad('', 200000, 'a'), /(?=(a+)+b)/)",
+        "$match($pad('', 200000, 'a'), /(a+)\\1+c$/)",
+    ] {
         let expr = Expr::compile(source, &mut Nothing, Profile::StepFunctions(Allowed::default()))
             .expect("compiles");
         let mut works = [0; 2];
@@ -495,13 +511,14 @@ impl Chance {
             "$pad('', 100000, 'ab')",
             "{'a': 1}",
         ];
-        const FORMS: [&str; 44] = [
+        const FORMS: [&str; 45] = [
             "$substringBefore($string(_), $string(_))",
             "$contains($string(_), /(a|b)*c/)",
             "$length($string(_))",
             "($string(_) & $string(_))",
             "$split($string(_), /[, ]+/)",
             "$match($string(_), /(a)|(b)|([0-9]+)/, 500)",
+            "$match($string(_), /(?=(a|b)*c?).\\1/, 500)",
             "$replace($string(_), /[a-c]/, 'xyz')",
             "$map(_, function($v) { _ })",
             "$filter(_, function($v) { $exists(_) })",

@@ -15,6 +15,7 @@ mod jsonata_robust;
 mod jsonpath;
 #[path = "../meter/mod.rs"]
 mod meter;
+mod regexes;
 #[path = "../required/mod.rs"]
 mod required;
 #[cfg(feature = "yaml")]

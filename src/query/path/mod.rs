@@ -17,7 +17,7 @@ pub use syntax::SyntaxError;
 
 use crate::fuel::Fuel;
 use crate::json::{Arena, Key, Value};
-use crate::query::pattern::Pattern;
+use crate::query::pattern::{Boundaries, Pattern, PatternError};
 use crate::query::{ContextField, Names, Scope, Slot};
 use program::Step;
 use std::fmt;
@@ -109,11 +109,11 @@ impl From<PathFaultKind> for PathFault {
 
 /// A pattern of a filter, of those that the definition shares if there are any.
 fn pattern(source: &str, names: &mut dyn Names) -> Result<Arc<Pattern>, String> {
-    let compile = |bytes_max| Pattern::new(source, false, bytes_max, filter::PATTERN_DEPTH_MAX);
+    let compile = |bytes_max| Pattern::new(source, Boundaries::Any, bytes_max, filter::PATTERN_DEPTH_MAX);
     let unsupported = || "the regular expression is not supported".to_owned();
     match names.regexes() {
-        Some(regexes) => regexes.shared(source, "", "path", filter::PATTERN_BYTES_MAX, |bytes_max| {
-            compile(bytes_max).map_err(|error| (error, unsupported()))
+        Some(regexes) => regexes.of_path(source, filter::PATTERN_BYTES_MAX, |bytes_max| {
+            compile(bytes_max).map_err(|error| (error == PatternError::TooLarge, unsupported()))
         }),
         None => compile(filter::PATTERN_BYTES_MAX).map(Arc::new).map_err(|_| unsupported()),
     }

@@ -410,7 +410,12 @@ impl Eval<'_> {
         text: &str,
         at: usize,
     ) -> Outcome<Option<Spans>> {
-        self.program.regexes[regex.index()].search(text, at, |work| self.charge(work))
+        // What it holds counts as the evaluation's, though it is not in the arena.
+        let room = |bytes| {
+            let held = self.arena.bytes().saturating_add(bytes);
+            if held > self.bytes_max { Err(self.out_of_memory()) } else { Ok(()) }
+        };
+        self.program.regexes[regex.index()].search(text, at, |work| self.charge(work), room)
     }
 
     /// The first match from byte `at`, as an object.

@@ -12,7 +12,6 @@ mod scope;
 use super::functions::Builtin;
 use super::syntax::{BinaryOp, CompileError, Signature, parse};
 use crate::json::{Key, Value};
-use crate::query::pattern::Pattern;
 use crate::query::{ContextField, Names, Slot};
 
 pub use emit::{Allowed, Profile};
@@ -307,7 +306,7 @@ pub(super) struct Program {
     pub(super) keys: Vec<Key>,
     pub(super) texts: Vec<Box<str>>,
     pub(super) numbers: Vec<Value>,
-    pub(super) regexes: Vec<std::sync::Arc<Pattern>>,
+    pub(super) regexes: Vec<std::sync::Arc<crate::query::regex::Regex>>,
     pub(super) places: Vec<(u16, u16)>,
     pub(super) variables: Vec<Variable>,
     pub(super) chains: Vec<Chain>,
