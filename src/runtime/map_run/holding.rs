@@ -1,12 +1,13 @@
 //! What the reader of a Map Run may do: the work of one poll, and the memory of what it reads.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use crate::fault::Fault;
 use crate::runtime::errand::Allowance;
 
 /// Called with the bytes that are held now, or about to be. An error if there is no memory for them.
-pub(super) type Hold = Rc<dyn Fn(usize) -> Result<(), Fault>>;
+pub(super) type Hold = Arc<dyn Fn(usize) -> Result<(), Fault> + Send + Sync>;
 
 #[derive(Clone)]
 pub(super) struct Bounds {

@@ -25,13 +25,12 @@ mod reader;
 mod results;
 mod work;
 
-use std::cell::Cell;
 use std::collections::HashSet;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use serde_json::Value as Json;
@@ -358,7 +357,7 @@ impl Setup {
 pub(super) struct Holding {
     engine: Weak<Inner>,
     version: Arc<Version>,
-    bytes: Cell<usize>,
+    bytes: AtomicUsize,
 }
 
 /// A change of fewer bytes is not counted.
@@ -372,7 +371,7 @@ impl Holding {
         Holding {
             engine: Weak::clone(&setup.engine),
             version: Arc::clone(&setup.parent),
-            bytes: Cell::default(),
+            bytes: AtomicUsize::default(),
         }
     }
 
@@ -381,7 +380,7 @@ impl Holding {
         let holding = Holding::new(setup);
         if let Some(engine) = holding.engine.upgrade() {
             engine.shared.admission.adjust(&holding.version.usage, 0, MAP_RUN_BYTES);
-            holding.bytes.set(MAP_RUN_BYTES);
+            holding.bytes.store(MAP_RUN_BYTES, Ordering::Relaxed);
         }
         holding
     }
@@ -389,7 +388,7 @@ impl Holding {
     /// The same as a function.
     pub(super) fn hold(setup: &Setup) -> Hold {
         let holding = Holding::new(setup);
-        Rc::new(move |bytes| holding.set(bytes))
+        Arc::new(move |bytes| holding.set(bytes))
     }
 
     /// It holds so many bytes, or is about to.
@@ -397,7 +396,7 @@ impl Holding {
     /// # Errors
     /// When the memory of executions is used up.
     pub(super) fn set(&self, bytes: usize) -> Result<(), Fault> {
-        let before = self.bytes.get();
+        let before = self.bytes.load(Ordering::Relaxed);
         if bytes.abs_diff(before) < GRAIN_BYTES && bytes > 0 {
             return Ok(());
         }
@@ -410,7 +409,7 @@ impl Holding {
             let cause = format!("There is no memory for the items of the Map Run: {limit}");
             return Err(Fault::new(fault::RUNTIME, cause));
         }
-        self.bytes.set(bytes);
+        self.bytes.store(bytes, Ordering::Relaxed);
         Ok(())
     }
 }
@@ -418,7 +417,7 @@ impl Holding {
 impl Drop for Holding {
     fn drop(&mut self) {
         if let Some(engine) = self.engine.upgrade() {
-            engine.shared.admission.release(&self.version.usage, 0, self.bytes.get());
+            engine.shared.admission.release(&self.version.usage, 0, self.bytes.load(Ordering::Relaxed));
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
 use super::super::errand::Errand;
@@ -236,7 +237,7 @@ impl Items {
             (Form::Bytes(bytes), Format::Json) => Form::Part(bytes, Vec::new()),
             (Form::Bytes(bytes), _) => Form::Lines(bytes, Vec::new()),
             (Form::Part(_, text), _) => {
-                let (pointer, hold) = (self.pointer.clone(), Rc::clone(&self.bounds.hold));
+                let (pointer, hold) = (self.pointer.clone(), Arc::clone(&self.bounds.hold));
                 let parse = move |fuel: &Fuel<'_>| Members::parse(&text, pointer.as_deref(), &hold, fuel);
                 Form::Parsing(Errand::new(parse)?)
             }
@@ -593,7 +594,7 @@ mod tests {
     ) -> Result<Vec<String>, String> {
         let told = |fault: Fault| fault.cause.unwrap_or_default();
         let allowance = Rc::<Allowance>::default();
-        let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Rc::new(|_| Ok(())) };
+        let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Arc::new(|_| Ok(())) };
         let items = Items::new(source, format, pointer, bounds);
         let mut items = items.map_err(told)?.at_most(most);
         let (mut all, mut item) = (Vec::new(), Vec::new());

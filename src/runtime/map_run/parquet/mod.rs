@@ -11,6 +11,7 @@ mod pages;
 mod values;
 
 use std::io::{self, SeekFrom};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader
 use parquet::record::reader::ReaderIter;
 use parquet::schema::types::TypePtr;
 
-use self::pages::RowGroup;
+use self::pages::{Memory, RowGroup};
 use super::holding::Bounds;
 use super::members::ITEM_BYTES_MAX;
 use crate::fault::{self, Fault};
@@ -37,6 +38,8 @@ const TAIL_BYTES: u64 = 64 << 10;
 const TURN_BYTES: usize = 1 << 20;
 /// Work of a byte of a row as JSON.
 const BYTE_WORK: u64 = 10;
+/// Work of a byte of a page that is unpacked.
+const UNPACKED_BYTE_WORK: u64 = 2;
 
 /// Reads rows.
 pub(super) struct Rows {
@@ -67,15 +70,15 @@ enum Stage {
     Read(u64, Part),
     /// Between row groups.
     Between,
-    Rows(ReaderIter),
+    Rows(ReaderIter, Arc<Memory>),
     Broken,
 }
 
 enum Part {
     /// The end of the file.
     Tail,
-    /// The data of a row group.
-    Group(Box<RowGroupMetaData>),
+    /// The data of a row group, and the memory for its pages.
+    Group(Box<RowGroupMetaData>, Arc<Memory>),
 }
 
 pub(super) fn failed(cause: impl Into<String>) -> Fault {
@@ -126,8 +129,10 @@ impl Rows {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if let (Stage::Rows(rows), Some(file)) = (&mut self.stage, &self.file) {
-                match decoded(|| rows.next().transpose())? {
+            if let (Stage::Rows(rows, memory), Some(file)) = (&mut self.stage, &self.file) {
+                let row = decoded(|| rows.next().transpose());
+                self.bounds.allowance.charge(UNPACKED_BYTE_WORK * memory.take_unpacked());
+                match row? {
                     None => self.stage = Stage::Between,
                     Some(row) => {
                         item.clear();
@@ -173,9 +178,10 @@ impl Rows {
                 }
                 match part {
                     Part::Tail => self.read_tail(begin)?,
-                    Part::Group(group) => {
+                    Part::Group(group, memory) => {
                         let data = Bytes::from(std::mem::take(&mut self.buffer));
-                        self.stage = Stage::Rows(decoded(|| RowGroup::new(*group, begin, data).rows())?);
+                        let group = RowGroup::new(*group, begin, data, Arc::clone(&memory));
+                        self.stage = Stage::Rows(decoded(|| group.rows())?, memory);
                     }
                 }
             }
@@ -183,7 +189,7 @@ impl Rows {
                 self.stage = Stage::Between;
                 return Poll::Ready(self.next_group());
             }
-            Stage::Rows(rows) => self.stage = Stage::Rows(rows),
+            Stage::Rows(rows, memory) => self.stage = Stage::Rows(rows, memory),
             Stage::Broken => return Poll::Ready(Err(not_parquet("a part before this one cannot be read"))),
         }
         Poll::Ready(Ok(true))
@@ -262,9 +268,8 @@ impl Rows {
         if end - begin > ROW_GROUP_BYTES_MAX || read_bytes > ROW_GROUP_BYTES_MAX {
             return Err(failed("A row group of the Parquet file is larger than 256 MB"));
         }
-        // As it is stored, and unpacked.
-        (self.bounds.hold)(usize::try_from(end - begin + read_bytes).unwrap_or(usize::MAX))?;
-        self.want(begin, end, Part::Group(Box::new(group)));
+        let memory = Memory::new(Arc::clone(&self.bounds.hold), end - begin, read_bytes)?;
+        self.want(begin, end, Part::Group(Box::new(group), Arc::new(memory)));
         Ok(true)
     }
 }
@@ -274,10 +279,12 @@ mod tests {
     use std::io::{Cursor, Read as _, Seek as _};
     use std::path::Path;
     use std::rc::Rc;
+    use std::sync::Mutex;
     use std::task::Waker;
 
     use serde_json::Value as Json;
 
+    use super::super::holding::Hold;
     use super::*;
     use crate::runtime::errand::Allowance;
 
@@ -305,9 +312,13 @@ mod tests {
     }
 
     fn read(bytes: &[u8], is_slow: bool) -> Result<Vec<String>, String> {
+        read_within(bytes, is_slow, Arc::new(|_| Ok(())))
+    }
+
+    fn read_within(bytes: &[u8], is_slow: bool, hold: Hold) -> Result<Vec<String>, String> {
         let data = Data { bytes: Cursor::new(bytes.to_vec()), is_slow, waits: false };
         let allowance = Rc::<Allowance>::default();
-        let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Rc::new(|_| Ok(())) };
+        let bounds = Bounds { allowance: Rc::clone(&allowance), hold };
         let mut rows = Rows::new(Box::new(data), bounds);
         let (mut all, mut item) = (Vec::new(), Vec::new());
         loop {
@@ -381,6 +392,30 @@ mod tests {
                 Err(cause) => assert!(cause.contains(why), "{cause}"),
                 Ok(rows) => panic!("{why}: {} rows", rows.len()),
             }
+        }
+    }
+
+    /// The memory of pages is taken before they are unpacked, also when it is more than the file says.
+    #[test]
+    fn what_is_unpacked_is_held_first() {
+        for name in ["gzip", "zstd"] {
+            let bytes = file(&format!("{name}.parquet"));
+            let held = Arc::new(Mutex::new(Vec::new()));
+            let hold: Hold = {
+                let held = Arc::clone(&held);
+                Arc::new(move |bytes| {
+                    held.lock().expect("no panic").push(bytes);
+                    Ok(())
+                })
+            };
+            read_within(&bytes, false, hold).unwrap_or_else(|why| panic!("{name}: {why}"));
+            let held = std::mem::take(&mut *held.lock().expect("no panic"));
+            let claimed = held[0];
+            assert!(held.len() > 1 && held.iter().any(|&bytes| bytes > claimed), "{name}: {held:?}");
+            let hold: Hold = Arc::new(move |bytes| {
+                if bytes <= claimed { Ok(()) } else { Err(Fault::new(fault::RUNTIME, "There is no memory")) }
+            });
+            assert_eq!(read_within(&bytes, false, hold), Err("There is no memory".to_owned()), "{name}");
         }
     }
 

@@ -19,6 +19,8 @@ use parquet::schema::types::Type;
 use super::ROW_GROUP_BYTES_MAX;
 use super::delta;
 use super::levels::Longest;
+use crate::fault::Fault;
+use crate::runtime::map_run::holding::Hold;
 
 /// Rows that are read at once, if they have no lists.
 const ROWS_AT_ONCE: usize = 1 << 10;
@@ -26,6 +28,8 @@ const ROWS_AT_ONCE: usize = 1 << 10;
 const VALUES_AT_ONCE: usize = 1 << 20;
 /// Bytes that pages of a row group, and values of its dictionaries, take in memory.
 const MEMORY_BYTES_MAX: u64 = 2 * ROW_GROUP_BYTES_MAX;
+/// Bytes that are unpacked at once, at least, before more memory is taken.
+const PIECE_BYTES: usize = 256 << 10;
 /// The window of zstd.
 const WINDOW_LOG_MAX: u32 = 27;
 
@@ -76,19 +80,69 @@ pub(super) fn range(group: &RowGroupMetaData, end: u64) -> std::result::Result<(
     if range.0 > range.1 { Err("it has rows and no columns") } else { Ok(range) }
 }
 
+/// What the pages of a row group take in memory. It is taken before they are unpacked.
+pub(super) struct Memory {
+    hold: Hold,
+    /// Bytes of the row group as it is stored.
+    stored: u64,
+    /// Bytes of its pages, as the file claims.
+    claimed: u64,
+    used: AtomicU64,
+    /// Bytes that were unpacked since the last look.
+    unpacked: AtomicU64,
+}
+
+impl Memory {
+    /// Takes the memory that a row group will need according to the file.
+    pub(super) fn new(hold: Hold, stored: u64, claimed: u64) -> std::result::Result<Memory, Fault> {
+        let memory = Memory { hold, stored, claimed, used: AtomicU64::new(0), unpacked: AtomicU64::new(0) };
+        memory.set(claimed)?;
+        Ok(memory)
+    }
+
+    fn set(&self, bytes: u64) -> std::result::Result<(), Fault> {
+        (self.hold)(usize::try_from(self.stored.saturating_add(bytes)).unwrap_or(usize::MAX))
+    }
+
+    /// Takes `bytes` more.
+    fn take(&self, bytes: u64) -> std::result::Result<(), Broken> {
+        let used = self.used.load(Ordering::Relaxed).saturating_add(bytes);
+        if used > MEMORY_BYTES_MAX {
+            return Err(Broken::too_large());
+        }
+        if used > self.claimed {
+            let none = || "There is no memory for the Parquet file".to_owned();
+            self.set(used).map_err(|fault| Broken::Refused(fault.cause.unwrap_or_else(none)))?;
+        }
+        self.used.store(used, Ordering::Relaxed);
+        self.unpacked.fetch_add(bytes, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// What was taken and is not needed.
+    fn give_back(&self, bytes: u64) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.unpacked.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes that were unpacked since the last call.
+    pub(super) fn take_unpacked(&self) -> u64 {
+        self.unpacked.swap(0, Ordering::Relaxed)
+    }
+}
+
 /// A row group whose data is in memory.
 pub(super) struct RowGroup {
     metadata: RowGroupMetaData,
     data: Arc<Data>,
-    /// Bytes that the row group may still use.
-    left: Arc<AtomicU64>,
+    memory: Arc<Memory>,
     /// Whether rows are read one by one.
     is_careful: bool,
 }
 
 impl RowGroup {
     /// A row group whose data begins at this byte of the file.
-    pub(super) fn new(metadata: RowGroupMetaData, begin: u64, data: Bytes) -> RowGroup {
+    pub(super) fn new(metadata: RowGroupMetaData, begin: u64, data: Bytes, memory: Arc<Memory>) -> RowGroup {
         // The memory of a row of such a column does not follow from its pages.
         let is_long = |column: &ColumnChunkMetaData| {
             column.column_descr().max_rep_level() > 0
@@ -96,8 +150,7 @@ impl RowGroup {
         };
         let is_careful = metadata.columns().iter().any(is_long);
         let data = Arc::new(Data { begin, bytes: data });
-        let left = Arc::new(AtomicU64::new(MEMORY_BYTES_MAX));
-        RowGroup { metadata, data, left, is_careful }
+        RowGroup { metadata, data, memory, is_careful }
     }
 
     pub(super) fn rows(&self) -> Result<ReaderIter> {
@@ -136,7 +189,7 @@ impl RowGroupReader for RowGroup {
             values_left: u64::try_from(column.num_values())?,
             longest: Longest::default(),
             is_careful: self.is_careful,
-            left: Arc::clone(&self.left),
+            memory: Arc::clone(&self.memory),
         }))
     }
 
@@ -196,7 +249,7 @@ struct Pages {
     values_left: u64,
     longest: Longest,
     is_careful: bool,
-    left: Arc<AtomicU64>,
+    memory: Arc<Memory>,
 }
 
 impl Pages {
@@ -214,7 +267,7 @@ impl Pages {
             if values > page.buffer().len() as u64 {
                 return Err(Broken::Invalid("a dictionary has more values than bytes").into());
             }
-            self.charge(values * self.word_bytes)?;
+            self.memory.take(values * self.word_bytes)?;
             return Ok(Some(page));
         }
         self.values_left = (self.values_left.checked_sub(values))
@@ -223,19 +276,10 @@ impl Pages {
         Ok(Some(page))
     }
 
-    /// Takes `bytes` from the budget of the row group.
-    fn charge(&self, bytes: u64) -> std::result::Result<(), Broken> {
-        let taken = |left: u64| left.checked_sub(bytes);
-        match self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, taken) {
-            Ok(_) => Ok(()),
-            Err(_) => Err(Broken::too_large()),
-        }
-    }
-
     fn unpack(&self, page: &mut Page) -> Result<()> {
         let (buffer, levels) = match page {
             Page::DataPageV2 { buf, is_compressed: false, .. } => {
-                return Ok(self.charge(buf.len() as u64)?);
+                return Ok(self.memory.take(buf.len() as u64)?);
             }
             // Levels are never compressed there.
             Page::DataPageV2 { buf, rep_levels_byte_len, def_levels_byte_len, .. } => {
@@ -244,46 +288,42 @@ impl Pages {
             Page::DataPage { buf, .. } | Page::DictionaryPage { buf, .. } => (buf, 0),
         };
         if matches!(self.compression, Compression::UNCOMPRESSED) {
-            return Ok(self.charge(buffer.len() as u64)?);
+            return Ok(self.memory.take(buffer.len() as u64)?);
         }
         if levels > buffer.len() {
             return Err(Broken::CUT_OFF.into());
         }
         let (levels, packed) = (buffer.slice(..levels), buffer.slice(levels..));
+        self.memory.take(levels.len() as u64)?;
         let mut unpacked = levels.to_vec();
         if !packed.is_empty() {
             self.unpack_to(&packed, &mut unpacked)?;
         }
-        self.charge(unpacked.len() as u64)?;
         *buffer = unpacked.into();
         Ok(())
     }
 
     fn unpack_to(&self, packed: &[u8], to: &mut Vec<u8>) -> std::result::Result<(), Broken> {
         let invalid = |_: io::Error| Broken::Invalid("a page cannot be unpacked");
-        let most = self.left.load(Ordering::Relaxed);
         match self.compression {
             Compression::SNAPPY => {
                 let bytes = snap::raw::decompress_len(packed)
                     .map_err(|_| Broken::Invalid("a page cannot be unpacked"))?;
                 // A compressed byte represents at most 64 bytes.
-                if bytes as u64 > most.min(packed.len() as u64 * 64) {
+                if bytes as u64 > packed.len() as u64 * 64 {
                     return Err(Broken::too_large());
                 }
+                self.memory.take(bytes as u64)?;
                 let begin = to.len();
                 to.resize(begin + bytes, 0);
                 let done = snap::raw::Decoder::new().decompress(packed, &mut to[begin..]);
                 done.map(drop).map_err(|_| Broken::Invalid("a page cannot be unpacked"))
             }
-            Compression::GZIP(_) => {
-                let read = MultiGzDecoder::new(packed).take(most + 1).read_to_end(to).map_err(invalid)?;
-                if read as u64 > most { Err(Broken::too_large()) } else { Ok(()) }
-            }
+            Compression::GZIP(_) => self.read(MultiGzDecoder::new(packed), to),
             Compression::ZSTD(_) => {
                 let mut unpacked = zstd::stream::read::Decoder::with_buffer(packed).map_err(invalid)?;
                 unpacked.window_log_max(WINDOW_LOG_MAX).map_err(invalid)?;
-                let read = unpacked.take(most + 1).read_to_end(to).map_err(invalid)?;
-                if read as u64 > most { Err(Broken::too_large()) } else { Ok(()) }
+                self.read(unpacked, to)
             }
             other => {
                 let (name, codec) = (&self.name, other.to_string());
@@ -291,6 +331,21 @@ impl Pages {
                 Err(Broken::Refused(format!(
                     "The column '{name}' of the Parquet file is packed by {codec}: SNAPPY, GZIP and ZSTD are read"
                 )))
+            }
+        }
+    }
+
+    /// Reads what is unpacked to its end, and takes the memory of each piece before it is there.
+    fn read(&self, mut unpacked: impl Read, to: &mut Vec<u8>) -> std::result::Result<(), Broken> {
+        loop {
+            let piece = PIECE_BYTES.max(to.len() / 4);
+            self.memory.take(piece as u64)?;
+            to.reserve_exact(piece);
+            let read = unpacked.by_ref().take(piece as u64).read_to_end(to);
+            let read = read.map_err(|_| Broken::Invalid("a page cannot be unpacked"))?;
+            if read < piece {
+                self.memory.give_back((piece - read) as u64);
+                return Ok(());
             }
         }
     }
