@@ -193,3 +193,71 @@ fn a_waiting_child_takes_half_a_kilobyte() {
     println!("{bytes} bytes a waiting child");
     assert!(bytes <= 500, "{bytes} bytes");
 }
+
+/// What Standard executions take in memory, at each stage of their lives, is what their service may take for them.
+#[cfg(feature = "service")]
+#[test]
+fn standard_executions_take_what_the_budget_says() {
+    use expressway::service::{CreateStateMachine, Service, StartExecution};
+
+    const BUDGET: usize = 16 << 20;
+    let wait = r#"{"Type": "Wait", "Seconds": 600, "End": true}"#;
+    let call = |next: &str, resource: &str, machine: &str| {
+        format!(
+            r#"{{"Type": "Task", "Resource": "arn:aws:states:::states:startExecution{resource}", "ResultPath": null,
+                "Parameters": {{"Input": {{"for": "it"}},
+                    "StateMachineArn": "arn:aws:states:us-east-1:123456789012:stateMachine:{machine}"}}, {next}}}"#
+        )
+    };
+    let machine = |states: &str| format!(r#"{{"StartAt": "A", "States": {{{states}}}}}"#);
+    let forks = [call(r#""Next": "B""#, "", "forks"), call(r#""End": true"#, "", "forks")];
+    let machines = [
+        ("waits", machine(&format!(r#""A": {wait}"#))),
+        ("waits for one", machine(&format!(r#""A": {}"#, call(r#""End": true"#, ".sync", "waits")))),
+        ("forks", machine(&format!(r#""A": {}, "B": {}"#, forks[0], forks[1]))),
+        ("passes", machine(r#""A": {"Type": "Pass", "End": true}"#)),
+    ];
+    // The shares of executions, of the histories of those that are open, and of those that are over.
+    let (open, histories, over) = (BUDGET / 2, BUDGET / 16, BUDGET / 16);
+    // By the name of a machine, whether executions have turns as they begin, how many begin at most, and what they may take.
+    for (name, has_turns, starts, allowed) in [
+        ("waits", false, 10_000, open),
+        ("waits", true, 10_000, open + histories),
+        ("waits for one", true, 10_000, open + histories + over),
+        ("forks", true, 100, open + histories + over),
+        ("passes", true, 2_000, over),
+    ] {
+        let builder = Service::builder().engine(|engine| engine.shards(1)).time(ManualTime::at(0));
+        let (service, mut simulation) = builder.memory(BUDGET).simulate().unwrap();
+        let mut arn = String::new();
+        for (machine, definition) in &machines {
+            let request = CreateStateMachine {
+                name: machine.replace(' ', "-"),
+                definition: definition.clone(),
+                role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+                ..CreateStateMachine::default()
+            };
+            let created = service.create_state_machine(request).unwrap();
+            if *machine == name {
+                arn = created.arn;
+            }
+        }
+        let before = HELD.get();
+        let mut begun = 0;
+        for _ in 0..starts {
+            let request = StartExecution { machine_arn: arn.clone(), ..StartExecution::default() };
+            if service.start_execution(request).is_err() {
+                break;
+            }
+            begun += 1;
+            if has_turns && begun % 16 == 0 {
+                for _ in 0..8 {
+                    let _ = simulation.shards()[0].turn(0);
+                }
+            }
+        }
+        let held = HELD.get() - before;
+        println!("{name}: {begun} began, {held} bytes of {allowed}");
+        assert!(held as usize <= allowed / 10 * 11, "{name}: {begun} began, {held} bytes of {allowed}");
+    }
+}

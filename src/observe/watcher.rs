@@ -17,6 +17,12 @@ pub trait Watcher: Listener + Send {
         EventMask::STATES
     }
 
+    /// Bytes that are kept for the execution while it is under way, beside its history: they count as its memory. Asked
+    /// once, before it begins.
+    fn kept_bytes(&self) -> usize {
+        0
+    }
+
     /// Appends the events since the last call in a form to be recorded; called after each turn of a durable execution.
     /// The bytes come back as the [history of a recovered execution](crate::runtime::RecoveredExecution::history).
     fn unrecorded(&mut self, out: &mut Vec<u8>) {

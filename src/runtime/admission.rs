@@ -52,6 +52,8 @@ impl Budgets {
 
 /// What an execution is billed beside its bytes: its entry, its timer, its share of tables.
 pub(super) const ENTRY_BYTES: usize = 192;
+/// The same for what it has by itself: a completion that its handle shares, names, its place in the table of ARNs.
+pub(super) const LABEL_BYTES: usize = 512;
 
 /// The start was refused, without side effects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -143,7 +145,7 @@ impl Admission {
         Admission { budgets, total, machines }
     }
 
-    /// Takes room for `executions` of a machine, all or none.
+    /// Takes room for `executions` of a machine, all or none; `bytes` without their entries.
     pub(super) fn admit(&self, machine: &Usage, executions: usize, bytes: usize) -> Result<(), Limit> {
         let bytes = bytes + executions * ENTRY_BYTES;
         let before = machine.executions.fetch_add(executions, Relaxed);

@@ -15,6 +15,7 @@ use std::sync::{
 };
 use std::task::{Context, Poll, Waker};
 
+use super::admission::{ENTRY_BYTES, LABEL_BYTES};
 use super::durable::Ledger;
 use super::inline::Ended;
 use super::outcome::{Counts, Outcome, Status};
@@ -51,6 +52,18 @@ impl StartIdentity {
     #[inline]
     pub(super) fn ledger(&self) -> Option<&Ledger> {
         self.label.as_ref()?.ledger.as_ref()
+    }
+
+    /// What it is billed beside its values, as long as it is under way.
+    #[inline]
+    pub(super) fn entry_bytes(&self) -> usize {
+        ENTRY_BYTES + self.kept_bytes()
+    }
+
+    /// What sets it apart from other executions of the version, with what is kept for it elsewhere.
+    #[inline]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.label.as_deref().map_or(0, IdentityOverrides::bytes)
     }
 
     pub(super) fn names(&self) -> IdentityRef<'_> {
@@ -91,6 +104,18 @@ pub(super) struct IdentityOverrides {
     pub(super) ledger: Option<Ledger>,
     /// Whether its state is kept when it ends without success.
     pub(super) redrivable: bool,
+    /// What its watcher [keeps](crate::observe::Watcher::kept_bytes).
+    pub(super) watcher_bytes: usize,
+}
+
+impl IdentityOverrides {
+    fn bytes(&self) -> usize {
+        let bytes = |text: &Option<Box<str>>| text.as_deref().map_or(0, str::len);
+        // The ARN is in the label, and in the table.
+        let names = bytes(&self.name) + 2 * bytes(&self.arn) + bytes(&self.trace_header);
+        // Without names it is that of a batch, which all of its executions share.
+        if names == 0 { 0 } else { LABEL_BYTES + names + self.watcher_bytes }
+    }
 }
 
 impl std::fmt::Debug for IdentityOverrides {

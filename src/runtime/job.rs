@@ -15,7 +15,7 @@ use super::map_run;
 use super::pending::{FramePending, NO_TASK, PendingOps, TimerKey};
 use super::shard::{Job, Shard};
 use super::slab::Key;
-use super::tasks::{self, Answer};
+use super::tasks::{self, Answer, Bill};
 use super::wheel::TimerId;
 use crate::engine::{ActivityWork, Event, Execution, TaskCall, TimerKind, Token, Turn};
 use crate::fuel::{Cut, Fuel, SLICE};
@@ -360,7 +360,8 @@ impl Shard {
             }
             Poll::Pending => {
                 let key = self.key(job);
-                self.tasks.keep(task, future, key, call, attempt, waits);
+                let bill = Bill::of(&self.shared, &job.version.usage, &future);
+                self.tasks.keep(task, (future, bill), key, call, attempt, waits);
                 job.pending.frame(call.token.frame()).task = task;
                 Poll::Pending
             }

@@ -60,6 +60,7 @@ impl Engine {
         let now_ms = shared.time.steady_ms().max(floor_ms);
         buffer.execution.redrive(&version.program, now_ms, limits::STANDARD_SECONDS_MAX * 1_000);
         let redrives = buffer.execution.redrives();
+        let watcher_bytes = watcher.as_ref().map_or(0, |watcher| watcher.kept_bytes());
         buffer.watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let charged = buffer.execution.arena.capacity_bytes();
         let throttled = |limit| ResumeError::Start(self.refuse(Some(&version), limit, 1).into());
@@ -84,9 +85,10 @@ impl Engine {
             tasks: None,
             ledger,
             redrivable: true,
+            watcher_bytes,
         };
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
-        shared.admission.admit_anyway(&version.usage, 1, charged);
+        shared.admission.admit_anyway(&version.usage, 1, charged + start_identity.kept_bytes());
         let handle = self.place_on_shard(
             version,
             Completion::new(start_identity),

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use dashmap::mapref::entry::Entry;
 
-use super::admission::{ENTRY_BYTES, Limit, Throttled};
+use super::admission::{Limit, Throttled};
 use super::caller_thread;
 use super::completion::{
     Batch, BatchState, Completion, IdentityOverrides, IdentityRef, Reply, SharedTasks, StartIdentity,
@@ -96,6 +96,7 @@ impl std::fmt::Debug for StartOptions {
 impl StartOptions {
     fn start_identity(self, synchronous: bool) -> (StartIdentity, Option<Box<Watch>>) {
         let StartOptions { name, execution_arn, trace_header, tasks, durable: _, redrivable, watcher } = self;
+        let watcher_bytes = watcher.as_ref().map_or(0, |watcher| watcher.kept_bytes());
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let is_usual = name.is_none() && execution_arn.is_none() && trace_header.is_none();
         if is_usual && tasks.is_none() && !redrivable {
@@ -108,6 +109,7 @@ impl StartOptions {
             tasks: tasks.map(|tasks| Arc::new(Mutex::new(tasks))),
             ledger: None,
             redrivable,
+            watcher_bytes,
         };
         (StartIdentity { synchronous, label: Some(Box::new(label)) }, watch)
     }
@@ -459,7 +461,9 @@ impl Engine {
     /// Hands executions over to a shard, if they are admitted.
     fn submit(&self, start_batch: StartBatch) -> Result<(), Throttled> {
         let shared = self.shared();
-        let (executions, bytes) = (start_batch.len(), start_batch.text.len());
+        let (executions, identity) = (start_batch.len(), start_batch.reply.start_identity());
+        let bytes = start_batch.text.len() + executions * identity.kept_bytes();
+        let charged = start_batch.text.len() + executions * identity.entry_bytes();
         let version = Arc::clone(&start_batch.version);
         if let Err(limit) = shared.admission.admit(&version.usage, executions, bytes) {
             return Err(self.refuse(Some(&version), limit, executions));
@@ -481,7 +485,6 @@ impl Engine {
             let stripe = shared.remotes.len() + self.stripe_number();
             counters.machine.began(stripe, (executions as u64).wrapping_neg());
         }
-        let charged = bytes + executions * ENTRY_BYTES;
         shared.admission.release(&version.usage, executions, charged);
         shared.made_room();
         Err(self.refuse(Some(&version), limit, executions))

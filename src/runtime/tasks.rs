@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
 
-use super::inbox::{Remote, TaskWaker};
+use super::admission::Usage;
+use super::inbox::{Remote, Shared, TaskWaker};
 use super::slab::Key;
 use super::wheel::TimerId;
 use crate::engine::{TaskCall, Token};
@@ -34,6 +35,33 @@ struct Running {
     attempt: Attempt,
     /// The handler's result is not the task's answer, unless it fails: the token's holder gives that.
     only_asks: bool,
+    /// Given back when it is dropped.
+    _bill: Option<Bill>,
+}
+
+/// What a task that waits is billed beside its future: its entry here, its attempt, its waker.
+const TASK_BYTES: usize = 384;
+
+/// The memory of a task, which counts as its execution's.
+pub(super) struct Bill {
+    shared: Arc<Shared>,
+    usage: Arc<Usage>,
+    bytes: usize,
+}
+
+impl Bill {
+    /// Of a future that waits.
+    pub(super) fn of(shared: &Arc<Shared>, usage: &Arc<Usage>, future: &TaskFuture) -> Bill {
+        let bytes = TASK_BYTES + size_of_val(&**future);
+        shared.admission.adjust(usage, 0, bytes);
+        Bill { shared: Arc::clone(shared), usage: Arc::clone(usage), bytes }
+    }
+}
+
+impl Drop for Bill {
+    fn drop(&mut self) {
+        self.shared.admission.adjust(&self.usage, self.bytes, 0);
+    }
 }
 
 enum Work {
@@ -92,7 +120,7 @@ impl Tasks {
     pub(super) fn keep(
         &mut self,
         task: u32,
-        future: TaskFuture,
+        (future, bill): (TaskFuture, Bill),
         key: Key,
         call: &TaskCall,
         attempt: Attempt,
@@ -100,7 +128,7 @@ impl Tasks {
     ) {
         let work = Work::Future(future, call.task);
         self.entries[task as usize].running =
-            Some(Running { work, key, token: call.token, attempt, only_asks });
+            Some(Running { work, key, token: call.token, attempt, only_asks, _bill: Some(bill) });
     }
 
     /// The future's execution, and the task in its program.
@@ -128,7 +156,7 @@ impl Tasks {
             let polled = Polled { key, token, submitted, is_over: false, answer: None };
             return polled.submitted.is_some().then_some(polled);
         };
-        let Running { work, only_asks, .. } = self.take(task)?;
+        let Running { work, only_asks, _bill, .. } = self.take(task)?;
         let answer = match work {
             Work::Future(future, _) => drop_future(future).map_or(answer, Err),
             Work::Later(..) => answer,
@@ -143,7 +171,8 @@ impl Tasks {
     /// Keeps an answer that is given when `timer` fires.
     pub(super) fn keep_answer(&mut self, task: u32, answer: Answer, key: Key, token: Token, timer: TimerId) {
         let (work, attempt) = (Work::Later(answer, timer), Attempt::default());
-        self.entries[task as usize].running = Some(Running { work, key, token, attempt, only_asks: false });
+        self.entries[task as usize].running =
+            Some(Running { work, key, token, attempt, only_asks: false, _bill: None });
     }
 
     /// The answer that was kept is due.
@@ -162,7 +191,7 @@ impl Tasks {
 
     /// Stops a task. Returns its timer, which is no longer needed, if it had one.
     pub(super) fn cancel(&mut self, task: u32) -> Option<TimerId> {
-        let Running { work, attempt, .. } = self.take(task)?;
+        let Running { work, attempt, _bill, .. } = self.take(task)?;
         attempt.cancel();
         match work {
             Work::Future(future, _) => {

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 
 use super::cold::Cold;
 use super::executions::{Draft, Execution};
-use super::history::Recorder;
 use super::machines::{Revision, Settings, StateMachine};
 use super::map_runs::child_machine;
 use super::store::StateError;
@@ -198,7 +197,7 @@ impl Inner {
         }
         let broken = |why: String| StateError::Broken { arn: draft.arn.clone(), why };
         let machine = draft.target.revision.runnable().map_err(|error| broken(error.message))?;
-        let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, true);
+        let recorder = draft.recorder(&self.executions, true);
         // Where state machines are stored, a missing one was deleted. An Express execution runs to its end.
         let StateMachine { is_deleting, machine_type, .. } = *draft.target.machine;
         recovered.is_last_state =

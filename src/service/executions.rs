@@ -62,6 +62,9 @@ pub(super) struct Executions {
     pub(super) status_events: Option<StatusEvents>,
 }
 
+/// What an execution takes in tables, and in allocations beside its text.
+const TABLES_BYTES: usize = 768;
+
 /// A Standard execution.
 pub(super) struct Execution {
     pub(super) arn: Box<str>,
@@ -219,8 +222,12 @@ impl Execution {
     /// Bytes it takes, roughly.
     fn bytes(&self, outcome: &Outcome) -> usize {
         let output = outcome.json().len() + outcome.stopped().map_or(0, |stopped| stopped.len());
-        let history = self.history.bytes();
-        size_of::<Execution>() + 4 * self.arn.len() + self.input.len() + output + history
+        Execution::bytes_of(&self.arn, &self.input) + output + self.history.bytes()
+    }
+
+    /// Bytes of an execution with this ARN and input, roughly, without its history and its output.
+    pub(super) fn bytes_of(arn: &str, input: &str) -> usize {
+        size_of::<Execution>() + TABLES_BYTES + 4 * arn.len() + input.len()
     }
 
     /// The list that it is in: that of its Map Run, or of its machine.

@@ -17,13 +17,21 @@ pub(super) struct Recorder {
     writer: Box<dyn Watcher>,
     bytes: usize,
     of_all: Arc<AtomicUsize>,
+    /// Of the execution, without its history.
+    execution_bytes: usize,
 }
 
 impl Recorder {
-    pub(super) fn new(history: &LiveHistory, of_all: &Arc<AtomicUsize>, is_durable: bool) -> Recorder {
+    /// For an execution that takes so many bytes without its history.
+    pub(super) fn new(
+        history: &LiveHistory,
+        of_all: &Arc<AtomicUsize>,
+        execution_bytes: usize,
+        is_durable: bool,
+    ) -> Recorder {
         let (history, of_all) = (history.clone(), Arc::clone(of_all));
         let writer = if is_durable { history.durable_watcher() } else { history.watcher() };
-        Recorder { writer, history, bytes: 0, of_all }
+        Recorder { writer, history, bytes: 0, of_all, execution_bytes }
     }
 
     fn count(&mut self, bytes: usize) {
@@ -44,6 +52,10 @@ impl Listener for Recorder {
 }
 
 impl Watcher for Recorder {
+    fn kept_bytes(&self) -> usize {
+        self.execution_bytes
+    }
+
     fn unrecorded(&mut self, out: &mut Vec<u8>) {
         self.writer.unrecorded(out);
     }

@@ -200,7 +200,8 @@ impl Inner {
             recorded: execution.recorded,
         };
         let is_durable = execution.recorded.is_some();
-        let recorder = Recorder::new(&execution.history, &self.executions.open_bytes, is_durable);
+        let bytes = Execution::bytes_of(&execution.arn, &execution.input);
+        let recorder = Recorder::new(&execution.history, &self.executions.open_bytes, bytes, is_durable);
         let redriven = self.engine.redrive(machine, redrive, Some(Box::new(recorder)));
         let Redriven { handle, date_ms } = match redriven {
             Ok(redriven) => redriven,

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use super::executions::{Draft, Execution};
+use super::executions::{Draft, Execution, Executions};
 use super::history::Recorder;
 use super::machines::{StateMachine, name};
 use super::mocks::split;
@@ -273,7 +273,7 @@ impl Inner {
         // A test case's mocks are lost in a restart: its executions are in memory.
         let is_durable = self.engine.is_durable() && !draft.target.machine.is_express() && tasks.is_none();
         let durable = if is_durable { Some(self.label(draft)?) } else { None };
-        let recorder = Recorder::new(&draft.history, &self.executions.open_bytes, is_durable);
+        let recorder = draft.recorder(&self.executions, is_durable);
         // They are also lost after the end: such executions are not redriven.
         let redrivable = !draft.target.machine.is_express() && tasks.is_none();
         let watcher: Option<Box<dyn Watcher>> = Some(Box::new(recorder));
@@ -292,6 +292,12 @@ impl Inner {
 }
 
 impl Draft {
+    /// Records its history.
+    pub(super) fn recorder(&self, executions: &Executions, is_durable: bool) -> Recorder {
+        let bytes = Execution::bytes_of(&self.arn, &self.input);
+        Recorder::new(&self.history, &executions.open_bytes, bytes, is_durable)
+    }
+
     fn options(&self) -> StartOptions {
         StartOptions {
             name: Some((*self.name).into()),

@@ -225,6 +225,7 @@ impl Engine {
             durability.live.is_back(id, turn);
         }
         let is_counted = from_row && shared.durability.as_ref().is_some_and(|it| it.epoch == recovered.epoch);
+        let watcher_bytes = watcher.as_ref().map_or(0, |watcher| watcher.kept_bytes());
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let watch = watch.map(|mut watch| {
             // Its effects were counted when it left.
@@ -244,6 +245,7 @@ impl Engine {
             tasks: None,
             ledger: Some(ledger),
             redrivable: true,
+            watcher_bytes,
         };
         let start_identity = StartIdentity { synchronous: false, label: Some(Box::new(label)) };
         let mut buffer = Box::<ExecutionBuffer>::default();
@@ -268,7 +270,7 @@ impl Engine {
         }
         let charged = buffer.execution.arena.capacity_bytes();
         // What was accepted once is not refused now.
-        shared.admission.admit_anyway(&version.usage, 1, charged);
+        shared.admission.admit_anyway(&version.usage, 1, charged + start_identity.kept_bytes());
         let completion = Completion::new(start_identity);
         if is_last_state {
             completion.abort_at_next_state();

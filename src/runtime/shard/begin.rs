@@ -8,7 +8,6 @@ use super::{Body, Job, Opened, Resident, START_BATCHES_PER_TURN, Shard};
 use crate::engine::{Event, Start};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
-use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::Reply;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::durable::start_base;
@@ -144,7 +143,8 @@ impl Shard {
             return false;
         }
         durability.absent.fetch_add(1, Ordering::Relaxed);
-        self.shared.admission.release(&start_batch.version.usage, 1, start_batch.text.len() + ENTRY_BYTES);
+        let charged = start_batch.text.len() + start_batch.reply.start_identity().entry_bytes();
+        self.shared.admission.release(&start_batch.version.usage, 1, charged);
         self.made_room = true;
         true
     }
@@ -203,7 +203,8 @@ impl Shard {
             self.disarm_all(&mut pending, key, is_bug);
             self.residents.release(key);
         }
-        self.end_started(opened, n, buffer, is_bug, to - from + ENTRY_BYTES);
+        let charged = to - from + opened.start_batch.reply.start_identity().entry_bytes();
+        self.end_started(opened, n, buffer, is_bug, charged);
     }
 
     #[allow(clippy::too_many_arguments)]
@@ -225,7 +226,7 @@ impl Shard {
             reply => reply.clone(),
         };
         let (due_before, due_after) = self.join_queue(key.slot, deadline_ms);
-        let charged = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
+        let charged = u32::try_from(bytes + reply.start_identity().entry_bytes()).unwrap_or(u32::MAX);
         let (version, body) = (Arc::clone(&start_batch.version), Body::Packed(Box::default()));
         let mut resident = Resident {
             version,

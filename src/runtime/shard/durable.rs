@@ -12,7 +12,6 @@ use crate::fault::{self, Fault};
 use crate::journal::Lsn;
 use crate::limits;
 use crate::program::ResourceKind;
-use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::{Completion, Reply};
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::durable::{Durability, Ledger, Told};
@@ -290,6 +289,7 @@ impl Shard {
         self.turns.join(flow);
         let key = self.residents.reserve();
         let (due_before, due_after) = self.join_queue(key.slot, deadline_ms);
+        let charged = u32::try_from(charged + reply.start_identity().entry_bytes()).unwrap_or(u32::MAX);
         let resident = Resident {
             version,
             body: Body::Seated(buffer),
@@ -298,7 +298,7 @@ impl Shard {
             deadline_ms,
             due_before,
             due_after,
-            charged: u32::try_from(charged + ENTRY_BYTES).unwrap_or(u32::MAX),
+            charged,
             flow,
             is_queued: false,
             is_idle: false,

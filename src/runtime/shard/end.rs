@@ -9,7 +9,6 @@ use crate::engine::{self, Execution};
 use crate::fault::{self, Fault};
 use crate::json::Arena;
 use crate::observe::{Memory, Took};
-use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::completion::{BatchState, Reply};
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::inline::Ended;
@@ -159,7 +158,8 @@ impl Shard {
                         self.now_ms.saturating_add_signed(self.ahead_ms),
                     );
                 }
-                self.end(&start_batch.version, &reply, end, Took::Ms(0), to - at + ENTRY_BYTES);
+                let charged = to - at + reply.start_identity().entry_bytes();
+                self.end(&start_batch.version, &reply, end, Took::Ms(0), charged);
                 at = to;
             }
         }

@@ -7,7 +7,6 @@ use crate::fault::Fault;
 use crate::fuel::Cut;
 use crate::observe::Took;
 use crate::program::Program;
-use crate::runtime::admission::ENTRY_BYTES;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::fiber::Fiber;
 use crate::runtime::job::{Drove, Stopped, Work, answered, submitted};
@@ -302,7 +301,8 @@ impl Shard {
             resident.is_queued = true;
             self.turns.push_going(resident.flow, Going::Resident(key));
         }
-        let bytes = u32::try_from(bytes + ENTRY_BYTES).unwrap_or(u32::MAX);
+        let bytes = bytes + resident.reply.start_identity().entry_bytes();
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.shared.admission.adjust(&resident.version.usage, resident.charged as usize, bytes as usize);
         self.made_room |= bytes < resident.charged;
         resident.charged = bytes;

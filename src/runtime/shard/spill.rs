@@ -8,7 +8,6 @@
 use super::leave::Leave;
 use super::{Body, Shard};
 use crate::observe::Spilled;
-use crate::runtime::admission::ENTRY_BYTES;
 
 /// The hand.
 #[derive(Default)]
@@ -119,8 +118,9 @@ impl Shard {
         if let Some(watch) = &mut resident.watch {
             watch.parked(durability);
         }
-        let charged = std::mem::replace(&mut resident.charged, ENTRY_BYTES as u32);
-        self.shared.admission.adjust(&resident.version.usage, charged as usize, ENTRY_BYTES);
+        let entry_bytes = resident.reply.start_identity().entry_bytes();
+        let charged = std::mem::replace(&mut resident.charged, entry_bytes as u32);
+        self.shared.admission.adjust(&resident.version.usage, charged as usize, entry_bytes);
         Some(())
     }
 
