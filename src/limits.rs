@@ -185,6 +185,9 @@ pub const MACHINE_DEBT_SHARES_MAX: i64 = 16;
 pub const FIBER_STACK_BYTES: usize = STACK_BYTES;
 /// A handler that blocks its shard for so many milliseconds is counted and logged as a warning.
 pub const HANDLER_BLOCKS_MS: u64 = 100;
+/// Executions that wait to begin, of all machines, among which a turn of a shard looks for those that are to be aborted;
+/// one that is behind them ends at its machine's turn.
+pub const ABORTED_LOOKED_AT_MAX: usize = 2_048;
 /// Executions of one shard that may be suspended inside of an expression; others wait before they begin one.
 pub const FIBERS_MAX: u32 = 256;
 /// The same, of one state machine.

@@ -190,6 +190,11 @@ impl Completion {
         }
     }
 
+    /// Whether it is to be aborted when it begins.
+    pub(super) fn has_abort(&self) -> bool {
+        self.lock().abort.is_some()
+    }
+
     /// It leaves its place, where it is parked, for memory outside of the engine; unless an abort was requested. Other
     /// handles no longer reach it.
     pub(super) fn leave(&self) -> bool {

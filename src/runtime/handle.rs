@@ -57,8 +57,14 @@ impl Handle {
 
     /// As [`abort`](Handle::abort), with a fault.
     pub fn abort_with(&self, fault: Fault) {
+        let had_abort = self.completion.has_abort();
         if let Some((place, fault)) = self.completion.abort(fault) {
             self.shared.remotes[usize::from(place.shard)].send(ShardMessage::Abort(place.key, fault));
+        } else if !had_abort && self.completion.has_abort() {
+            // It waits to begin, on any shard, perhaps for long.
+            for remote in &self.shared.remotes {
+                remote.send(ShardMessage::AbortStart(Arc::clone(&self.version.usage)));
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use crossbeam_queue::SegQueue;
 use crossbeam_utils::CachePadded;
 use dashmap::DashMap;
 
-use super::admission::Admission;
+use super::admission::{Admission, Usage};
 use super::blocked::Blocked;
 use super::clock::Time;
 use super::completion::{Completion, Location, Reply};
@@ -57,6 +57,8 @@ impl StartBatch {
 #[derive(Debug)]
 pub(super) enum ShardMessage {
     Abort(Key, Fault),
+    /// An execution of this machine that has not begun yet is to be aborted.
+    AbortStart(Arc<Usage>),
     /// A block of the journal is durable.
     Durable,
     /// An execution of an earlier process continues here.

@@ -126,6 +126,11 @@ impl Opened {
         let (ended, memory) = Default::default();
         Opened { start_batch, flow, next: 0, at: 0, ended, ended_bytes: 0, memory }
     }
+
+    /// Whether it is one execution, which is to be aborted.
+    fn is_aborted(&self) -> bool {
+        self.start_batch.reply.completion().is_some_and(|completion| completion.has_abort())
+    }
 }
 
 /// An execution that is parked.
@@ -246,6 +251,7 @@ impl Shard {
         self.poll_tasks();
         self.fire_timers();
         self.open_start_batches();
+        self.begin_aborted();
         self.take_turns();
         self.share_start_batches();
         self.spill_parked();
@@ -325,6 +331,7 @@ impl Shard {
             match self.remote.messages.pop() {
                 None => break,
                 Some(ShardMessage::Abort(key, fault)) => self.deliver(key, ResidentEvent::Abort(fault)),
+                Some(ShardMessage::AbortStart(machine)) => self.turns.abort_start(&machine),
                 // It only wakes the shard: the turn itself releases what was held.
                 Some(ShardMessage::Durable) => {}
                 Some(ShardMessage::Resume(resume)) => self.take_in(*resume),

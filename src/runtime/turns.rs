@@ -29,6 +29,8 @@ struct Flow<G, S> {
     held_starts: Vec<S>,
     suspended: u32,
     in_ring: bool,
+    /// Whether one of those that wait to begin is to be aborted.
+    has_aborted: bool,
     /// Whether one that begins is next.
     start_next: bool,
 }
@@ -55,6 +57,8 @@ pub(super) struct Turns<G, S> {
     suspended: u32,
     /// Machines that hold something back only because all machines together have too many suspended.
     starved: VecDeque<u32>,
+    /// Machines of which executions that wait to begin are to be aborted.
+    aborted: VecDeque<u32>,
 }
 
 const SHARE: i64 = limits::MACHINE_SHARE_WORK as i64;
@@ -73,6 +77,7 @@ impl<G, S> Turns<G, S> {
             sweep_at: SWEEP_MIN,
             suspended: 0,
             starved: VecDeque::new(),
+            aborted: VecDeque::new(),
         }
     }
 
@@ -97,6 +102,7 @@ impl<G, S> Turns<G, S> {
             held_starts: Vec::new(),
             suspended: 0,
             in_ring: false,
+            has_aborted: false,
             start_next: true,
         };
         let number = match self.free.pop() {
@@ -241,6 +247,43 @@ impl<G, S> Turns<G, S> {
             all.append(&mut flow.held_starts);
         }
         all
+    }
+
+    // ---- executions that are aborted before they begin ----
+
+    /// One of a machine's executions is to be aborted, and waits to begin, if it is on this shard.
+    pub(super) fn abort_start(&mut self, machine: &Arc<Usage>) {
+        let number = self.by_machine.get(&(Arc::as_ptr(machine) as usize)).copied();
+        if let Some(number) = number
+            && !std::mem::replace(&mut self.at(number).has_aborted, true)
+        {
+            self.aborted.push_back(number);
+        }
+    }
+
+    /// Takes starts that are to be aborted, as far as they are among the first `looked_at_max` of those that wait.
+    pub(super) fn take_aborted(&mut self, looked_at_max: usize, is_aborted: impl Fn(&S) -> bool) -> Vec<S> {
+        let (mut taken, mut left) = (Vec::new(), looked_at_max);
+        while left > 0
+            && let Some(number) = self.aborted.pop_front()
+        {
+            // One that was forgotten meanwhile held nothing.
+            let Some(Some(flow)) = self.flows.get_mut(number as usize) else { continue };
+            flow.has_aborted = false;
+            let looked_at = left.min(flow.held_starts.len());
+            taken.extend(flow.held_starts.extract_if(..looked_at, |starts| is_aborted(starts)));
+            left -= looked_at;
+            let looked_at = left.min(flow.starts.len());
+            if flow.starts.iter().take(looked_at).any(&is_aborted) {
+                let behind = flow.starts.split_off(looked_at);
+                for starts in std::mem::take(&mut flow.starts) {
+                    if is_aborted(&starts) { taken.push(starts) } else { flow.starts.push_back(starts) }
+                }
+                flow.starts.extend(behind);
+            }
+            left -= looked_at;
+        }
+        taken
     }
 
     // ---- suspended executions: each holds a stack ----

@@ -124,6 +124,25 @@ fn loops_are_stopped_and_time_out_in_time() {
     assert_eq!(world.engine.usage(), (0, 0));
 }
 
+/// Also those that wait for a place of a machine whose executions are all in the midst of an expression.
+#[test]
+fn what_waits_to_begin_is_stopped_in_time() {
+    let computes = r#"{"StartAt": "P", "QueryLanguage": "JSONata", "States": {"P": {"Type": "Pass", "End": true,
+        "Output": "{% $sum([1..20000].($sum([1..2000].($ * 2)))) %}"}}}"#;
+    let mut world = World::new();
+    let machine = world.machine("computes", computes);
+    let handles: Vec<_> = (0..40).map(|_| world.engine.start(&machine, "{}").unwrap()).collect();
+    for _ in 0..20 {
+        world.turn();
+    }
+    for handle in handles.iter().rev() {
+        handle.abort();
+        let turns = world.turns_until(|| handle.status() == Status::Aborted);
+        assert!(turns <= 1, "{turns} turns");
+    }
+    assert_eq!(world.engine.usage(), (0, 0));
+}
+
 /// One that is waited for begins on the thread of its caller, and moves to a shard when it is long.
 #[test]
 fn a_long_run_leaves_the_thread_of_its_caller() {

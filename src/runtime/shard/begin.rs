@@ -8,6 +8,7 @@ use super::{Body, Job, Opened, Resident, START_BATCHES_PER_TURN, Shard};
 use crate::engine::{Event, Start};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
+use crate::limits;
 use crate::runtime::completion::Reply;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::durable::start_base;
@@ -32,7 +33,11 @@ impl Shard {
             self.made_room = true;
             let flow = self.turns.flow(&start_batch.version.usage);
             let opened = Opened::new(start_batch, flow);
-            if self.turns.is_free(flow) { self.begin_some(opened) } else { self.put_in_line(opened) }
+            if self.turns.is_free(flow) || opened.is_aborted() {
+                self.begin_some(opened)
+            } else {
+                self.put_in_line(opened)
+            }
         }
     }
 
@@ -69,6 +74,13 @@ impl Shard {
         self.begin_some(opened);
     }
 
+    /// Begins those that are to be aborted, which ends them: they do not wait for their machine's turn.
+    pub(super) fn begin_aborted(&mut self) {
+        for opened in self.turns.take_aborted(limits::ABORTED_LOOKED_AT_MAX, |opened| opened.is_aborted()) {
+            self.begin_opened(*opened);
+        }
+    }
+
     pub(super) fn uncount_waiting(&mut self, opened: &Opened) {
         let left = opened.start_batch.len() - opened.next;
         self.waiting_starts -= left;
@@ -85,11 +97,13 @@ impl Shard {
         }
         let (flow, before) = (opened.flow, opened.next);
         let is_light = opened.start_batch.version.is_light;
+        let is_aborted = opened.is_aborted();
         self.began_us = self.shared.elapsed_us();
         while opened.next < opened.start_batch.len()
-            && self.left > 0
-            && self.turns.credit(flow) > 0
-            && (is_light || self.turns.may_suspend(flow))
+            && (is_aborted
+                || (self.left > 0
+                    && self.turns.credit(flow) > 0
+                    && (is_light || self.turns.may_suspend(flow))))
         {
             self.begin(&mut opened);
         }
