@@ -198,10 +198,11 @@ impl MapRunCounts {
         self.pending = self.pending.saturating_sub(self.pending_redrive);
     }
 
-    /// So many of those are about to begin.
+    /// So many of those are about to begin. After a restart, they are counted as pending already.
     fn redrive(&mut self, count: u64) {
-        self.pending_redrive = self.pending_redrive.saturating_sub(count);
-        self.pending += count;
+        let counted = count.min(self.pending_redrive);
+        self.pending_redrive -= counted;
+        self.pending += counted;
     }
 
     /// None of those that are left will be found.
