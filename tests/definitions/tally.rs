@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use crate::required::not_run;
+
 /// A file of the suites (`EXPRESSWAY_SUITES`, else beside the project).
 pub(crate) fn suite(file: &str) -> Option<PathBuf> {
     find("EXPRESSWAY_SUITES", "../shared/suites", file)
@@ -20,7 +22,7 @@ fn find(variable: &str, default: &str, file: &str) -> Option<PathBuf> {
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join(default), PathBuf::from);
     let path = folder.join(file);
     if !path.exists() {
-        eprintln!("{file} is not there: nothing was tested (set {variable})");
+        not_run(&format!("{file} is not there (see {variable})"));
         return None;
     }
     Some(path)
@@ -66,12 +68,12 @@ impl Tally {
     }
 
     /// Prints the count and fails if anything failed.
-    pub(crate) fn finish(self) {
+    pub(crate) fn finish(mut self) {
+        let unmet =
+            self.known.keys().map(|id| format!("{id}\n      is listed as different, but no case has it"));
+        self.failures.extend(unmet);
         for failure in &self.failures {
             println!("FAILED {failure}");
-        }
-        for id in self.known.keys() {
-            println!("LISTED but not met: {id}");
         }
         println!(
             "{}: {} passed, {} failed, {} skipped",

@@ -11,6 +11,8 @@ use serde_json::Value as Json;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use crate::required::not_run;
+
 struct NoContext;
 
 impl Context for NoContext {
@@ -34,7 +36,7 @@ fn suites(file: &str) -> Option<String> {
         .unwrap_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/suites"));
     let text = std::fs::read_to_string(root.join(file)).ok();
     if text.is_none() {
-        eprintln!("{} is not there: nothing was run", root.join(file).display());
+        not_run(&format!("{} is not there (see EXPRESSWAY_SUITES)", root.join(file).display()));
     }
     text
 }
@@ -189,6 +191,19 @@ fn the_languages_own_suite() {
 #[test]
 fn the_cross_suite() {
     run_cases("jsonata-cross/cases.jsonl");
+}
+
+#[test]
+fn listed_differences_are_those_of_cases() {
+    let mut known = differences();
+    for file in ["jsonata/cases.jsonl", "jsonata-cross/cases.jsonl"] {
+        let Some(cases) = suites(file) else { return };
+        let cases = cases.replace("\\ud800", "");
+        for case in lines(&cases) {
+            known.remove(case["id"].as_str().expect("an id"));
+        }
+    }
+    assert!(known.is_empty(), "listed as different, but there are no such cases: {known:?}");
 }
 
 #[test]

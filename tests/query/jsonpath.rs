@@ -288,3 +288,20 @@ fn reference_paths() {
         assert!(ReferencePath::parse(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn containers_are_equal_only_where_both_are_the_same_path_from_the_document() {
+    let input = serde_json::json!({"L": [{"a": [1]}, {"a": {}}, {"a": 1}], "b": [1]});
+    let all = input["L"].to_string();
+    // As Jayway's node provider has it.
+    for (path, expected) in [
+        ("$.L[?(@.a==@.a)]", r#"[{"a":1}]"#),
+        ("$.L[?(@.a<=@.a)]", r#"[{"a":1}]"#),
+        ("$.L[?(@.a!=@.a)]", "[]"),
+        ("$.L[?(@==@)]", "[]"),
+        ("$.L[?($.b==$.b)]", &all),
+        ("$.L[?($['b']==$.b)]", "[]"),
+    ] {
+        assert_eq!(find(path, &input, &Json::Null, &[]).as_deref().ok(), Some(expected), "{path}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use super::PathFaultKind;
 use super::compare::{self, Datum};
-use super::filter::{Filter, Operand, Test};
+use super::filter::{Condition, Filter, Operand, Test};
 use super::program::Step;
 use super::walk::{Done, Walk, write_index};
 use super::{direct, members};
@@ -40,7 +40,7 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
                 holds = match condition.test {
                     Test::Exists => self.exists(&condition.left, element)?,
                     Test::Absent => !self.exists(&condition.left, element)?,
-                    test => self.holds(test, &condition.left, &condition.right, element)?,
+                    _ => self.holds(condition, element)?,
                 };
                 if !holds {
                     break;
@@ -65,21 +65,15 @@ impl<const TRAIL: bool> Walk<'_, TRAIL> {
         }
     }
 
-    fn holds(
-        &mut self,
-        test: Test,
-        left: &Operand,
-        right: &Operand,
-        element: Value,
-    ) -> Result<bool, PathFaultKind> {
-        let mut both = || Ok((self.datum(left, element)?, self.datum(right, element)?));
+    fn holds(&mut self, condition: &Condition, element: Value) -> Result<bool, PathFaultKind> {
+        let mut both = || Ok((self.datum(&condition.left, element)?, self.datum(&condition.right, element)?));
         let (left, right) = match both() {
             Ok(both) => both,
             Err(PathFaultKind::NotFound) => return Ok(false),
             Err(kind) => return Err(kind),
         };
         self.spend(left.work(self.arena) + right.work(self.arena))?;
-        compare::holds(self.arena, test, left, right, self.fuel).or_else(|kind| {
+        compare::holds(self.arena, condition, (left, right), self.fuel).or_else(|kind| {
             self.fail(kind, |_, out| out.push_str("The operands of a filter can not be compared"))
         })
     }

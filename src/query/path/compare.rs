@@ -2,7 +2,7 @@
 //! and incomparable values fail the condition, even for `!=`.
 
 use super::PathFaultKind;
-use super::filter::{Literal, Test, decimal};
+use super::filter::{Condition, Literal, Test, decimal};
 use crate::fuel::Fuel;
 use crate::json::{Arena, Number, Value, compare_utf16};
 use crate::query::pattern::Pattern;
@@ -60,15 +60,16 @@ impl Datum<'_> {
 /// Whether the condition is true for its left and right operands.
 pub(super) fn holds(
     arena: &Arena,
-    test: Test,
-    left: Datum,
-    right: Datum,
+    condition: &Condition,
+    (left, right): (Datum, Datum),
     fuel: &Fuel,
 ) -> Result<bool, PathFaultKind> {
+    let test = condition.test;
     if test == Test::Matches {
         return matches(arena, left, right, fuel);
     }
-    let Some(order) = order(arena, right, left)? else {
+    let equal = condition.is_same_path.then_some(Ordering::Equal);
+    let Some(order) = order(arena, right, left)?.or(equal) else {
         return Ok(false);
     };
     Ok(match test {
@@ -118,9 +119,7 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
     if let (Some(expected), Some(found)) = (expected.bool(), found.bool()) {
         return Ok(Some(expected.cmp(&found)));
     }
-    // Containers are equal only if they are the same one.
-    let same = matches!((expected, found), (Datum::Value(a), Datum::Value(b)) if a.is_same_place(b));
-    Ok(same.then_some(Ordering::Equal))
+    Ok(None)
 }
 
 /// Exact, also between an integer and a double.

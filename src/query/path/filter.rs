@@ -32,6 +32,8 @@ pub(super) struct Condition {
     pub(super) left: Operand,
     pub(super) test: Test,
     pub(super) right: Operand,
+    /// Whether both are the same path from the document, in the same words: only then are containers equal.
+    pub(super) is_same_path: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +156,7 @@ impl Condition {
         if right.starts_with("!@") {
             return Err(error("`!` can only be used to ask whether a path is absent"));
         }
+        let is_same_path = left == right && left.starts_with('$');
         let (left, right) = (Operand::parse(left, at, patterns)?, Operand::parse(right, at, patterns)?);
         let test = match (test, &left) {
             (Some(test), _) => test,
@@ -161,7 +164,7 @@ impl Condition {
             (None, Operand::Path { .. }) => Test::Exists,
             (None, _) => return Err(error("a condition needs a path or an operator")),
         };
-        Ok(Condition { left, test, right })
+        Ok(Condition { left, test, right, is_same_path })
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::subject::Subject;
-use super::{Surroundings, TestState};
+use super::{Surroundings, TestState, unreadable};
 use crate::asl::model::{Pattern, StateKind};
 use crate::clock;
 use crate::service::Error;
@@ -11,7 +11,7 @@ use crate::service::Error;
 /// Checks a given context object (recorded: names that AWS does not know, and `Map`, are refused).
 pub(super) fn check(text: &str, subject: &Subject) -> Result<(), Error> {
     let Ok(Json::Object(context)) = serde_json::from_str(text) else {
-        return Err(invalid("Context object must be a valid JSON object"));
+        return Err(invalid(&unreadable(text, "Context object must be a valid JSON object")));
     };
     for (name, part) in &context {
         let fields: &[(&str, Expected)] = match name.as_str() {

@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 
 use super::subject::Subject;
-use super::{Mock, StateConfiguration, TestState, schema};
+use super::{Mock, StateConfiguration, TestState, schema, unreadable};
 use crate::asl::model::{Pattern, ResourceKind, StateKind};
 use crate::fault::Fault;
 use crate::service::{Error, Exception};
@@ -94,7 +94,7 @@ pub(super) fn mocked(request: &TestState, subject: &Subject) -> Result<Option<Mo
     }
     let text = result.clone().unwrap_or_default();
     let Ok(result) = serde_json::from_str::<Json>(&text) else {
-        return Err(Error::validation("Mocked result must be valid JSON"));
+        return Err(Error::validation(unreadable(&text, "Mocked result must be valid JSON")));
     };
     if let StateKind::Task(task) = &subject.state.kind {
         schema::check(&task.resource, &result, *field_validation).map_err(Error::validation)?;

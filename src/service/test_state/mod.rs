@@ -20,6 +20,7 @@ pub(super) use drive::test_state_with;
 pub use run::{News, Progress, TaskWanted, Test};
 
 use crate::asl::Resources;
+use crate::json::{self, Arena, ReadError, ReadErrorKind};
 
 /// A request of `TestState`. [`Default`] has AWS's defaults for absent members.
 #[derive(Clone, Debug, Default)]
@@ -210,4 +211,12 @@ pub struct ErrorDetails {
     pub retry_index: Option<usize>,
     /// `retryBackoffIntervalSeconds`
     pub retry_backoff_interval_seconds: Option<u64>,
+}
+
+/// Why a text cannot be read: in AWS's words, unless it is JSON with a number that no double has.
+fn unreadable(text: &str, words: &str) -> String {
+    match json::read(&mut Arena::default(), text.as_bytes()) {
+        Err(ReadError { kind: kind @ ReadErrorKind::NumberRange, .. }) => format!("{words}: {kind}"),
+        _ => words.to_owned(),
+    }
 }

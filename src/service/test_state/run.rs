@@ -11,6 +11,7 @@ use super::subject::{Compiled, Subject};
 use super::trace::Trace;
 use super::{
     Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, batch, context, reader,
+    unreadable,
 };
 use crate::asl::model::StateKind;
 use crate::engine::{
@@ -494,9 +495,10 @@ fn read_input(execution: &mut Execution, text: &str) -> Result<Value, Error> {
     match json::read(&mut execution.arena, text.as_bytes()) {
         Ok(input) if execution.arena.size(input) <= limits::PAYLOAD_BYTES_MAX => Ok(input),
         Ok(_) => Err(Error::invalid_input("Invalid execution input.")),
-        Err(_) => {
-            let why = explain(text.as_bytes()).map(|why| why.message);
-            Err(Error::invalid_input(why.as_deref().unwrap_or("Invalid execution input.")))
+        Err(error) => {
+            // What is JSON may have numbers that no double has.
+            let why = explain(text.as_bytes()).map_or_else(|| error.kind.to_string(), |why| why.message);
+            Err(Error::invalid_input(&why))
         }
     }
 }
@@ -511,7 +513,7 @@ fn read(execution: &mut Execution, text: &str) -> Result<Value, Error> {
 fn variables(text: &str) -> Result<Vec<String>, Error> {
     match serde_json::from_str(text) {
         Ok(Json::Object(members)) => Ok(members.into_iter().map(|(name, _)| name).collect()),
-        _ => Err(Error::validation("Variables must be a valid JSON object")),
+        _ => Err(Error::validation(unreadable(text, "Variables must be a valid JSON object"))),
     }
 }
 
