@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use super::client::Client;
+use super::client::{Client, ROLE};
 use super::model::Model;
 
 #[test]
@@ -178,4 +178,23 @@ fn wrongs(model: &Model, member: &Json) -> Vec<(Json, String)> {
         _ => {}
     }
     wrongs
+}
+
+#[test]
+fn numbers_that_no_double_has_are_called_so_where_a_state_is_tested() {
+    let mut client = Client::new();
+    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke",
+        "Parameters": {"FunctionName": "f"}, "End": true});
+    let number = r#"{"n": 1e400}"#;
+    for (member, given) in [
+        ("input", json!(number)),
+        ("context", json!(number)),
+        ("variables", json!(number)),
+        ("mock", json!({"result": number})),
+    ] {
+        let mut request = json!({"definition": state.to_string(), "roleArn": ROLE, "mock": {"result": "{}"}});
+        request[member] = given;
+        let (_, message) = client.refused("TestState", &request);
+        assert!(message.contains("number out of range"), "{member}: {message}");
+    }
 }
