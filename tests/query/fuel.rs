@@ -9,7 +9,8 @@ use expressway::query::jsonata::{Allowed, Env, EvalErrorKind, Expr, Limits, Prof
 use expressway::query::path::Path;
 use expressway::query::{Context, ContextField, Names, Scope, Slot};
 
-struct Nothing;
+/// No variables and no context object.
+pub(crate) struct Nothing;
 
 impl Names for Nothing {
     fn slot(&mut self, _: &str) -> Option<Slot> {

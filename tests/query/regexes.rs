@@ -3,23 +3,11 @@
 
 use expressway::fuel::Fuel;
 use expressway::json::{self, Arena, Value};
+use expressway::query::Scope;
 use expressway::query::jsonata::{Env, Expr, Limits, Profile, Scratch};
-use expressway::query::{Context, ContextField, Names, Scope, Slot};
 use serde_json::Value as Json;
 
-struct Nothing;
-
-impl Names for Nothing {
-    fn slot(&mut self, _: &str) -> Option<Slot> {
-        None
-    }
-}
-
-impl Context for Nothing {
-    fn field(&self, _: &mut Arena, _: ContextField) -> Value {
-        Value::UNDEFINED
-    }
-}
+use crate::fuel::Nothing;
 
 /// The value, nothing, or the error's code or message.
 fn evaluate(source: &str, limits: Limits) -> Result<Option<Json>, String> {

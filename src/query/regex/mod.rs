@@ -1,7 +1,7 @@
 //! JavaScript's regular expressions, as JSONata has them. [`parse`] reads one into a [`tree`]. From that, [`print`]
-//! writes it for the [linear automaton](super::pattern), which nearly all are for. Those that no automaton can decide
-//! (look-around, references to groups, lines that end with something else than `\n`) become a [`program`], for a
-//! [`search`] that backtracks.
+//! writes it for the [linear automaton](super::pattern), which decides nearly all of them. The others (look-around,
+//! references to groups, line ends other than `\n`, repetitions that make an automaton too large) become a [`program`],
+//! for a [`search`] that backtracks.
 //!
 //! A text is read by characters, not by units of UTF-16, and has no halves of characters.
 
@@ -78,7 +78,7 @@ impl Regex {
             match Pattern::new(&printed, Boundaries::Ascii, bounds.automaton_bytes, bounds.depth) {
                 Ok(linear) => return Ok(Regex::Linear(linear)),
                 Err(PatternError::TooLarge) if bounds.is_short => return Err(Problem::TooLarge),
-                // One that is too large for an automaton is not for backtracking, which counts repetitions.
+                // A repetition is copied in an automaton, and counted by the backtracking search.
                 Err(_) => {}
             }
         }

@@ -89,7 +89,7 @@ enum Entry {
     Longer { run: At, at: u32, times: u32 },
     /// A slot had another value.
     Undo(u32, u32),
-    /// A look around began at the position. Those that were decided have no entry.
+    /// A look-around began at the position. It is removed when the look-around is decided.
     Look { look: At, at: u32 },
 }
 
@@ -256,7 +256,8 @@ where
         }
     }
 
-    /// Goes to the last choice; there is none if nothing is returned.
+    /// Returns to the latest choice, and undoes what came after it: the instruction to continue at, or `None` when no
+    /// choice is left.
     fn back_up(&mut self) -> Result<Option<At>, E> {
         let program = self.program;
         while let Some(entry) = self.stack.pop() {
@@ -304,8 +305,8 @@ where
         Ok(None)
     }
 
-    /// What a look around is for was found: its choices are dropped. Returns where to go on; nothing if it must not
-    /// have been found.
+    /// The body of a look-around has matched: its choices are dropped. Returns the instruction to continue at, or `None`
+    /// when the look-around is negative, and so fails.
     fn found(&mut self) -> Result<Option<At>, E> {
         let after = self.slots.clone();
         self.work += after.len() as u64;
@@ -317,7 +318,7 @@ where
                 Entry::Look { look, at } => {
                     self.at = at as usize;
                     let Inst::Look { negated, behind } = self.program.code[look as usize] else {
-                        unreachable!("it is a look around")
+                        unreachable!("it is a look-around")
                     };
                     if negated {
                         return Ok(None);
@@ -333,7 +334,7 @@ where
                 Entry::Choice(..) | Entry::Shorter { .. } | Entry::Longer { .. } => {}
             }
         }
-        unreachable!("a look around has an entry")
+        unreachable!("a look-around has an entry")
     }
 
     fn push(&mut self, entry: Entry) -> Result<(), E> {
