@@ -66,7 +66,7 @@ macro_rules! cases {
 cases! {
     read_event: 10_962, read_event();
     write_event: 188, write_event();
-    compile_w2: 161_573, compile(&own("w2"));
+    compile_w2: 140_607, compile(&own("w2"));
     start_w1: 1_457, start(&own("w1"));
     start_w2: 8_459, start(&own("w2"));
     start_w3: 19_658, start(&own("w3"));

@@ -2,6 +2,8 @@
 //!
 //! The reader uses only this table; a field that AWS adds is a row here.
 
+use std::sync::LazyLock;
+
 use super::model::QueryLanguage;
 
 /// The objects of a definition, each with fields of its own.
@@ -35,6 +37,9 @@ pub(super) enum Owner {
     NestedRule,
     Credentials,
 }
+
+/// How many kinds of objects there are.
+const OWNERS: usize = Owner::Credentials as usize + 1;
 
 impl Owner {
     /// The values of `Type`, in the order in which AWS lists them.
@@ -141,10 +146,6 @@ pub(super) struct Field {
 }
 
 impl Field {
-    pub(super) const fn is_on(&self, owner: Owner) -> bool {
-        self.on & owner.bit() != 0
-    }
-
     /// Whether the object must have it.
     pub(super) fn is_required(&self, owner: Owner, language: QueryLanguage) -> bool {
         self.required & owner.bit() != 0 && self.only.is_none_or(|only| only == language)
@@ -153,12 +154,16 @@ impl Field {
 
 /// The field `name` of `owner`.
 pub(super) fn field(owner: Owner, name: &str) -> Option<&'static Field> {
-    FIELDS.iter().find(|field| field.is_on(owner) && field.name == name)
+    fields(owner).find(|field| field.name == name)
 }
 
 /// The fields an object of this kind may have.
 pub(super) fn fields(owner: Owner) -> impl Iterator<Item = &'static Field> {
-    FIELDS.iter().filter(move |field| field.is_on(owner))
+    /// The rows of each kind, so that not all rows are read for each object.
+    static OF_OWNER: LazyLock<[Vec<&'static Field>; OWNERS]> = LazyLock::new(|| {
+        std::array::from_fn(|owner| FIELDS.iter().filter(|field| field.on & (1 << owner) != 0).collect())
+    });
+    OF_OWNER[owner as usize].iter().copied()
 }
 
 const fn bits<const N: usize>(owners: [Owner; N]) -> u32 {

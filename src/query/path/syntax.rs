@@ -84,6 +84,9 @@ pub(super) fn steps(
                 match &text[from..end] {
                     "" => {}
                     "*" => steps.push(Step::Wildcard),
+                    name if !name.bytes().any(|byte| matches!(byte, b'\'' | b']')) => {
+                        steps.push(Step::Name(Key::new(name)));
+                    }
                     name => steps.push(names(name, true)),
                 }
                 i = end;
