@@ -79,9 +79,9 @@ impl Pattern {
             .onepass_size_limit(Some(ONE_PASS_BYTES_MAX.min(bytes_max)))
             .hybrid_cache_capacity(limits::REGEX_CACHE_BYTES_MAX);
         let regex = meta::Builder::new().configure(config).syntax(syntax).build(source);
-        let regex = regex.map_err(|error| match error.size_limit() {
-            Some(_) => PatternError::TooLarge,
-            None => PatternError::Syntax,
+        let regex = regex.map_err(|error| match error.syntax_error() {
+            Some(_) => PatternError::Syntax,
+            None => PatternError::TooLarge,
         })?;
         let config =
             thompson::Config::new().which_captures(WhichCaptures::All).nfa_size_limit(Some(bytes_max));

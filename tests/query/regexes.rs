@@ -66,6 +66,37 @@ fn what_a_search_may_come_back_to_is_bounded() {
     assert_eq!(evaluate(&source(3_000_000), Limits::STEP_FUNCTIONS), Err(error.to_owned()));
 }
 
+/// What is written for the linear automaton is always taken by it: where its nesting is as deep as it may be, and where a
+/// class has nothing but halves of characters.
+#[test]
+fn what_a_linear_automaton_is_given_it_takes() {
+    let around = [
+        ("(", ")"),
+        ("(?:", ")*"),
+        ("(?:b|", ")"),
+        ("(?:b|", ")?"),
+        ("(b|", ")+"),
+        ("(?:b|(?:", "c)?)*"),
+        ("(?:(?:", ")+)*"),
+        ("b?(?:c|", "d)"),
+    ];
+    for ((open, close), inner) in
+        around.iter().flat_map(|around| ["a", "[a-bx]", r"\w?", r"\b"].map(|it| (*around, it)))
+    {
+        for depth in 8..60 {
+            let (open, close) = (open.repeat(depth), close.repeat(depth));
+            let source = format!("($f := function($x) {{ $contains($x, /{open}{inner}{close}/) }}; 1)");
+            assert_eq!(evaluate(&source, Limits::LANGUAGE), Ok(Some(Json::from(1))), "{source}");
+        }
+    }
+    let halves = r"[^\u0000-\uD7FF\uE000-\uFFFF\u{10000}-􏿿]".replace(r"\u{10000}", "𐀀");
+    for (source, expected) in
+        [(format!("$contains('ab', /{halves}[b]/)"), false), (format!("$contains('b', /{halves}*b/)"), true)]
+    {
+        assert_eq!(evaluate(&source, Limits::LANGUAGE), Ok(Some(Json::Bool(expected))), "{source}");
+    }
+}
+
 /// Neither a deep expression nor a long text takes the stack of the thread.
 #[test]
 fn nothing_recurs_as_deep_as_an_expression() {

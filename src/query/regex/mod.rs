@@ -79,7 +79,8 @@ impl Regex {
                 Ok(linear) => return Ok(Regex::Linear(linear)),
                 Err(PatternError::TooLarge) if bounds.is_short => return Err(Problem::TooLarge),
                 // A repetition is copied in an automaton, and counted by the backtracking search.
-                Err(_) => {}
+                Err(PatternError::TooLarge) => {}
+                Err(PatternError::Syntax) => unreachable!("/{pattern}/{flags} was printed as {printed}"),
             }
         }
         let program = program::Program::new(&tree);

@@ -35,11 +35,10 @@ fn node(tree: &Tree, id: NodeId, out: &mut String) {
             out.push(')');
         }
         Node::Repeat(repeat) => {
-            let body = tree.nodes[repeat.body as usize];
-            let single = matches!(body, Node::Char(_) | Node::Set(_) | Node::Group(..));
-            out.push_str(if single { "" } else { "(?:" });
+            let bare = tree.repeats_bare(repeat.body);
+            out.push_str(if bare { "" } else { "(?:" });
             node(tree, repeat.body, out);
-            out.push_str(if single { "" } else { ")" });
+            out.push_str(if bare { "" } else { ")" });
             match (repeat.min, repeat.max) {
                 (0, UNBOUNDED) => out.push('*'),
                 (1, UNBOUNDED) => out.push('+'),
@@ -53,7 +52,7 @@ fn node(tree: &Tree, id: NodeId, out: &mut String) {
         }
         Node::Sequence(from, to) => {
             for &id in tree.list(from, to) {
-                let either = matches!(tree.nodes[id as usize], Node::Either(..));
+                let either = tree.is_either(id);
                 out.push_str(if either { "(?:" } else { "" });
                 node(tree, id, out);
                 out.push_str(if either { ")" } else { "" });
@@ -69,18 +68,16 @@ fn node(tree: &Tree, id: NodeId, out: &mut String) {
 }
 
 fn class(set: &Set, out: &mut String) {
-    if set.ranges().is_empty() {
+    // Halves of characters are not in a text.
+    let whole = |&(low, high): &(u32, u32)| [(low, high.min(0xD7FF)), (low.max(0xE000), high)];
+    let mut ranges = set.ranges().iter().flat_map(whole).filter(|(low, high)| low <= high).peekable();
+    if ranges.peek().is_none() {
         out.push_str(r"[^\s\S]");
         return;
     }
     out.push('[');
-    for &(low, high) in set.ranges() {
-        // Halves of characters are not in a text.
-        for (low, high) in [(low, high.min(0xD7FF)), (low.max(0xE000), high)] {
-            if low <= high {
-                out.push_str(&format!(r"\x{{{low:x}}}-\x{{{high:x}}}"));
-            }
-        }
+    for (low, high) in ranges {
+        out.push_str(&format!(r"\x{{{low:x}}}-\x{{{high:x}}}"));
     }
     out.push(']');
 }

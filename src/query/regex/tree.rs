@@ -71,6 +71,16 @@ impl Tree {
         &self.lists[from as usize..to as usize]
     }
 
+    /// Whether a quantifier stands right behind it, without parentheses around it.
+    pub(super) fn repeats_bare(&self, id: NodeId) -> bool {
+        matches!(self.nodes[id as usize], Node::Char(_) | Node::Set(_) | Node::Group(..))
+    }
+
+    /// Whether it needs parentheses in a sequence.
+    pub(super) fn is_either(&self, id: NodeId) -> bool {
+        matches!(self.nodes[id as usize], Node::Either(..))
+    }
+
     /// Whether it is beyond a linear automaton.
     pub(super) fn needs_backtracking(&self) -> bool {
         self.nodes.iter().any(|node| match node {
@@ -93,16 +103,23 @@ impl Tree {
         values
     }
 
-    /// The nesting.
+    /// The nesting of what is [printed](super::print), at most: of that, the `regex` crate takes so much and no more.
     pub(super) fn depth(&self) -> u32 {
         let depths = self.up(|node, depths: &[u32]| {
             let of = |id: NodeId| depths[id as usize];
+            let most = |depths: &mut dyn Iterator<Item = u32>| depths.max().map_or(0, |depth| depth + 1);
             match *node {
                 Node::Group(_, body) | Node::Look { body, .. } => of(body) + 1,
-                Node::Repeat(repeat) => of(repeat.body) + 1,
-                Node::Sequence(from, to) | Node::Either(from, to) => {
-                    self.list(from, to).iter().map(|&id| of(id)).max().unwrap_or(0) + 1
+                Node::Repeat(repeat) => of(repeat.body) + 1 + u32::from(!self.repeats_bare(repeat.body)),
+                Node::Sequence(from, to) => {
+                    let items = self.list(from, to).iter();
+                    most(&mut items.map(|&id| of(id) + u32::from(self.is_either(id))))
                 }
+                Node::Either(from, to) => most(&mut self.list(from, to).iter().map(|&id| of(id))),
+                // A class, and its ranges.
+                Node::Set(_) => 2,
+                // It is in parentheses.
+                Node::Assert(Assert::Word | Assert::NotWord) => 1,
                 _ => 0,
             }
         });
