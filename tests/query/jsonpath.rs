@@ -305,3 +305,59 @@ fn containers_are_equal_only_where_both_are_the_same_path_from_the_document() {
         assert_eq!(find(path, &input, &Json::Null, &[]).as_deref().ok(), Some(expected), "{path}");
     }
 }
+
+/// `BigDecimal`'s order: all digits of a literal count, and of a double those of its shortest text. An integer beyond 64
+/// bits is compared as a container is. Answers of Jayway 2.0.0 with Jackson's node provider.
+#[test]
+fn numbers_in_filters() {
+    let long = "123456789012345678901234567890";
+    for (item, condition, expected) in [
+        (long, "@.a > 1", false),
+        (long, "1 < @.a", false),
+        (long, "@.a != 1", false),
+        (long, "@.a == 123456789012345678901234567890", false),
+        (long, "@.a == '123456789012345678901234567890'", false),
+        (long, "@.a != 'x'", false),
+        (long, "@.a != null", true),
+        (long, "@.a >= null", true),
+        (long, "@.a == @.a", false),
+        (long, "$[0].a == $[0].a", true),
+        (long, "@.a =~ /12.*0/", true),
+        (long, "@.a", true),
+        ("-9223372036854775809", "@.a < 0", false),
+        ("-9223372036854775808", "@.a < 0", true),
+        ("9223372036854775808", "@.a > 0", false),
+        ("9223372036854775807", "@.a == 9223372036854775807.0", true),
+        ("9223372036854775807", "@.a < 9223372036854775808", true),
+        ("9223372036854775807", "@.a < 9223372036854775807.5", true),
+        ("1e25", "@.a > 1", true),
+        ("1.2345678901234567e29", "@.a == 123456789012345678901234567890", false),
+        ("1.2345678901234567e29", "@.a == 123456789012345680000000000000", true),
+        ("0.1", "@.a == 0.1000000000000000055511151231257827", false),
+        ("0.1", "@.a < 0.1000000000000000055511151231257827", true),
+        ("0.1", "@.a == .10", true),
+        ("-0.1", "@.a > -0.1000000000000000055511151231257827", true),
+        ("0.0", "@.a == 1e-400", false),
+        ("0", "@.a < 1e-400", true),
+        ("1.7976931348623157e308", "@.a < 1e400", true),
+        ("1", "@.a < 1e2147483647", true),
+        ("10", "@.a == 1.e1", true),
+        ("-0.0", "@.a == 0", true),
+    ] {
+        let input = format!(r#"[{{"a":{item}}}]"#);
+        let path = format!("$[?({condition})]");
+        let path = Path::parse(&path, &mut TwoNames).unwrap_or_else(|error| panic!("{path}: {error}"));
+        let (mut arena, roots) = (Arena::new(), Roots::default());
+        let input = read(&mut arena, input.as_bytes()).expect("JSON");
+        let found = path.eval(&mut arena, &roots.scope(input), &Fuel::unlimited());
+        let found = found.map(|found| arena.item(found, 0).is_some());
+        assert_eq!(found.ok(), Some(expected), "{item}: {condition}");
+    }
+    // Neither is a number to `BigDecimal`: that is an error, as with any text.
+    for text in ["1e2147483648", "1e", ".", "1_0", "0x1"] {
+        let (fault, _) =
+            find(&format!("$[?(@.a < {text})]"), &serde_json::json!([{"a": 1}]), &Json::Null, &[])
+                .expect_err(text);
+        assert_eq!(fault.kind(), PathFaultKind::Invalid, "{text}");
+    }
+}

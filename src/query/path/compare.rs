@@ -2,7 +2,8 @@
 //! and incomparable values fail the condition, even for `!=`.
 
 use super::PathFaultKind;
-use super::filter::{Condition, Literal, Test, decimal};
+use super::decimal::{self, Decimal};
+use super::filter::{Condition, Literal, Test};
 use crate::fuel::Fuel;
 use crate::json::{Arena, Number, Value, compare_utf16};
 use crate::query::pattern::Pattern;
@@ -33,8 +34,11 @@ impl Datum<'_> {
         }
     }
 
+    /// The number, unless it is an integer beyond 64 bits: such a one stays Jackson's node in Jayway, which compares as
+    /// a container does.
     fn number(&self, arena: &Arena) -> Option<Number> {
         match self {
+            Datum::Value(value) if arena.long_integer(*value).is_some() => None,
             Datum::Value(value) => arena.number(*value),
             _ => None,
         }
@@ -103,41 +107,22 @@ fn order(arena: &Arena, expected: Datum, found: Datum) -> Result<Option<Ordering
             }));
         }
         if let Some(found) = found.number(arena) {
-            let expected = match expected {
-                Datum::Literal(literal) => literal.number,
-                _ => decimal(text),
+            let order = match expected {
+                Datum::Literal(literal) => literal.number.as_ref().map(|number| number.order(found)),
+                _ => Decimal::parse(text).map(|number| number.order(found)),
             };
             // A text that is not a number is not unequal to a number: it is an error.
-            return expected
-                .map_or(Err(PathFaultKind::Invalid), |expected| Ok(order_numbers(expected, found)));
+            return order.map_or(Err(PathFaultKind::Invalid), |order| Ok(Some(order)));
         }
         return Ok(found.bool().map(|found| text.eq_ignore_ascii_case("true").cmp(&found)));
     }
     if let (Some(expected), Some(found)) = (expected.number(arena), found.number(arena)) {
-        return Ok(order_numbers(expected, found));
+        return Ok(Some(decimal::order(expected, found)));
     }
     if let (Some(expected), Some(found)) = (expected.bool(), found.bool()) {
         return Ok(Some(expected.cmp(&found)));
     }
     Ok(None)
-}
-
-/// Exact, also between an integer and a double.
-fn order_numbers(a: Number, b: Number) -> Option<Ordering> {
-    match (a, b) {
-        (Number::Int(a), Number::Float(b)) => order_mixed(a, b),
-        (Number::Float(a), Number::Int(b)) => order_mixed(b, a).map(Ordering::reverse),
-        _ => a.compare(b),
-    }
-}
-
-fn order_mixed(int: i64, float: f64) -> Option<Ordering> {
-    let whole = float.trunc();
-    // The cast saturates far beyond 64-bit integers.
-    match i128::from(int).cmp(&(whole as i128)) {
-        Ordering::Equal => whole.partial_cmp(&float),
-        order => Some(order),
-    }
 }
 
 fn matches(arena: &Arena, left: Datum, right: Datum, fuel: &Fuel) -> Result<bool, PathFaultKind> {

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
+use super::decimal::Decimal;
 use super::program::Step;
 use super::syntax::{SyntaxError, steps, trim};
-use crate::json::Number;
 use crate::query::pattern::Pattern;
 
 /// Memory of a compiled pattern, which also bounds the time per character.
@@ -66,7 +66,7 @@ pub(super) struct Literal {
     pub(super) text: Box<str>,
     /// The text with `\'` replaced by `'`, if that differs.
     pub(super) unescaped: Option<Box<str>>,
-    pub(super) number: Option<Number>,
+    pub(super) number: Option<Decimal>,
 }
 
 /// In the order in which operators are searched.
@@ -203,20 +203,6 @@ impl Operand {
 impl Literal {
     fn new(text: &str) -> Literal {
         let unescaped = text.contains(r"\'").then(|| text.replace(r"\'", "'").into());
-        Literal { text: text.into(), unescaped, number: decimal(text) }
-    }
-}
-
-/// The number of a text by Java's `BigDecimal`.
-pub(super) fn decimal(text: &str) -> Option<Number> {
-    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
-    let written = digits.starts_with(|c: char| c == '.' || c.is_ascii_digit())
-        && digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
-    if !written {
-        return None;
-    }
-    match text.parse() {
-        Ok(int) => Some(Number::Int(int)),
-        Err(_) => text.parse().ok().map(Number::Float),
+        Literal { text: text.into(), unescaped, number: Decimal::parse(text) }
     }
 }

@@ -6,6 +6,7 @@
 
 mod accept;
 mod compare;
+mod decimal;
 mod filter;
 mod program;
 mod reference;
