@@ -36,10 +36,13 @@ time, `u` time written as a text (ISO 8601), `h` time as in headers of HTTP, `x`
 it has any.
 """
 
+import json
 import re
 import string
 import sys
 from collections import Counter
+from copy import deepcopy
+from pathlib import Path
 
 import botocore
 from botocore.loaders import Loader
@@ -66,44 +69,20 @@ PARTS = {
         StopTransformJob UpdateEndpoint""".split(),
 }
 
-# What the customization files of AWS's SDK for Java 2 rename (`shapeModifiers`, `modify`, `emitPropertyName`), by service,
-# shape and member. Those of EMR concern an exception only. The shapes of DynamoDB's streams are the tables'.
-RENAMED = {
-    "cloudformation": {"ListStacksInput": {"StackStatusFilter": "stackStatusFilters"}},
-    "cognito-idp": {"AccountTakeoverActionType": {"Notify": "SendNotification"}},
-    "dynamodb": {"AttributeValue": {"NULL": "NUL"}},
-    "dynamodbstreams": {"AttributeValue": {"NULL": "NUL"}},
-    "ec2": {"FpgaImage": {"Public": "isPublic"}, "Image": {"Public": "PublicLaunchPermissions"}},
-    "s3": {
-        "CopyObjectRequest": {"Bucket": "DestinationBucket", "Key": "DestinationKey"},
-        "UploadPartCopyRequest": {"Bucket": "DestinationBucket", "Key": "DestinationKey"},
-    },
-    "sns": {"AddPermissionInput": {"AWSAccountId": "AWSAccountIds", "ActionName": "ActionNames"}},
-}
-# Renamed members whose former name the SDK still takes (`existingNameDeprecated`).
-BOTH = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
-# What those files add (`inject`): for the SDK itself, not for the service.
-INJECTED = {
-    "rds": {
-        name: ["SourceRegion"]
-        for name in ["CopyDBClusterSnapshotMessage", "CopyDBSnapshotMessage", "CreateDBClusterMessage",
-                     "CreateDBInstanceReadReplicaMessage", "StartDBInstanceAutomatedBackupsReplicationMessage"]
-    },
-    "s3": {
-        "CopyObjectRequest": ["SourceBucket", "SourceKey", "SourceVersionId"],
-        "UploadPartCopyRequest": ["SourceBucket", "SourceKey", "SourceVersionId"],
-        "UploadPartRequest": ["SdkPartType"],
-    },
-}
-# What they take away (`exclude`), whatever the shape.
-EXCLUDED = {"ec2": {"DryRun"}}
+# What the customization files of AWS's SDK for Java 2 (`customization.config` of each service in `aws/aws-sdk-java-v2`)
+# say of members, by its folder there: customized.json, with the commit at which each file was read, or null where there is none.
+# `renamed` is `modify` with `emitPropertyName`, `former_names_stay` is `existingNameDeprecated`, `injected` and `excluded`
+# are `inject` and `exclude` of `*`, `unions` is `union`, `shapes_of` is what a service shares with another. All other names
+# follow from the SDK's general rules (names.rs); so do those of `renamed_as_by_rule`.
+CUSTOMIZED = json.loads((Path(__file__).parent / "customized.json").read_text())
 # What may be left out although the model requires it: there is another way to say it.
 OPTIONAL = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
 # What AWS's check of mocks has otherwise (recorded): a function's memory, without that of managed instances.
 BOUNDS = {("lambda", "MemorySize"): {"max": 10240}}
 
 # The integrations that are no service's operation (developer guide, "Call HTTPS APIs", "Create API Gateway REST APIs",
-# "Create and manage Amazon EKS clusters").
+# "Create and manage Amazon EKS clusters", "Invoke and customize Amazon Bedrock models"; of `InvokeModel`, Bedrock Runtime's
+# API reference, with `Input` and `Output`).
 OWN = """\
 @HTTP_task own - - - -
 
@@ -122,7 +101,30 @@ Call 0 -
 RunJob 1 -
 {ClusterName!:s CertificateAuthority!:s Endpoint!:s Method!:s@0 Path!:s QueryParameters:d RequestBody:d
 {ClusterName!:s CertificateAuthority!:s Endpoint!:s Namespace:s Job!:d LogOptions:d
-#|GET|POST|PUT|DELETE|HEAD|PATCH"""
+#|GET|POST|PUT|DELETE|HEAD|PATCH
+@Bedrock_task own - - - -
+
+InvokeModel 0 -
+{ModelId!:s Body:d Accept:s ContentType:s Trace:s GuardrailIdentifier:s GuardrailVersion:s PerformanceConfigLatency:s \
+ServiceTier:s Input:1 Output:2
+{S3Uri!:s
+{S3Uri!:s KmsKeyId:s"""
+
+# Those of EMR, by name: members of their own, and with the shapes of EMR's operations (developer guide, "Create and manage
+# Amazon EMR clusters").
+EMR_OWN = {
+    "AddStep": {"ClusterId!": "String", "ExecutionRoleArn": "ArnType", "Step!": "StepConfig"},
+    "CancelStep": {"ClusterId!": "String", "StepId!": "String"},
+    "CreateCluster": "RunJobFlowInput",
+    "ModifyInstanceFleetByName": {
+        "ClusterId!": "String", "InstanceFleetName!": "String", "InstanceFleet!": "InstanceFleetModifyConfig",
+    },
+    "ModifyInstanceGroupByName": {
+        "ClusterId!": "String", "InstanceGroupName!": "String", "InstanceGroup!": "InstanceGroupModifyConfig",
+    },
+    "SetClusterTerminationProtection": {"ClusterId!": "String", "TerminationProtected!": "Boolean"},
+    "TerminateCluster": {"ClusterId!": "String"},
+}
 
 SCALARS = {
     "string": "s", "character": "s", "integer": "i", "long": "i", "float": "f", "double": "f",
@@ -130,15 +132,35 @@ SCALARS = {
 }
 
 
+def package_of(identifier):
+    """The name of a service in resources, and of its folder in the SDK."""
+    return "".join(c for c in identifier if c.isalnum()).lower().removesuffix("service")
+
+
 class Service:
     def __init__(self, name, model, only=None):
         self.name, self.model, self.only = name, model, only
+        self.package = package_of(model["metadata"]["serviceId"])
         self.shapes, self.numbers, self.bounds = [], {}, []
         metadata = model["metadata"]
         protocols = metadata.get("protocols", [metadata["protocol"]])
         self.protocol = next(it for it in ("json", "query", "ec2", "rest-json", "rest-xml") if it in protocols)
         # Which of an operation's shapes is being written.
         self.side = "input"
+
+    def customized(self, what, none):
+        own = CUSTOMIZED[self.package]
+        theirs = [CUSTOMIZED[service].get(what) for service in own.get("shapes_of", {})]
+        return own.get(what) or next((it for it in theirs if it), none)
+
+    def check_customized(self):
+        """What is transcribed is in the model."""
+        shapes, own = self.model["shapes"], CUSTOMIZED[self.package]
+        for what in ("renamed", "injected", "renamed_of_exceptions"):
+            for shape, members in own.get(what, {}).items():
+                assert what == "injected" or all(it in shapes[shape]["members"] for it in members), (self.name, shape)
+        for shape in [*own.get("injected", {}), *own.get("unions", []), *own.get("former_names_stay", [])]:
+            assert shapes[shape]["type"] == "structure", (self.name, shape)
 
     def type(self, reference):
         name = reference["shape"]
@@ -204,15 +226,15 @@ class Service:
         elif self.protocol == "rest-xml" and shape.get("payload") == name:
             wire = "%" + wire
         assert not member.get("flattened") or self.protocol not in ("query", "ec2"), name
-        java = RENAMED.get(self.name, {}).get(shape_name, {}).get(name)
+        java = self.customized("renamed", {}).get(shape_name, {}).get(name)
         required = name in shape.get("required", ()) and (self.name, shape_name) not in OPTIONAL
         token = member.get("idempotencyToken") or self.model["shapes"][member["shape"]].get("idempotencyToken")
         # AWS does not want tokens that the service does not want (recorded: `secretsmanager:createSecret`).
         mark = ("*" if required else "+") if token else "!" if required else ""
-        injected = name in INJECTED.get(self.name, {}).get(shape_name, [])
+        injected = name in self.customized("injected", {}).get(shape_name, [])
         alias = "=" if injected else "" if wire == name else f"={wire}"
         rename = f">{java}" if java else ""
-        both = [f"{name}{alias}:{self.type(member)}"] if java and (self.name, shape_name) in BOTH else []
+        both = [f"{name}{alias}:{self.type(member)}"] if java and shape_name in self.customized("former_names_stay", []) else []
         return [f"{name}{alias}{rename}{mark}:{self.type(member)}", *both]
 
     def line(self, shape_name, shape, kind):
@@ -226,12 +248,13 @@ class Service:
             members = [
                 text
                 for name, member in shape["members"].items()
-                if name not in EXCLUDED.get(self.name, ())
+                if name not in self.customized("excluded", [])
                 for text in self.member(shape_name, shape, name, member)
             ]
-            added = INJECTED.get(self.name, {}).get(shape_name, [])
+            added = self.customized("injected", {}).get(shape_name, [])
             members += [f"{name}=:s" for name in added if name not in shape["members"]]
-            return ("|" if shape.get("union") else "{") + " ".join(members)
+            is_union = shape.get("union") or shape_name in self.customized("unions", [])
+            return ("|" if is_union else "{") + " ".join(members)
         if kind == "list":
             element = shape["member"].get("locationName")
             return f"[{flat}{self.type(shape['member'])}" + (f" {element}" if xml and element else "")
@@ -301,14 +324,38 @@ class Service:
         yield from self.bounds
 
 
+def emr_task(model):
+    """The section of EMR's own integrations."""
+    model = deepcopy(model)
+    shapes = model["shapes"]
+    # What is named instead, what is not allowed, and what must be there.
+    for shape, member in [("InstanceFleetModifyConfig", "InstanceFleetId"), ("InstanceGroupModifyConfig", "InstanceGroupId")]:
+        del shapes[shape]["members"][member]
+        shapes[shape]["required"].remove(member)
+    del shapes["RunJobFlowInput"]["members"]["Steps"]
+    shapes["JobFlowInstancesConfig"]["required"] = ["KeepJobFlowAliveWhenNoSteps"]
+    model["operations"] = {}
+    for name, members in EMR_OWN.items():
+        shape = members
+        if isinstance(members, dict):
+            shape = f"{name}TaskInput"
+            shapes[shape] = {
+                "type": "structure",
+                "required": [it[:-1] for it in members if it.endswith("!")],
+                "members": {it.removesuffix("!"): {"shape": members[it]} for it in members},
+            }
+        model["operations"][name] = {"input": {"shape": shape}}
+    _, _, *rest = Service("emr", model).lines()
+    return ["@EMR_task own - - - -", "", *rest]
+
+
 def names():
     """The lines of names.txt."""
     session = Session()
     services = {}
     for name in session.get_available_services():
         model = session.get_service_model(name)
-        package = "".join(c for c in model.service_id if c.isalnum()).lower().removesuffix("service")
-        actions = services.setdefault(package, set())
+        actions = services.setdefault(package_of(model.service_id), set())
         if name not in [*CALLED, *REST]:
             actions.update(model.operation_names)
     words = re.compile("([A-Z][a-z0-9]*)([A-Za-z0-9]*)")
@@ -332,9 +379,12 @@ def main():
     loader = Session().get_component("data_loader")
     print(f"# Made by generate.py from botocore {botocore.__version__}; not to be edited.")
     print(OWN)
+    print("\n".join(emr_task(loader.load_service_model("emr", "service-2"))))
     for name in [*CALLED, *REST, *PARTS]:
         model = loader.load_service_model(name, "service-2")
-        for line in Service(name, model, PARTS.get(name)).lines():
+        service = Service(name, model, PARTS.get(name))
+        service.check_customized()
+        for line in service.lines():
             print(line)
 
 

@@ -320,8 +320,10 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
         ("eks", "call" | "runJob") => {
             return modelled("ekstask")?.operation(action, Naming::Service);
         }
-        // Their parameters are special.
-        ("elasticmapreduce" | "bedrockagentcore", _) | ("bedrock", "invokeModel") => return None,
+        ("bedrock", "invokeModel") => return modelled("bedrocktask")?.operation(action, Naming::Service),
+        ("elasticmapreduce", _) => return modelled("emrtask")?.operation(action, Naming::Service),
+        // Its parameters are special, and not documented as a whole.
+        ("bedrockagentcore", _) => return None,
         ("states", _) => "sfn",
         ("events", _) => "eventbridge",
         (service, _) => &names::package(service),
@@ -486,6 +488,44 @@ mod tests {
             assert!(find(&section.package, "noSuchAction", Naming::Java).is_err());
         }
         assert!(services > 45 && operations > 2_800, "{services} services, {operations} operations");
+    }
+
+    /// `customized.json` has what the SDK's customization files say, for every service that is there, and the table has
+    /// nothing beside that.
+    #[test]
+    fn the_sdks_renames_are_known_of_every_service() {
+        use std::collections::BTreeSet;
+        let known: serde_json::Value = serde_json::from_str(include_str!("customized.json")).expect("JSON");
+        let known = known.as_object().expect("services");
+        let own = ["httptask", "apigatewaytask", "ekstask", "bedrocktask", "emrtask"];
+        let services = SECTIONS.iter().map(|section| &*section.package).filter(|it| !own.contains(it));
+        let services: BTreeSet<&str> = services.collect();
+        assert_eq!(services, known.keys().map(String::as_str).collect());
+        for package in services {
+            let service = modelled(package).expect("a service");
+            let members = service.shapes.iter().filter_map(|shape| match shape {
+                Shape::Structure(members) => Some(members.iter()),
+                _ => None,
+            });
+            let members: Vec<&Member> = members.flatten().collect();
+            let plain = |member: &&&Member| member.java_name == names::member(&member.service_name, false);
+            let by_rule = |name: &str| names::member(name, false);
+            let of = |service: &str| known[service]["renamed"].as_object().cloned().unwrap_or_default();
+            let shared = known[package]["shapes_of"].as_object().cloned().unwrap_or_default();
+            let listed: BTreeSet<(String, String)> = std::iter::once(package)
+                .chain(shared.keys().map(String::as_str))
+                .flat_map(|service| {
+                    of(service).into_iter().flat_map(|(_, names)| names.as_object().cloned().expect("names"))
+                })
+                .map(|(name, java)| (name, by_rule(java.as_str().expect("a name"))))
+                .collect();
+            let found: BTreeSet<(String, String)> = members
+                .iter()
+                .filter(|member| !plain(member) && !(member.service_name.eq_ignore_ascii_case("type")))
+                .map(|member| (member.service_name.clone(), member.java_name.clone()))
+                .collect();
+            assert_eq!(found, listed, "{package}");
+        }
     }
 
     #[test]

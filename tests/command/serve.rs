@@ -354,7 +354,7 @@ fn the_metrics_say_what_runs_and_top_shows_it() {
 #[test]
 fn what_is_mocked_may_be_what_is_not_supported() {
     let folder = Folder::new("mocks");
-    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"}, "End": true});
+    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}}, "End": true});
     let mocks = json!({"StateMachines": {"jobs": {"TestCases": {"Happy": {"S": "Started"}}}},
         "MockedResponses": {"Started": {"0": {"Return": {"JobRunId": "j"}}}}});
     let file = folder.write("mocks.json", &mocks.to_string());

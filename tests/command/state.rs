@@ -56,7 +56,7 @@ fn wait_for(serving: &mut Serving, words: &str) {
 fn what_does_not_compile_any_more_is_kept_and_says_why_it_does_not_start() {
     let kept = Kept::new("state-compile");
     let glue = definition(
-        &json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"}, "End": true}),
+        &json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}}, "End": true}),
     );
     let mocks = json!({"StateMachines": {"jobs": {"TestCases": {"Happy": {"S": "Started"}}}},
         "MockedResponses": {"Started": {"0": {"Return": {}}}}});

@@ -55,7 +55,7 @@ fn time_is_kept() {
 #[test]
 fn what_is_not_supported_fails() {
     let server = Server::saying(answer(200, &[], "1"));
-    let fields = json!({"Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"}});
+    let fields = json!({"Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}}});
     let (error, cause) = run(&server, &task(fields)).expect_err("a failure");
     assert_eq!(error, "States.Runtime");
     assert!(cause.contains("modifyInstanceFleetByName is not supported"), "{cause}");

@@ -49,7 +49,7 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     let said = refusal(Profile::Open, json!({"Resource": "arn:aws:states:::states:startExecution.sync"}));
     assert!(said[0].1.contains("startExecution.sync is not supported"), "{said:?}");
     let definition = json!({"StartAt": "A", "States": {"A":
-        {"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c"},
+        {"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}},
         "End": true}}});
     let (error, cause) =
         failure(&run_machine(Integrations::new().accept_unsupported(), &definition, &json!({})));

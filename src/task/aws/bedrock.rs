@@ -39,7 +39,7 @@ const KNOWN: [&str; 11] = [
     "ValidationException",
 ];
 
-const FIELDS: [&str; 9] = [
+const FIELDS: [&str; 11] = [
     "ModelId",
     "Body",
     "Accept",
@@ -47,16 +47,20 @@ const FIELDS: [&str; 9] = [
     "Trace",
     "GuardrailIdentifier",
     "GuardrailVersion",
+    "PerformanceConfigLatency",
+    "ServiceTier",
     "Input",
     "Output",
 ];
 
 /// The fields that are sent as headers.
-const HEADERS: [(&str, &str); 4] = [
+const HEADERS: [(&str, &str); 6] = [
     ("accept", "Accept"),
     ("x-amzn-bedrock-trace", "Trace"),
     ("x-amzn-bedrock-guardrailidentifier", "GuardrailIdentifier"),
     ("x-amzn-bedrock-guardrailversion", "GuardrailVersion"),
+    ("x-amzn-bedrock-performanceconfig-latency", "PerformanceConfigLatency"),
+    ("x-amzn-bedrock-service-tier", "ServiceTier"),
 ];
 
 /// Bytes of a body, or an answer, in S3: Bedrock's limit.
