@@ -14,6 +14,7 @@ use expressway::picture::Graph;
 use expressway::program::{DataResource, Program, StateKind, Task};
 use expressway::task::data::Files;
 
+use super::placeholders::{self, Placeholder};
 use super::project::{self, FoundMachine, Place, Problem, Project, Substitutions, Unread};
 use super::report::{self, NotRunHere};
 use super::{OneDefinition, Reading, Stop, Type, advice, say};
@@ -214,6 +215,31 @@ impl Written {
         }
     }
 
+    /// Adds what a tool should have replaced to what could not be resolved. For `validate`, and for whoever begins to
+    /// replace: a definition can be run with mocks whatever its resources are.
+    pub(super) fn find_placeholders(&mut self) {
+        if !self.unresolved.is_empty() {
+            return;
+        }
+        let is_file = self.machine.is_none();
+        // What is left of a project's `${NAME}` was told of with the place in its file.
+        let found = match self.read() {
+            Some(root) => placeholders::find(&root, is_file),
+            None if is_file && !self.is_yaml => {
+                placeholders::instead_of_json(&self.text).into_iter().collect()
+            }
+            None => Vec::new(),
+        };
+        let text = String::from_utf8_lossy(&self.text);
+        let problem = |Placeholder { byte, names, what }| {
+            // A project's definition has no lines of its own.
+            let at = is_file.then(|| asl::diagnostic::line_column(&text, byte));
+            Problem { place: Place { file: self.place.clone(), at, names }, what }
+        };
+        let found: Vec<Problem> = found.into_iter().map(problem).collect();
+        self.unresolved.extend(found);
+    }
+
     /// What AWS would refuse of the file itself.
     pub(super) fn tell_mark(&self) {
         if self.has_mark && !self.is_yaml {
@@ -230,12 +256,17 @@ impl Written {
 
     /// The tree of a valid definition.
     fn root(&self) -> Node {
+        self.read().unwrap_or_else(|| unreachable!("it was read to be checked"))
+    }
+
+    /// The tree, if the text is one.
+    fn read(&self) -> Option<Node> {
         let read = if self.is_yaml {
             std::str::from_utf8(&self.text).ok().and_then(|text| yaml::read(text).ok())
         } else {
             source::read(&self.text, limits::DEFINITION_BYTES_MAX).ok()
         };
-        read.unwrap_or_else(|| unreachable!("it was read to be checked")).root
+        read.map(|source| source.root)
     }
 
     /// What can be drawn of it, even if it is invalid.
@@ -369,15 +400,8 @@ fn read(
     let bytes = bytes(file)?;
     let has_mark = bytes.starts_with(os::MARK);
     let mut text = os::without_mark(bytes).map_err(|error| unreadable(file, &error))?;
-    let mut unresolved = Vec::new();
     if !given.is_empty() {
-        let written = String::from_utf8_lossy(&text).into_owned();
-        let (replaced, left) = given.apply(&written, &Default::default());
-        text = replaced.into_bytes();
-        unresolved.extend(left.into_iter().map(|(name, at)| Problem {
-            place: Place::in_text(file, &written, at),
-            what: format!("nothing is known of `${{{name}}}`; say --substitute {name}=VALUE"),
-        }));
+        text = given.apply(&String::from_utf8_lossy(&text), &Default::default()).0.into_bytes();
     }
     let place =
         if file.as_os_str() == "-" { "standard input".to_owned() } else { file.display().to_string() };
@@ -385,8 +409,12 @@ fn read(
     let begins = text.iter().find(|byte| !byte.is_ascii_whitespace());
     let is_json = begins.is_none_or(|byte| b"{[\"".contains(byte));
     let is_yaml = is_yaml(file) || (file.as_os_str() == "-" && !is_json);
-    let (machine, beside) = (None, Vec::new());
-    Ok(FileOrProject::File(Written { place, machine, text, is_yaml, has_mark, reading, unresolved, beside }))
+    let (machine, unresolved, beside) = (None, Vec::new(), Vec::new());
+    let mut written = Written { place, machine, text, is_yaml, has_mark, reading, unresolved, beside };
+    if !given.is_empty() {
+        written.find_placeholders();
+    }
+    Ok(FileOrProject::File(written))
 }
 
 /// Reads, checks and compiles a text. Without a given type, it is inferred from the definition: one that uses what only STANDARD machines may use is

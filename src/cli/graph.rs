@@ -162,9 +162,8 @@ fn run_through(arguments: &Arguments, input: &str, program: Program) -> Result<(
     let mut driver = Driver::with_tasks(Arc::new(program), run::virtual_clock(), answers);
     driver.identify(identity);
     let mut follow = Follow::default();
-    let ended = driver
-        .run_listened(&text, &mut follow)
-        .map_err(|error| Stop::failed(format!("the input of --run is not JSON: {error}")))?;
+    let ended =
+        driver.run_listened(&text, &mut follow).map_err(|error| Stop::failed(format!("--run: {error}")))?;
     let succeeded = ended.succeeded();
     match ended.output::<serde_json::Value>() {
         Ok(output) => say(&format!("The execution succeeded: {output}")),

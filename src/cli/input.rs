@@ -37,7 +37,8 @@ impl Source {
         }
         match json::read(&mut Arena::new(), input.as_bytes()) {
             Ok(_) => Ok(Source::Text(input.as_bytes().to_vec())),
-            Err(error) if looks_like_json => {
+            // A number beyond a double is JSON, too.
+            Err(error) if looks_like_json || error.kind == ReadErrorKind::NumberRange => {
                 Err(Stop::failed(format!("the input {}: {error}", error.verdict())))
             }
             Err(_) if input.trim().is_empty() => Err(Stop::failed(

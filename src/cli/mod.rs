@@ -24,6 +24,7 @@ mod manual;
 mod missing;
 #[cfg(feature = "cli-pipe")]
 mod pipe;
+mod placeholders;
 mod pretty;
 mod progress;
 mod project;
@@ -461,7 +462,8 @@ fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
                 continue;
             }
         };
-        for written in definitions {
+        for mut written in definitions {
+            written.find_placeholders();
             written.tell();
             written.tell_mark();
             let found = written.check(refuses);

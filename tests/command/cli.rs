@@ -126,11 +126,13 @@ fn what_cannot_be_done_is_said_in_a_sentence() {
     let binary = folder.file("binary.asl.json", b"\xff{}");
     let no_case =
         folder.file("mocks.json", r#"{"StateMachines": {"m": {"TestCases": {}}}, "MockedResponses": {}}"#);
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 12] = [
         (&["run", "nowhere.asl.json"], "expressway: cannot read nowhere.asl.json: there is no such file"),
         (&["run", here], "is a folder without template.yaml"),
         (&["run", &echo, "--input", here], "it is a folder, not a file"),
         (&["run", &echo, "--input", "{\"a\":"], "the input is not JSON: unexpected end of text at byte 5"),
+        (&["run", &echo, "--input", "-1e400"], "the input cannot be read: number out of range"),
+        (&["graph", &echo, "--run", "1e400"], "the input cannot be read: number out of range"),
         (
             &["run", &echo, "--input", "nowhere.json"],
             "cannot read nowhere.json: it is not JSON, and there is no such file",

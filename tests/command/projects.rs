@@ -1,7 +1,8 @@
 //! Typical projects: `tests/data/projects.txt` has small ones, and what is expected of each.
 //!
 //! A line of expectations is a word, arguments, and behind bars the input and the output: `runs` prints exactly that,
-//! `fails` and `refused` print it as an error (exit code 1 and 2), `notes` prints it while validating, `valid` and
+//! `fails` and `refused` print it as an error (exit code 1 and 2), `notes` prints it while validating, `silent` does not,
+//! `valid` and
 //! `invalid` print it, `unread` is told of by validating (exit code 2), and `row` is on a line of `--format json`.
 
 use std::fs;
@@ -38,6 +39,10 @@ fn check(folder: &Path, at: &str, line: &str) -> Result<(), String> {
         ("notes", [text]) => {
             let (_, _, err) = asked("validate", &[]);
             (true, err.contains(text), err)
+        }
+        ("silent", [text]) => {
+            let (code, out, err) = asked("validate", &[]);
+            (Some(0) == code, !format!("{out}{err}").contains(text), format!("{out}{err}"))
         }
         ("unread", [text]) => {
             let (code, _, err) = asked("validate", &[]);
