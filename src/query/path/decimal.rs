@@ -32,14 +32,10 @@ impl Decimal {
 
     /// The order of this one and a number of the document.
     pub(super) fn order(&self, found: Number) -> Ordering {
-        if self.digits.is_none() {
-            return order(self.number, found);
+        match &self.digits {
+            Some(digits) => digits.compare(&Digits::of(found)),
+            None => order(self.number, found),
         }
-        self.digits().compare(&Digits::of(found))
-    }
-
-    fn digits(&self) -> Digits {
-        self.digits.clone().unwrap_or_else(|| Digits::of(self.number))
     }
 }
 
