@@ -10,7 +10,7 @@ use expressway::limits;
 pub(super) struct Placeholder {
     /// Where the text that has it begins.
     pub(super) byte: usize,
-    /// The names that lead there.
+    /// The place, as AWS writes it.
     pub(super) names: String,
     /// What is wrong, and what to try.
     pub(super) what: String,
@@ -100,7 +100,7 @@ fn look(node: &Node, names: &str, at: Where, tell: &mut Tell<'_>) {
         NodeValue::Object(members) => {
             for member in members.iter().filter(|member| &*member.key.value != "Comment") {
                 let key = &*member.key.value;
-                let names = if names.is_empty() { key.to_owned() } else { format!("{names}/{key}") };
+                let names = format!("{names}/{key}");
                 for placeholder in dollars(key) {
                     tell(placeholder, &member.value, &names, false);
                 }
