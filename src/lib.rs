@@ -114,6 +114,8 @@ pub mod compile;
 #[doc(hidden)]
 pub mod draft;
 pub mod engine;
+#[cfg(feature = "durable")]
+mod fatal;
 pub mod fault;
 #[doc(hidden)]
 pub mod fuel;

@@ -296,6 +296,8 @@ pub const CLUSTER_RETRY_MS_MIN: u64 = 20;
 pub const CLUSTER_RETRY_MS_MAX: u64 = 500;
 /// Milliseconds for which a closing journal waits for a database that does not answer.
 pub const CLUSTER_CLOSE_MS: u64 = 5_000;
+/// Milliseconds for which a process that must end waits until it could say why.
+pub const LAST_WORDS_MS: u64 = 1_000;
 /// Milliseconds after which an owner that has not renewed its lease may be replaced.
 pub const CLUSTER_LEASE_MS: u64 = 3_000;
 /// Changes of the service's records that a cluster remembers for nodes that follow them.

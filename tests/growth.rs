@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Twice as much, and what caches and allocators add.
 const GROWTH_MAX: f64 = 2.2;
 /// The least of so many runs counts: what others do on the machine only adds.
-const RUNS: usize = 3;
+const RUNS: usize = 2;
 /// Repeated measurements after a violation: on a busy machine the least time takes longer to be seen.
 const RUNS_MAX: usize = 30;
 

@@ -42,8 +42,9 @@ pub(super) async fn start_sync(service: &Service, fields: Fields<'_>, trace: Opt
     }))
 }
 
-pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
+pub(super) async fn describe(service: &Service, fields: Fields<'_>) -> Answer {
     let described = service.describe_execution(fields.need("executionArn"))?;
+    service.until_recorded([&*described.arn]).await;
     let outcome = described.outcome.as_deref();
     let status = outcome.map_or(Status::Running, |outcome| outcome.status);
     let redrive = &described.redrive;
@@ -77,8 +78,9 @@ pub(super) async fn stop(service: &Service, fields: Fields<'_>) -> Answer {
     }))
 }
 
-pub(super) fn list(service: &Service, fields: Fields<'_>) -> Answer {
+pub(super) async fn list(service: &Service, fields: Fields<'_>) -> Answer {
     let part = service.list_executions(&listed(fields))?;
+    service.until_recorded(part.items.iter().map(|item| &*item.arn)).await;
     Ok(object(|reply| {
         reply
             .objects("executions", &part.items, write_item)
@@ -113,10 +115,11 @@ pub(super) fn write_item(item: &mut Object<'_>, execution: &ExecutionItem) {
         .maybe_time("redriveDate", execution.redrive_ms);
 }
 
-pub(super) fn history(service: &Service, fields: Fields<'_>) -> Answer {
+pub(super) async fn history(service: &Service, fields: Fields<'_>) -> Answer {
     let arn = fields.need("executionArn");
     let newest_first = fields.flag("reverseOrder").unwrap_or(false);
     let (part, labels) = service.get_execution_history(arn, newest_first, &page(fields))?;
+    service.until_recorded([arn]).await;
     let data = fields.flag("includeExecutionData").unwrap_or(true);
     Ok(object(|reply| {
         reply

@@ -56,8 +56,10 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
     }))
 }
 
-pub(super) fn describe_for_execution(service: &Service, fields: Fields<'_>) -> Answer {
-    let described = service.describe_state_machine_for_execution(fields.need("executionArn"))?;
+pub(super) async fn describe_for_execution(service: &Service, fields: Fields<'_>) -> Answer {
+    let arn = fields.need("executionArn");
+    let described = service.describe_state_machine_for_execution(arn)?;
+    service.until_recorded([arn]).await;
     let whole = fields.wants_all_data();
     Ok(object(|reply| {
         reply

@@ -272,6 +272,7 @@ async fn list(
     let part = loop {
         let passes = spread.enter_all();
         let page = service.listed(&request)?;
+        service.until_recorded(page.found.iter().map(|(_, it)| &*it.arn)).await;
         let covered = passes.iter().map(Pass::partition).collect();
         drop(passes);
         let mut found: Vec<((u64, u64), Json)> =
@@ -397,6 +398,7 @@ pub(super) async fn own(service: &Service, spread: &Arc<Spread>, call: Call<'_>)
         "ListExecutions" => {
             let passes = spread.enter_all();
             let listed = service.listed(&executions::listed(fields))?;
+            service.until_recorded(listed.found.iter().map(|(_, it)| &*it.arn)).await;
             let items = listed
                 .found
                 .iter()
@@ -428,7 +430,7 @@ pub(super) async fn own(service: &Service, spread: &Arc<Spread>, call: Call<'_>)
             let is_here = service.await_execution(arn, WAIT).await?;
             let _pass = enter()?;
             if is_here {
-                executions::describe(service, fields).map(whole)
+                executions::describe(service, fields).await.map(whole)
             } else {
                 Err(unavailable(NOT_OWNED))
             }

@@ -43,6 +43,7 @@ use super::clock::Time;
 use super::inbox::{Remote, ShardMessage};
 use super::outcome::Outcome;
 use crate::engine::Token;
+use crate::fatal;
 use crate::fault::Fault;
 #[cfg(feature = "clustered")]
 use crate::journal::cluster::Cluster;
@@ -319,11 +320,7 @@ impl Durability {
         let told = Arc::clone(&waiters);
         let watcher: journal::Watcher = Box::new(move |durable| match durable {
             Ok(durable) => told.tell(durable),
-            Err(failure) => {
-                eprintln!("error: {failure}");
-                // Nothing more may be reported, not even by exit handlers.
-                std::process::abort();
-            }
+            Err(failure) => fatal::end_process(&failure),
         });
         let defaults = Options::default();
         let options = Options {

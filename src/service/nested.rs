@@ -106,7 +106,7 @@ async fn run(
     let (started, mut child) = match &standard {
         Some((spread, arn)) => begin(&service, (spread, arn), request, parent).await?,
         None => {
-            let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
+            let (started, execution) = service.start(request, parent).map_err(|why| refused(&why.into()))?;
             (started, execution.map(Child::Here))
         }
     };
@@ -170,7 +170,7 @@ async fn begin(
     // It is found again if it was started already.
     match spread.go(partition_of(arn), &call, true).await.map_err(|error| refused(&error))? {
         Way::Here(_pass) => {
-            let (started, execution) = service.start(request, parent).map_err(|error| refused(&error))?;
+            let (started, execution) = service.start(request, parent).map_err(|why| refused(&why.into()))?;
             Ok((started, execution.map(Child::Here)))
         }
         Way::Answered(reply) => {

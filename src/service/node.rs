@@ -42,13 +42,16 @@ impl Node {
         let failed = |error: &dyn std::fmt::Display| StateError::Database(error.to_string());
         self.cluster.renew().map_err(|error| failed(&error))?;
         let (cluster, state) = (self.cluster.clone(), Arc::clone(&self.state));
+        let Some(spread) = inner.spread.clone() else { return Ok(()) };
+        let held = Arc::clone(&spread);
         let renew = move || {
             while !state.sleep(cluster.renews_every()) {
                 // A failure is shown by appends; a lease that is over by another node.
-                let _ = cluster.renew();
+                if cluster.renew().is_ok() {
+                    hold(&cluster, &held);
+                }
             }
         };
-        let Some(spread) = inner.spread.clone() else { return Ok(()) };
         let mut keeper = Keeper {
             cluster: self.cluster.clone(),
             state: Arc::clone(&self.state),
@@ -122,6 +125,29 @@ impl State {
         }
         true
     }
+}
+
+/// Finds out for how long this node holds what it has.
+fn hold(cluster: &Cluster, spread: &Spread) {
+    if let Some(until) = held_until(cluster, spread) {
+        spread.hold_until(until);
+    }
+}
+
+/// The end of this node's lease, counted from before the database was asked; `None`, if it does not answer, this node has
+/// no partition, or another one has taken one of them.
+fn held_until(cluster: &Cluster, spread: &Spread) -> Option<Instant> {
+    let (asked, held) = (Instant::now(), spread.held());
+    let owners = cluster.owners().ok()?.owners;
+    let mut left = None;
+    for ((partition, epoch), owned) in (0u16..).zip(held).zip(&owners).filter(|((_, epoch), _)| *epoch > 0) {
+        if owned.epoch == epoch && owned.node == cluster.node() {
+            left = Some(left.map_or(owned.left, |left: Duration| left.min(owned.left)));
+        } else if spread.owns(partition) {
+            return None;
+        }
+    }
+    left.map(|left| asked + left)
 }
 
 /// The state of the thread that takes and releases partitions.
@@ -244,7 +270,10 @@ impl Keeper {
         inner.engine.wait_resumed();
         self.mine[usize::from(partition)] = epoch;
         self.state.owned.fetch_add(1, Ordering::AcqRel);
-        self.spread.open(partition);
+        self.spread.open(partition, epoch);
+        if !self.spread.is_held() {
+            hold(&self.cluster, &self.spread);
+        }
         tracing::info!(partition, epoch, executions, "this node has taken a partition");
         Ok(false)
     }

@@ -77,6 +77,11 @@ pub(crate) struct View {
 /// The partitions of this node, and where the others are.
 pub(crate) struct Spread {
     gates: [AtomicU64; JOURNAL_PARTITIONS as usize],
+    /// The epoch under which this node owns a partition whose gate is open.
+    epochs: [AtomicU64; JOURNAL_PARTITIONS as usize],
+    /// Nanoseconds since `began` until which no other node can have taken a partition whose gate is open.
+    held_until_ns: AtomicU64,
+    began: Instant,
     view: RwLock<Arc<View>>,
     node: Box<str>,
     peers: OnceLock<Arc<dyn Peers>>,
@@ -113,18 +118,31 @@ impl Spread {
     pub(super) fn new(node: &str) -> Spread {
         Spread {
             gates: [const { AtomicU64::new(0) }; JOURNAL_PARTITIONS as usize],
+            epochs: [const { AtomicU64::new(0) }; JOURNAL_PARTITIONS as usize],
+            held_until_ns: AtomicU64::new(0),
+            began: Instant::now(),
             view: RwLock::default(),
             node: node.into(),
             peers: OnceLock::new(),
         }
     }
 
-    /// Begins an operation on a partition, if this node owns it.
+    /// Begins an operation on a partition, if this node owns it, and no other node can have taken it meanwhile: what is in
+    /// memory here would be told otherwise although it is over. Appends need no such care, since the database refuses
+    /// those of a former owner.
     pub(crate) fn enter(self: &Arc<Spread>, partition: u16) -> Option<Pass> {
+        if !self.is_held() {
+            return None;
+        }
         let begin = |gate: u64| (gate & OPEN != 0).then_some(gate + 1);
         let gate = &self.gates[usize::from(partition)];
         gate.fetch_update(Ordering::SeqCst, Ordering::SeqCst, begin).ok()?;
         Some(Pass { spread: Arc::clone(self), partition })
+    }
+
+    /// Whether no other node can have taken what this one has.
+    pub(super) fn is_held(&self) -> bool {
+        self.began.elapsed() < Duration::from_nanos(self.held_until_ns.load(Ordering::SeqCst))
     }
 
     /// Begins an operation on all partitions of this node.
@@ -132,8 +150,21 @@ impl Spread {
         (0..JOURNAL_PARTITIONS).filter_map(|partition| self.enter(partition)).collect()
     }
 
-    pub(super) fn open(&self, partition: u16) {
+    pub(super) fn open(&self, partition: u16, epoch: u64) {
+        self.epochs[usize::from(partition)].store(epoch, Ordering::SeqCst);
         self.gates[usize::from(partition)].fetch_or(OPEN, Ordering::SeqCst);
+    }
+
+    /// The epochs of the partitions of this node; 0 for those of others.
+    pub(super) fn held(&self) -> [u64; JOURNAL_PARTITIONS as usize] {
+        let epoch = |partition: usize| self.epochs[partition].load(Ordering::SeqCst);
+        std::array::from_fn(|partition| if self.owns(partition as u16) { epoch(partition) } else { 0 })
+    }
+
+    /// No other node can take a partition of this one before this moment.
+    pub(super) fn hold_until(&self, moment: Instant) {
+        let until_ns = moment.saturating_duration_since(self.began).as_nanos();
+        self.held_until_ns.store(u64::try_from(until_ns).unwrap_or(u64::MAX), Ordering::SeqCst);
     }
 
     /// Lets no more operations begin, and waits for those under way.

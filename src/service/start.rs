@@ -81,11 +81,7 @@ impl Service {
     /// A durable execution counts as started when its start is durable: this blocks the thread meanwhile, for some
     /// milliseconds at most.
     pub fn start_execution(&self, request: StartExecution) -> Result<StartedExecution, Error> {
-        let (started, execution) = self.inner.start(request, None)?;
-        if let Some(recorded) = execution.and_then(|execution| execution.recorded()) {
-            pollster::block_on(recorded);
-        }
-        Ok(started)
+        pollster::block_on(self.start_recorded(request, None))
     }
 
     /// The same, for callers that must not block.
@@ -94,11 +90,30 @@ impl Service {
         request: StartExecution,
         parent: Option<String>,
     ) -> Result<StartedExecution, Error> {
-        let (started, execution) = self.inner.start(request, parent)?;
+        let (started, execution) = match self.inner.start(request, parent) {
+            Ok((started, execution)) => (Ok(started), execution),
+            // Also that it exists is only told when it will exist after a crash.
+            Err(NotStarted::Exists(existing)) => (Err(exists(&existing.arn)), Some(existing)),
+            Err(NotStarted::Refused(error)) => return Err(error),
+        };
         if let Some(recorded) = execution.and_then(|execution| execution.recorded()) {
             recorded.await;
         }
-        Ok(started)
+        started
+    }
+
+    /// Completes when what is shown of these executions is durable: an answer that a crash makes wrong is not given.
+    pub(crate) async fn until_recorded<'a>(&self, arns: impl IntoIterator<Item = &'a str>) {
+        if !self.inner.engine.is_durable() {
+            return;
+        }
+        for arn in arns {
+            // Those that are not in memory are durable.
+            let recorded = self.inner.executions.get(arn).and_then(|execution| execution.recorded());
+            if let Some(recorded) = recorded {
+                recorded.await;
+            }
+        }
     }
 
     /// Starts an execution of an Express machine and waits for its end. Dropping the future aborts it.
@@ -202,14 +217,15 @@ impl Inner {
         &self,
         request: StartExecution,
         parent: Option<String>,
-    ) -> Result<(StartedExecution, Option<Arc<Execution>>), Error> {
+    ) -> Result<(StartedExecution, Option<Arc<Execution>>), NotStarted> {
         let (mut draft, case) = self.draft(request)?;
         draft.parent = parent.clone();
         let tasks = self.mocks(&draft.target, case.as_deref())?;
         if draft.target.machine.is_express() && !self.settings.express_history {
             let options = StartOptions { tasks, ..draft.options() };
             let Draft { arn, started_ms, input, target, .. } = draft;
-            self.engine.start_with(target.revision.runnable()?, input, options)?;
+            let runnable = target.revision.runnable()?;
+            self.engine.start_with(runnable, input, options).map_err(Error::from)?;
             return Ok((StartedExecution { arn, started_ms }, None));
         }
         self.executions.expire(draft.started_ms);
@@ -226,7 +242,7 @@ impl Inner {
                 self.bring_back(&existing.arn)?.unwrap_or(existing)
             }
             Err(existing) if existing.outcome().is_none() && *existing.input == *wanted => existing,
-            Err(existing) => return Err(exists(&existing.arn)),
+            Err(existing) => return Err(NotStarted::Exists(existing)),
         };
         let started = StartedExecution { arn: execution.arn.to_string(), started_ms: execution.started_ms };
         Ok((started, Some(execution)))
@@ -304,6 +320,28 @@ impl Draft {
             execution_arn: Some((*self.arn).into()),
             trace_header: self.trace_header.as_deref().map(Into::into),
             ..StartOptions::default()
+        }
+    }
+}
+
+/// Why no execution was started.
+pub(super) enum NotStarted {
+    /// There is one of this name.
+    Exists(Arc<Execution>),
+    Refused(Error),
+}
+
+impl From<Error> for NotStarted {
+    fn from(error: Error) -> NotStarted {
+        NotStarted::Refused(error)
+    }
+}
+
+impl From<NotStarted> for Error {
+    fn from(why: NotStarted) -> Error {
+        match why {
+            NotStarted::Exists(existing) => exists(&existing.arn),
+            NotStarted::Refused(error) => error,
         }
     }
 }

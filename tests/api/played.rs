@@ -12,6 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use super::client::{Client, ROLE};
 use crate::corpora::{self, Report};
 use crate::recorded::{self, Flat, Run};
+use crate::required::step;
 
 /// A moment after all past timestamps in the corpus and before the future ones.
 const BEGIN_MS: u64 = 1_730_720_466_123;
@@ -37,8 +38,13 @@ fn play(file: &'static str) {
     let mut report = Report::new(file, &known);
     let mut left_outs: BTreeMap<&str, usize> = BTreeMap::new();
     let filter = std::env::var("EXPRESSWAY_CASE").ok();
+    // Other drivers run them all.
+    let every = if filter.is_some() { 1 } else { step(4) };
     for (n, case) in cases.iter().enumerate() {
         let id = case["id"].as_str().unwrap_or_default();
+        if n % every != 0 && !report.is_known(id) {
+            continue;
+        }
         if filter.as_ref().is_some_and(|filter| !id.contains(&**filter)) {
             continue;
         }

@@ -346,7 +346,8 @@ fn a_server_shows_how_its_journal_does_and_ends_when_its_folder_is_deleted() {
     assert!(said.contains("the journal has ended, because looking for the files before block"), "{said}");
 }
 
-fn try_ask(port: u16, operation: &str, body: &str) -> Option<(u16, String)> {
+/// The response, unless there is none.
+pub(crate) fn try_ask(port: u16, operation: &str, body: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(30))).ok()?;
     let request = format!(

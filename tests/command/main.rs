@@ -29,6 +29,8 @@ mod jobs;
 mod journal;
 #[cfg(feature = "cli-serve")]
 mod kills;
+#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
+mod linearizable;
 #[cfg(all(feature = "map-data", unix))]
 mod map;
 #[cfg(all(feature = "cli-serve", feature = "map-data", unix))]

@@ -71,6 +71,11 @@ impl Report {
         }
     }
 
+    /// Whether the case is listed as different.
+    pub(crate) fn is_known(&self, id: &str) -> bool {
+        self.known.contains_key(id)
+    }
+
     /// Shows what was counted of some cases only.
     pub(crate) fn show(self) {
         self.failed.iter().for_each(|failure| eprintln!("{failure}"));

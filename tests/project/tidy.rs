@@ -9,8 +9,8 @@ const RUNGS: [(u32, &[&str]); 10] = [
     (
         0,
         &[
-            "json", "fault", "fuel", "hosts", "limits", "memory", "models", "index", "clock", "arn", "os",
-            "random", "uuid",
+            "json", "fatal", "fault", "fuel", "hosts", "limits", "memory", "models", "index", "clock", "arn",
+            "os", "random", "uuid",
         ],
     ),
     (1, &["query"]),
@@ -25,7 +25,7 @@ const RUNGS: [(u32, &[&str]); 10] = [
 ];
 
 /// Imports within a rung, and the few upwards that are meant.
-const ALLOWED: [(&str, &str); 8] = [
+const ALLOWED: [(&str, &str); 9] = [
     // The server carries what the API reads and writes.
     ("server", "api"),
     // `compile` makes programs; a program does not know where it came from.
@@ -34,6 +34,7 @@ const ALLOWED: [(&str, &str); 8] = [
     ("json", "limits"),
     ("json", "fault"),
     ("json", "index"),
+    ("fatal", "limits"),
     ("clock", "json"),
     ("arn", "limits"),
     ("models", "json"),

@@ -180,6 +180,19 @@ impl Serving {
         (status, body.to_owned())
     }
 
+    /// Reads what it says, from now on, and keeps nothing of it: who says more than a pipe holds waits for a reader.
+    #[cfg(unix)]
+    pub(crate) fn drain(&self) {
+        use std::os::fd::AsFd;
+        let said = self.said.get_ref().as_fd().try_clone_to_owned().expect("its standard error");
+        std::thread::spawn(move || std::io::copy(&mut std::fs::File::from(said), &mut std::io::sink()));
+    }
+
+    /// Whether it has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("its state").is_some()
+    }
+
     /// Ends it at once, without notice, like a power failure.
     pub(crate) fn kill(mut self) {
         self.child.kill().expect("it can be killed");

@@ -1,6 +1,6 @@
 //! A cluster whose partitions are spread over its nodes: which nodes there are, who owns which partition, and who should.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::super::{JournalError, hash};
 use super::Cluster;
@@ -29,6 +29,8 @@ pub(crate) struct Owned {
     pub(crate) address: String,
     /// Whether its lease is valid.
     pub(crate) lives: bool,
+    /// For how long it is, by the database's clock.
+    pub(crate) left: Duration,
 }
 
 impl Owners {
@@ -59,6 +61,7 @@ impl Cluster {
         let owned = |owner: super::engine::Owner| Owned {
             epoch: owner.epoch,
             lives: owner.left_ms > 0,
+            left: Duration::from_millis(u64::try_from(owner.left_ms).unwrap_or(0)),
             node: owner.node.unwrap_or_default(),
             address: owner.address,
         };
@@ -107,7 +110,7 @@ impl Cluster {
     }
 
     /// A third of the lease.
-    pub(crate) fn renews_every(&self) -> std::time::Duration {
+    pub(crate) fn renews_every(&self) -> Duration {
         self.lease / 3
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Durability, Durable, DurableError};
+use crate::fatal;
 use crate::journal::{Disk, JournalError, SpillFile, Spilled};
 use crate::limits;
 use crate::observe;
@@ -39,8 +40,7 @@ impl observe::Spilled for Out {
     fn read(&self) -> Vec<u8> {
         self.0.read().unwrap_or_else(|error| {
             // The journal has it: the next process continues from there.
-            eprintln!("error: the state of an execution that waits cannot be read: {error}");
-            std::process::abort();
+            fatal::end_process(&format_args!("the state of an execution that waits cannot be read: {error}"))
         })
     }
 }

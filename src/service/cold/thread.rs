@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::rows::{Row, Rows};
 use super::{Cold, Queue};
+use crate::fatal;
 use crate::journal::{Disk, Folder, SyncMode};
 use crate::limits;
 use crate::service::Inner;
@@ -174,8 +175,7 @@ impl Cold {
 
 /// Ends the process, because the contents of the file are unknown. The journal has everything that the file lacks.
 fn fail(error: &StateError) -> ! {
-    eprintln!("error: executions that are not in memory cannot be written: {error}");
-    std::process::abort();
+    fatal::end_process(&format_args!("executions that are not in memory cannot be written: {error}"))
 }
 
 fn back(inner: &Arc<Inner>, arn: &str) {
