@@ -22,6 +22,8 @@ mod chain;
 #[cfg_attr(not(feature = "service"), allow(dead_code))]
 mod cold;
 mod compact;
+#[cfg(feature = "service")]
+mod delivered;
 mod map_runs;
 mod place;
 mod records;

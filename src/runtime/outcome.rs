@@ -70,7 +70,7 @@ impl Outcome {
     }
 
     /// As it was recorded.
-    pub(super) fn recovered(
+    pub(crate) fn recovered(
         status: Status,
         fault: Option<Fault>,
         (started_ms, stopped_ms): (u64, u64),

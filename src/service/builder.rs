@@ -438,7 +438,8 @@ impl Builder {
         let recorded = engine.is_durable().then(|| engine.clone());
         let store = self.store()?;
         let mut executions = Executions::new(&self.settings, Arc::clone(&machines), recorded, cold.clone());
-        let status_events = self.status_sink.map(StatusEvents::begin).transpose();
+        let begin = |sink| StatusEvents::begin(sink, Arc::clone(&nested.service));
+        let status_events = self.status_sink.map(begin).transpose();
         executions.status_events = status_events.map_err(BuildError::StatusEvents)?;
         let executions = Arc::new(executions);
         let inner = Inner {

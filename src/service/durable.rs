@@ -31,6 +31,9 @@ pub(super) struct Label {
     /// Of a child of a Map Run, its ARN and that of its machine; the revision is that of the machine with the Map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     map_run: Option<(String, String)>,
+    /// Whether changes of its status are [delivered](super::status_events), from its start on. Not in rows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    is_told: bool,
 }
 
 impl Label {
@@ -45,7 +48,7 @@ impl Label {
         let revision = format!("{of} {} {} {}", machine.created_ms, revision.number, revision.updated_ms);
         let version = version.as_ref().map(|it| (it.number, it.description.clone(), it.created_ms));
         let map_run = map_run.map(|run| (run.to_owned(), machine.arn.to_string()));
-        Label { revision, version, alias: alias.clone(), started_ms, number, parent, map_run }
+        Label { revision, version, alias: alias.clone(), started_ms, number, parent, map_run, is_told: false }
     }
 
     /// Of an execution whose revision is noted.
@@ -76,8 +79,9 @@ impl Inner {
     /// The label to record for an execution that is to be durable; the revision it runs is noted first.
     pub(super) fn label(&self, draft: &Draft) -> Result<Box<[u8]>, super::Error> {
         let map_run = draft.map_run.as_deref();
-        let label =
+        let mut label =
             Label::new(&draft.target, (draft.started_ms, draft.number), (draft.parent.clone(), map_run));
+        label.is_told = self.executions.status_events.is_some();
         let Target { machine, revision, .. } = &draft.target;
         let note = || {
             let note = RevisionNote {
@@ -100,15 +104,21 @@ impl Inner {
     /// where they are.
     pub(super) fn recover(self: &Arc<Inner>) -> Result<(), StateError> {
         self.check_cold()?;
-        let mut in_memory = 0;
-        for recovered in self.children_first(self.engine.recovered())? {
+        let (mut in_memory, mut known) = (0, HashSet::new());
+        for mut recovered in self.children_first(self.engine.recovered())? {
             let (draft, id, redrives) = self.draft_of(&recovered)?;
             if let Some(cold) = &self.cold {
                 in_memory += usize::from(cold.has_open_row(id)?);
+                if self.executions.status_events.is_some() {
+                    recovered.delivered = recovered.delivered.max(cold.delivered_of_row(id)?);
+                }
+                known.insert(id);
             }
-            self.executions.put_back(draft, (id, redrives), |draft| self.resumed(draft, recovered))?;
+            let state = (id, redrives, recovered.delivered);
+            self.executions.put_back(draft, state, |draft| self.resumed(draft, recovered))?;
         }
         if let Some(cold) = &self.cold {
+            self.tell_missed_of_rows(cold, &known)?;
             let (last_number, open) = cold.meta()?;
             self.executions.go_on_behind(last_number, open.saturating_sub(in_memory));
         }
@@ -124,11 +134,14 @@ impl Inner {
         recovered: Vec<RecoveredExecution>,
     ) -> Result<Vec<RecoveredExecution>, StateError> {
         let mut all = Vec::with_capacity(recovered.len());
-        for recovered in recovered {
+        for mut recovered in recovered {
             let label: Label = serde_json::from_slice(&recovered.label).map_err(|error| {
                 StateError::Broken { arn: recovered.arn.to_string(), why: error.to_string() }
             })?;
             let depth = label.map_run.as_ref().map_or(0, |(run, _)| run.matches('/').count());
+            if label.is_told {
+                recovered.delivered.get_or_insert(0);
+            }
             all.push((depth, recovered));
         }
         all.sort_by_key(|(depth, _)| std::cmp::Reverse(*depth));
@@ -142,7 +155,8 @@ impl Inner {
     pub(super) fn take_in(self: &Arc<Inner>, recovered: Vec<RecoveredExecution>) -> Result<(), StateError> {
         for recovered in self.children_first(recovered)? {
             let (draft, id, redrives) = self.draft_of(&recovered)?;
-            self.executions.put_back(draft, (id, redrives), |draft| self.resumed(draft, recovered))?;
+            let state = (id, redrives, recovered.delivered);
+            self.executions.put_back(draft, state, |draft| self.resumed(draft, recovered))?;
         }
         self.stop_orphans();
         self.executions.expire(self.now_ms());

@@ -54,9 +54,9 @@ pub(super) struct Executions {
     pub(super) open_bytes: Arc<AtomicUsize>,
     bytes_max: usize,
     /// The engine whose journal has them, if they are durable.
-    engine: Option<Engine>,
+    pub(super) engine: Option<Engine>,
     /// Those that are not in memory.
-    cold: Option<Arc<Cold>>,
+    pub(super) cold: Option<Arc<Cold>>,
     pub(super) map_runs: KeptMapRuns,
     /// Notified when the status of an execution changes.
     pub(super) status_events: Option<StatusEvents>,
@@ -95,6 +95,8 @@ pub(super) struct Run {
     has_left: bool,
     wakers: Vec<Waker>,
     pub(super) redrives: Redrives,
+    /// How many changes of its status were [delivered](super::status_events), or were given up.
+    pub(super) delivered: u32,
 }
 
 impl Run {
@@ -160,11 +162,11 @@ impl Execution {
         let (outcome, kept) = (Arc::new(outcome), self.kept.upgrade());
         // Before the outcome is visible, so that readers that see it find the execution in the list of closed ones.
         let forgotten = kept.as_ref().map(|kept| kept.keep_closed(self, &outcome));
-        if let Some(kept) = &kept {
-            kept.tell_status(self, Some(&outcome), &run.redrives);
-        }
         run.handle = None;
         run.outcome = Some(outcome);
+        if let Some(kept) = &kept {
+            kept.tell_status(self, &mut run);
+        }
         let wakers = std::mem::take(&mut run.wakers);
         drop(run);
         if let Some(kept) = kept {
@@ -366,7 +368,7 @@ impl Executions {
         if self.machines.get(&execution.target.machine.arn).is_some_and(|machine| machine.is_deleting) {
             execution.abort_at_next_state();
         }
-        self.tell_status(&execution, None, &Redrives::default());
+        self.tell_status(&execution, &mut execution.run());
         execution.look();
         Ok(Ok(execution))
     }
@@ -436,7 +438,7 @@ impl Executions {
     pub(super) fn put_back<E>(
         self: &Arc<Self>,
         draft: Draft,
-        (recorded, redrives): (u64, (u32, u64)),
+        (recorded, redrives, delivered): (u64, (u32, u64), Option<u32>),
         stands: impl FnOnce(&Draft) -> Result<(Option<Handle>, Option<Outcome>), E>,
     ) -> Result<(), E> {
         let number =
@@ -448,6 +450,7 @@ impl Executions {
         let execution = self.kept(draft, (recorded, redrives), handle, outcome);
         drop(entry.insert(Arc::clone(&execution)));
         self.list_again(&execution);
+        self.tell_missed(&execution, delivered);
         match execution.outcome() {
             Some(outcome) => {
                 let forgotten = self.keep_closed(&execution, &outcome);

@@ -216,10 +216,9 @@ impl Inner {
         run.redrives.add(token, date_ms);
         run.handle = Some(handle);
         run.outcome = None;
-        let redrives = run.redrives.clone();
+        self.executions.tell_status(execution, &mut run);
         drop(run);
         self.executions.opened();
-        self.executions.tell_status(execution, None, &redrives);
         execution.look();
         Ok((date_ms, Some(recorded)))
     }

@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
+use crate::durable;
 use crate::server::{Asked, Server, answer};
 use crate::serving::{Folder, Serving, expressway};
 
@@ -172,4 +174,164 @@ fn changes_of_status_are_lines_of_a_file() {
     let time = event["time"].as_str().expect("a time");
     assert!(time.len() == 20 && time.ends_with('Z'), "{time}");
     assert_eq!(event["id"].as_str().map(str::len), Some(36));
+}
+
+/// The statuses that were told of executions, with the details.
+type Told = BTreeMap<String, Vec<(String, Json)>>;
+
+/// A bus that takes the changes for which this is true.
+fn bus_until(takes: impl Fn(&Json) -> bool + Send + Sync + 'static) -> (Server, Arc<Mutex<Told>>) {
+    let told = Arc::<Mutex<Told>>::default();
+    let keeps = Arc::clone(&told);
+    let server = Server::start(move |asked: &Asked| {
+        let mut told = keeps.lock().expect("the map");
+        let mut answers = Vec::new();
+        for entry in asked.json()["Entries"].as_array().expect("entries") {
+            let detail: Json =
+                entry["Detail"].as_str().and_then(|it| serde_json::from_str(it).ok()).expect("JSON");
+            if !takes(&detail) {
+                answers.push(json!({"ErrorCode": "InternalFailure", "ErrorMessage": "not now"}));
+                continue;
+            }
+            let name = detail["name"].as_str().expect("a name").to_owned();
+            let status = detail["status"].as_str().expect("a status").to_owned();
+            told.entry(name).or_default().push((status, detail));
+            answers.push(json!({"EventId": "e"}));
+        }
+        answer(200, &[], json!({"FailedEntryCount": 0, "Entries": answers}).to_string())
+    });
+    (server, told)
+}
+
+/// What a crash kept from being told is told by the next process: of executions in memory and out of it, that run and that
+/// are over, whatever happened to them before.
+#[test]
+fn changes_of_status_outlive_the_process() {
+    let folder = Folder::new("status-events-kill");
+    let state = folder.0.join("state");
+    let serve = |bus: &Server| {
+        let mut command = expressway();
+        command.envs([("AWS_ACCESS_KEY_ID", "k"), ("AWS_SECRET_ACCESS_KEY", "s")]);
+        let endpoint = format!("EventBridge={}", bus.url());
+        let state = state.to_str().expect("UTF-8");
+        let all = [
+            "--state",
+            state,
+            "--insecure",
+            "--status-events",
+            "default",
+            "--endpoint",
+            &endpoint,
+            "--resident-executions-max",
+            "4",
+            "--resident-ms",
+            "50",
+        ];
+        Serving::start_with(command, &all)
+    };
+    let metric = |serving: &Serving, name: &str| durable::metric(serving, &format!("expressway_{name}"));
+    // This bus takes twenty changes, and nothing behind them.
+    let taken = AtomicUsize::new(0);
+    let (first, told_first) = bus_until(move |_| taken.fetch_add(1, Ordering::Relaxed) < 20);
+    let serving = serve(&first);
+    create(&serving, "passes", "STANDARD", &json!({"A": {"Type": "Pass", "End": true}}));
+    create(&serving, "fails", "STANDARD", &json!({"A": {"Type": "Fail", "Error": "E", "Cause": "c"}}));
+    create(&serving, "waits", "STANDARD", &json!({"A": {"Type": "Wait", "Seconds": 90_000, "End": true}}));
+    let names = |of: &str| -> Vec<String> {
+        ["t", "u"].iter().flat_map(|it| (0..5).map(move |n| format!("{it}-{of}-{n}"))).collect()
+    };
+    for of in ["passes", "fails", "waits"] {
+        for name in names(of) {
+            start(&serving, of, &name, &json!({"of": name}).to_string());
+        }
+    }
+    let over = |of: &str, name: &str| durable::end(&serving, &arn("execution", &format!("{of}:{name}")));
+    for name in names("fails") {
+        over("fails", &name);
+        // Some are redriven, once or twice, and fail once more.
+        for _ in 0..name.as_bytes()[name.len() - 1] % 3 {
+            let execution = json!({"executionArn": arn("execution", &format!("fails:{name}"))});
+            ask(&serving, "RedriveExecution", &execution);
+            over("fails", &name);
+        }
+    }
+    names("passes").iter().for_each(|name| drop(over("passes", name)));
+    // Most of them have left memory.
+    while metric(&serving, "durable_cold") < 6 || metric(&serving, "durable_cold_closed") < 16 {
+        std::thread::yield_now();
+    }
+    while metric(&serving, "status_events_sent_total") < 20 {
+        std::thread::yield_now();
+    }
+    ask(
+        &serving,
+        "StopExecution",
+        &json!({"executionArn": arn("execution", "waits:u-waits-4"), "error": "S"}),
+    );
+    serving.kill();
+
+    // The second bus takes everything: it is told what the first was not, in order.
+    let (second, told) = bus_until(|_| true);
+    let serving = serve(&second);
+    let expected = |name: &str| {
+        let mut statuses = Vec::new();
+        let n = name.as_bytes()[name.len() - 1] % 3;
+        let ends = if name.contains("passes") { "SUCCEEDED" } else { "FAILED" };
+        for _ in 0..=if name.contains("fails") { n } else { 0 } {
+            statuses.extend(["RUNNING", ends]);
+        }
+        if name.contains("waits") {
+            statuses = vec!["RUNNING"];
+        }
+        if name == "u-waits-4" {
+            statuses.push("ABORTED");
+        }
+        statuses
+    };
+    let all: Vec<String> = ["passes", "fails", "waits"].iter().flat_map(|of| names(of)).collect();
+    let wanted: u64 = all.iter().map(|name| expected(name).len() as u64).sum::<u64>() - 20;
+    // All of them were queued before it was ready.
+    while metric(&serving, "status_events_waiting") > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(metric(&serving, "status_events_sent_total"), wanted);
+    let told_first = told_first.lock().expect("the map");
+    assert_eq!(told_first.values().map(Vec::len).sum::<usize>(), 20);
+    for name in &all {
+        let of = |told: &Told| told.get(name).cloned().unwrap_or_default();
+        let (before, after) = (of(&told_first), of(&told.lock().expect("the map")));
+        let told = [&before[..], &after[..]].concat();
+        let statuses: Vec<&str> = told.iter().map(|(status, _)| &**status).collect();
+        assert_eq!(statuses, expected(name), "{name}");
+        for (n, (status, detail)) in told.iter().enumerate() {
+            assert_eq!(detail["input"], json!({"of": name}).to_string(), "{name}");
+            assert_eq!(detail["redriveCount"], n / 2, "{name}: {n}");
+            assert_eq!(detail["redriveDate"].is_u64(), n > 1, "{name}: {n}");
+            let (error, cause) = match status.as_str() {
+                "FAILED" => (json!("E"), json!("c")),
+                "ABORTED" => (json!("S"), Json::Null),
+                _ => (Json::Null, Json::Null),
+            };
+            assert_eq!((&detail["error"], &detail["cause"]), (&error, &cause), "{name}: {n}");
+            let stops = detail["stopDate"].as_u64();
+            assert_eq!(stops.is_some(), status != "RUNNING", "{name}: {n}");
+            assert!(stops.is_none_or(|stop| Some(stop) >= detail["startDate"].as_u64()), "{name}: {n}");
+        }
+    }
+    assert_eq!(
+        (metric(&serving, "status_events_waiting"), metric(&serving, "status_events_dropped_total")),
+        (0, 0)
+    );
+    let (code, said) = serving.stop();
+    assert_eq!(code, Some(0), "{said}");
+
+    // Nothing is told twice.
+    let (third, told) = bus_until(|_| true);
+    let serving = serve(&third);
+    start(&serving, "passes", "t-end", "{}");
+    while metric(&serving, "status_events_sent_total") < 2 {
+        std::thread::yield_now();
+    }
+    let told = told.lock().expect("the map");
+    assert_eq!(told.keys().collect::<Vec<_>>(), ["t-end"]);
 }

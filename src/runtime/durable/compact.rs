@@ -12,7 +12,8 @@ use dashmap::DashMap;
 
 use super::map_runs::{self, Kept};
 use super::records::{
-    ANSWER, END, END_DELTA, FORGET, Found, IDENTITY, MAP_RUN, NOTE, REDRIVE, Reader, START, TURN, TURN_DELTA,
+    ANSWER, DELIVERED, END, END_DELTA, FORGET, Found, IDENTITY, MAP_RUN, NOTE, REDRIVE, Reader, START, TURN,
+    TURN_DELTA,
 };
 use super::{Durability, DurableError};
 use crate::journal::{Lsn, Record, Refused, Room, delta};
@@ -216,7 +217,7 @@ impl Durability {
 fn number(kind: u16, bytes: &mut &[u8]) -> Option<u64> {
     match kind {
         TURN_DELTA | END_DELTA => delta::read_number(bytes),
-        START | ANSWER | TURN | END | REDRIVE | MAP_RUN => {
+        START | ANSWER | TURN | END | REDRIVE | MAP_RUN | DELIVERED => {
             let mut reader = Reader(bytes);
             let number = reader.number();
             *bytes = reader.0;

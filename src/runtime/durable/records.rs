@@ -27,6 +27,7 @@ pub(super) const REDRIVE: u16 = 8;
 pub(super) const TURN_DELTA: u16 = 9;
 pub(super) const END_DELTA: u16 = 10;
 pub(super) const MAP_RUN: u16 = 11;
+pub(super) const DELIVERED: u16 = 12;
 
 /// Why the journal cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +81,9 @@ pub struct RecoveredExecution {
     pub outcome: Option<Outcome>,
     /// How often it was [redriven](crate::runtime::Engine::redrive), and when last, in milliseconds since 1970.
     pub redrives: (u32, u64),
+    /// How many changes of its status were [delivered](crate::runtime::Engine::note_delivered), if that is recorded.
+    #[cfg_attr(not(feature = "service"), allow(dead_code))]
+    pub(crate) delivered: Option<u32>,
     /// Whether it is to be aborted before it enters one more state, as for a deleted state machine. Not recorded: set
     /// by the caller that resumes it.
     pub is_last_state: bool,
@@ -111,6 +115,8 @@ pub(in crate::runtime) struct Found {
     pub(super) last_id: u64,
     /// Executions whose rows were forgotten.
     pub(super) forgotten: Vec<u64>,
+    /// How many changes of status were delivered, by execution.
+    delivered: HashMap<u64, u32>,
     cold: Option<Arc<dyn ColdStore>>,
     is_cold_open: bool,
     /// The last turns in rows, of executions that were found.
@@ -176,6 +182,11 @@ impl Found {
         (self.cold, self.rows) = (None, HashMap::new());
         self.executions.retain(|_, execution| !execution.arn.is_empty());
         self.map_runs.retain(|(id, _), _| self.executions.contains_key(id));
+        for (id, delivered) in std::mem::take(&mut self.delivered) {
+            if let Some(execution) = self.executions.get_mut(&id) {
+                execution.delivered = Some(delivered);
+            }
+        }
         self.executions.values_mut().try_for_each(chain::read_turns)
     }
 
@@ -265,10 +276,18 @@ impl Found {
                 let records = self.map_runs.entry((id, arn.into())).or_default();
                 records.insert(number, (operation, bytes.into()));
             }
+            DELIVERED => {
+                // Not a reason to take an execution from the journal that is in a row.
+                let (id, count) = (reader.number()?, u32::try_from(reader.number()?).ok()?);
+                self.last_id = self.last_id.max(id);
+                let delivered = self.delivered.entry(id).or_insert(0);
+                *delivered = count.max(*delivered);
+            }
             FORGET => {
                 let id = reader.number()?;
                 self.last_id = self.last_id.max(id);
                 self.executions.remove(&id);
+                self.delivered.remove(&id);
                 self.forgotten.push(id);
             }
             _ => return None,

@@ -27,7 +27,7 @@ impl Cold {
         }
         let (mut leaving, mut written) = (Vec::with_capacity(oldest.len()), Vec::with_capacity(oldest.len()));
         for execution in oldest {
-            if let Some((outcome, row)) = closed_row(inner, &execution) {
+            if let Some((outcome, row)) = self.closed_row(inner, &execution) {
                 written.push(Arc::new(row));
                 leaving.push((execution, outcome));
             }
@@ -35,7 +35,7 @@ impl Cold {
         // A row is never newer than the journal.
         inner.engine.sync_recorded();
         let rows = self.rows().ok_or_else(|| StateError::Database("it is not open".to_owned()))?;
-        rows.write(&written, &[], inner.engine.steady_ms().0)?;
+        rows.write(&written, (&[], &[]), inner.engine.steady_ms().0)?;
         let mut is_any = false;
         for ((execution, outcome), row) in leaving.iter().zip(&written) {
             is_any |= inner.executions.let_go(execution, outcome, || inner.engine.has_left(row.id));
@@ -77,15 +77,17 @@ impl Cold {
         self.queue().expired = last.map_or((0, 0), |&(ended_ms, id)| (ended_ms, id + 1));
         is_more
     }
-}
 
-/// The outcome and the row of an execution that is over; `None` if it is in use.
-fn closed_row(inner: &Inner, execution: &Execution) -> Option<(Arc<Outcome>, Row)> {
-    // Holding the lock prevents a redrive meanwhile.
-    let run = execution.try_run()?;
-    let outcome = Arc::clone(run.outcome.as_ref()?);
-    let mut recovered: RecoveredExecution = inner.engine.closed_execution(execution.recorded?)?;
-    (recovered.name, recovered.arn) = (execution.name.clone(), execution.arn.clone());
-    recovered.trace_header = execution.trace_header.clone();
-    Some((outcome, row(execution, &run, recovered)))
+    /// The outcome and the row of an execution that is over; `None` if it is in use.
+    fn closed_row(&self, inner: &Inner, execution: &Execution) -> Option<(Arc<Outcome>, Row)> {
+        // Holding the lock prevents a redrive meanwhile.
+        let run = execution.try_run()?;
+        let outcome = Arc::clone(run.outcome.as_ref()?);
+        let mut recovered: RecoveredExecution = inner.engine.closed_execution(execution.recorded?)?;
+        (recovered.name, recovered.arn) = (execution.name.clone(), execution.arn.clone());
+        recovered.trace_header = execution.trace_header.clone();
+        let mut row = row(execution, &run, recovered);
+        row.undelivered = self.undelivered(row.id, execution, &run);
+        Some((outcome, row))
+    }
 }

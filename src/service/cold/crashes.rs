@@ -219,7 +219,12 @@ fn row(id: u64, version: u64) -> Row {
         rank: (10_000 * version + id, id),
     };
     let bytes = vec![version as u8; (id * 977 + version * 131) as usize % 3_000];
-    Row { id, turn: version, entry, bytes }
+    Row { id, turn: version, entry, bytes, undelivered: undelivered(version) }
+}
+
+/// Of each third version.
+fn undelivered(version: u64) -> Option<(u32, u32)> {
+    version.is_multiple_of(3).then_some((version as u32, version as u32 + 2))
 }
 
 /// The difference between the rows and these versions, if any.
@@ -267,11 +272,14 @@ fn differs(rows: &Rows, versions: &Versions) -> Result<Option<String>, StateErro
     let open = (all.len() - over.len()) as u64;
     let counts = (rows.count()?, rows.meta()?[2]);
     let programs = rows.programs()?.len();
+    let untold =
+        versions.iter().filter_map(|(id, version)| undelivered(*version).map(|it| (*id, it.0, it.1)));
     let is_whole = listed == wanted
         && due == timed
         && ended == over
         && counts == (all.len() as u64, open)
-        && programs == usize::from(open > 0);
+        && programs == usize::from(open > 0)
+        && rows.undelivered()?.into_iter().eq(untold);
     Ok((!is_whole).then(|| format!("{listed:?} {due:?} {ended:?} {counts:?} {programs}")))
 }
 
@@ -290,7 +298,7 @@ fn work(file: &File, rows: &Rows, mut acknowledged: Versions) -> [Versions; 2] {
         let forgotten: Vec<u64> = (0..file.below(4)).map(|_| 1 + file.below(30)).collect();
         next.retain(|id, _| !forgotten.contains(id));
         // The process ends at the first failure.
-        if rows.write(&written, &forgotten, 1).is_err() {
+        if rows.write(&written, (&forgotten, &[]), 1).is_err() {
             return [acknowledged, next];
         }
         acknowledged = next;

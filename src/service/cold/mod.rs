@@ -13,6 +13,7 @@
 mod closed;
 #[cfg(test)]
 mod crashes;
+mod delivered;
 pub(super) mod rows;
 mod thread;
 
@@ -63,7 +64,11 @@ struct Queue {
     forgotten: VecDeque<u64>,
     /// The same numbers, until their removal is durable.
     gone: HashSet<u64>,
-    /// Counts of rows and numbers that were ever queued, and of those that are done.
+    /// Of rows: how many changes of status were delivered, and how many there are, if more are to be.
+    undelivered: HashMap<u64, (u32, u32)>,
+    /// Of the same: how many were delivered since, until that is written.
+    delivered: Vec<(u64, u32)>,
+    /// Counts of rows, and of numbers of other kinds, that were ever queued, and of those that are done.
     came: [u64; 2],
     done: [u64; 2],
     /// Whether a caller waits until something is done.
@@ -195,6 +200,7 @@ impl Cold {
             turn: row.turn,
             entry: row.entry.clone(),
             bytes: row.bytes.clone(),
+            undelivered: row.undelivered,
         };
         let mut goes_on = true;
         if let Some(rows) = self.rows() {
@@ -376,6 +382,7 @@ impl ColdStore for Cold {
             return;
         }
         let mut queue = self.queue();
+        queue.undelivered.remove(&id);
         if queue.gone.insert(id) {
             queue.forgotten.push_back(id);
             queue.came[1] += 1;
@@ -411,6 +418,7 @@ impl Cold {
         let mut row = row(execution, &run, known.clone());
         row.entry.fingerprint = *fingerprint;
         (row.entry.due_ms, row.entry.tokens) = (*due_ms, tokens.clone());
+        row.undelivered = self.undelivered(row.id, execution, &run);
         let row = Arc::new(row);
         if !go() {
             return false;
@@ -449,7 +457,7 @@ fn row(execution: &Execution, run: &Run, mut recovered: RecoveredExecution) -> R
             (outcome.stopped_ms, execution.number)
         }),
     };
-    Row { id: recovered.id, turn: recovered.turn(), entry, bytes: recovered.to_row() }
+    Row { id: recovered.id, turn: recovered.turn(), entry, bytes: recovered.to_row(), undelivered: None }
 }
 
 fn unreadable(error: StateError) -> Error {
@@ -554,6 +562,7 @@ impl Inner {
         });
         let (handle, outcome) = resumed.map_err(unreadable)?;
         let execution = self.executions.kept(draft, (id, redrives), handle, outcome);
+        cold.takes_delivered_along(id, &mut execution.run());
         if let Some(outcome) = execution.outcome() {
             self.engine.is_back(id, turn);
             let forgotten = self.executions.keep_over(&execution, &outcome);

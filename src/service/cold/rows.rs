@@ -14,7 +14,7 @@ use super::super::disk;
 use super::super::store::{StateError, database};
 use crate::limits;
 use crate::random;
-use crate::runtime::Status;
+use crate::runtime::{RecoveredExecution, Status};
 
 /// By the execution's number in the journal: the length of its [`Entry`], the entry, and the execution.
 const ROWS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("rows");
@@ -31,6 +31,8 @@ const LISTS: TableDefinition<'_, (u128, u8, u64, u64), u64> = TableDefinition::n
 const ENDED: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("ended");
 /// By the revision that they run, and its program's fingerprint: how many are open.
 const PROGRAMS: TableDefinition<'_, (&str, u64), u64> = TableDefinition::new("programs");
+/// By the execution's number: how many changes of its status were delivered, and how many there are, if more are to be.
+const UNDELIVERED: TableDefinition<'_, u64, (u32, u32)> = TableDefinition::new("undelivered");
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 const LAST_ID: &str = "last id";
@@ -69,6 +71,8 @@ pub(super) struct Row {
     pub(super) turn: u64,
     pub(super) entry: Entry,
     pub(super) bytes: Vec<u8>,
+    /// How many changes of its status were delivered, and how many there are, if more are to be.
+    pub(super) undelivered: Option<(u32, u32)>,
 }
 
 /// The numbers of statuses in lists.
@@ -135,6 +139,7 @@ impl Rows {
             write.open_table(LISTS).map_err(database)?;
             write.open_table(ENDED).map_err(database)?;
             write.open_table(PROGRAMS).map_err(database)?;
+            write.open_table(UNDELIVERED).map_err(database)?;
             let mut meta = write.open_table(META).map_err(database)?;
             if meta.get(IDENTITY).map_err(database)?.is_none() {
                 meta.insert(IDENTITY, random::next()).map_err(database)?;
@@ -309,11 +314,38 @@ impl Rows {
         Ok(found)
     }
 
-    /// Writes rows, and removes others, durably.
+    /// Rows of which changes of status are to be delivered: their numbers, how many were, and how many there are.
+    pub(super) fn undelivered(&self) -> Result<Vec<(u64, u32, u32)>, StateError> {
+        let read = self.read()?;
+        let undelivered = read.open_table(UNDELIVERED).map_err(database)?;
+        let all = undelivered.iter().map_err(database)?.map(|entry| {
+            let (id, counts) = entry.map_err(database)?;
+            let (delivered, changes) = counts.value();
+            Ok((id.value(), delivered, changes))
+        });
+        all.collect()
+    }
+
+    /// How many changes of an execution's status were delivered; `None` if it has no row.
+    pub(super) fn delivered(&self, id: u64) -> Result<Option<u32>, StateError> {
+        let read = self.read()?;
+        if let Some(counts) = read.open_table(UNDELIVERED).map_err(database)?.get(id).map_err(database)? {
+            return Ok(Some(counts.value().0));
+        }
+        let Some(row) = row(&read.open_table(ROWS).map_err(database)?, id)? else { return Ok(None) };
+        let broken = || StateError::Broken {
+            arn: row.entry.arn.to_string(),
+            why: "this release does not read its row".to_owned(),
+        };
+        let execution = RecoveredExecution::from_row(&row.bytes).ok_or_else(broken)?;
+        Ok(Some(2 * execution.redrives.0 + 1 + u32::from(row.entry.stopped_ms().is_some())))
+    }
+
+    /// Writes rows, removes forgotten ones, and notes how many changes of status were delivered, durably.
     pub(super) fn write(
         &self,
         written: &[std::sync::Arc<Row>],
-        forgotten: &[u64],
+        (forgotten, delivered): (&[u64], &[(u64, u32)]),
         now_ms: u64,
     ) -> Result<(), StateError> {
         self.change(|write| {
@@ -326,6 +358,7 @@ impl Rows {
                 lists: write.open_table(LISTS).map_err(database)?,
                 ended: write.open_table(ENDED).map_err(database)?,
                 programs: write.open_table(PROGRAMS).map_err(database)?,
+                undelivered: write.open_table(UNDELIVERED).map_err(database)?,
                 open: 0,
             };
             let (mut last_id, mut last_number) = (0, 0);
@@ -336,6 +369,9 @@ impl Rows {
             }
             for id in forgotten {
                 tables.remove(*id)?;
+            }
+            for (id, count) in delivered {
+                tables.deliver(*id, *count)?;
             }
             let open = tables.open;
             drop(tables);
@@ -363,13 +399,14 @@ struct Tables<'w> {
     lists: redb::Table<'w, (u128, u8, u64, u64), u64>,
     ended: redb::Table<'w, (u64, u64), ()>,
     programs: redb::Table<'w, (&'static str, u64), u64>,
+    undelivered: redb::Table<'w, u64, (u32, u32)>,
     /// How many more are open than before.
     open: i64,
 }
 
 impl Tables<'_> {
     fn insert(&mut self, row: &Row) -> Result<(), StateError> {
-        let Row { id, turn, entry, bytes } = row;
+        let Row { id, turn, entry, bytes, undelivered } = row;
         let head = serde_json::to_vec(entry)
             .map_err(|error| StateError::Broken { arn: entry.arn.to_string(), why: error.to_string() })?;
         let mut stored = Vec::with_capacity(4 + head.len() + bytes.len());
@@ -389,6 +426,9 @@ impl Tables<'_> {
         if let Some(stopped_ms) = entry.stopped_ms() {
             self.ended.insert((stopped_ms, *id), ()).map_err(database)?;
         }
+        if let Some(counts) = undelivered {
+            self.undelivered.insert(*id, *counts).map_err(database)?;
+        }
         self.count(entry, 1)
     }
 
@@ -398,6 +438,7 @@ impl Tables<'_> {
         let entry = row.entry;
         self.rows.remove(id).map_err(database)?;
         self.turns.remove(id).map_err(database)?;
+        self.undelivered.remove(id).map_err(database)?;
         // Another execution may have its name by now.
         let is_its_own = |found: Option<redb::AccessGuard<'_, u64>>| found.is_some_and(|it| it.value() == id);
         if is_its_own(self.arns.get(hash(&entry.arn)).map_err(database)?) {
@@ -412,6 +453,19 @@ impl Tables<'_> {
             self.ended.remove((stopped_ms, id)).map_err(database)?;
         }
         self.count(&entry, -1)
+    }
+
+    /// So many changes of a row's status were delivered.
+    fn deliver(&mut self, id: u64, count: u32) -> Result<(), StateError> {
+        let known = self.undelivered.get(id).map_err(database)?.map(|counts| counts.value());
+        match known {
+            Some((_, changes)) if count >= changes => drop(self.undelivered.remove(id).map_err(database)?),
+            Some((before, changes)) if count > before => {
+                self.undelivered.insert(id, (count, changes)).map_err(database)?;
+            }
+            _ => {}
+        }
+        Ok(())
     }
 
     fn count(&mut self, entry: &Entry, more: i64) -> Result<(), StateError> {
@@ -445,5 +499,5 @@ fn parse(id: u64, stored: &[u8]) -> Result<Row, StateError> {
         .ok_or_else(|| broken("its row is short"))?;
     let entry = serde_json::from_slice(head).map_err(|error| broken(&error.to_string()))?;
     // The turn is known when a row is written.
-    Ok(Row { id, turn: 0, entry, bytes: bytes.to_vec() })
+    Ok(Row { id, turn: 0, entry, bytes: bytes.to_vec(), undelivered: None })
 }

@@ -54,7 +54,8 @@ impl Cold {
         };
         let waited = self.work.wait_timeout_while(self.queue(), pause, is_idle);
         let queue = waited.unwrap_or_else(PoisonError::into_inner).0;
-        queue.is_asked || !queue.order.is_empty() || !queue.forgotten.is_empty()
+        let is_more = !queue.forgotten.is_empty() || !queue.delivered.is_empty();
+        queue.is_asked || !queue.order.is_empty() || is_more
     }
 
     /// No more executions are taken while the disk is nearly full.
@@ -67,15 +68,19 @@ impl Cold {
 
     /// Writes taken and forgotten executions, in one transaction. Returns the ARNs of those that became due meanwhile.
     fn write_some(&self, inner: &Inner) -> Result<Vec<Box<str>>, StateError> {
-        let (taken, forgotten) = {
+        let (taken, forgotten, delivered) = {
             let mut queue = self.queue();
             queue.is_asked = false;
             let batch = queue.order.len().min(limits::DURABLE_COLD_BATCH);
             let taken: Vec<Arc<Row>> = queue.order.iter().take(batch).map(Arc::clone).collect();
             // The row of a forgotten execution comes before that in the order, or does not exist.
             let is_all = batch == queue.order.len();
-            let forgotten: Vec<u64> = if is_all { queue.forgotten.drain(..).collect() } else { Vec::new() };
-            (taken, forgotten)
+            let (forgotten, delivered): (Vec<u64>, _) = if is_all {
+                (queue.forgotten.drain(..).collect(), std::mem::take(&mut queue.delivered))
+            } else {
+                Default::default()
+            };
+            (taken, forgotten, delivered)
         };
         // A row is never newer than the journal.
         inner.engine.sync_recorded();
@@ -83,14 +88,17 @@ impl Cold {
             |row: &&Arc<Row>| self.queue().by_arn.get(&row.entry.arn).is_some_and(|it| Arc::ptr_eq(it, row));
         let current: Vec<Arc<Row>> = taken.iter().filter(is_current).map(Arc::clone).collect();
         if !self.is_noted.load(Ordering::Relaxed) && !current.is_empty() && !self.begin_rows(inner)? {
-            self.queue().forgotten.extend(forgotten);
+            let mut queue = self.queue();
+            queue.forgotten.extend(forgotten);
+            queue.delivered.extend(delivered);
+            drop(queue);
             self.written.notify_all();
             return Ok(Vec::new());
         }
-        if !current.is_empty() || !forgotten.is_empty() {
+        if !current.is_empty() || !forgotten.is_empty() || !delivered.is_empty() {
             let now_ms = inner.engine.steady_ms().0;
             let rows = self.rows.get().ok_or_else(|| StateError::Database("it is not open".to_owned()))?;
-            rows.write(&current, &forgotten, now_ms)?;
+            rows.write(&current, (&forgotten, &delivered), now_ms)?;
         }
         let mut queue = self.queue();
         queue.order.drain(..taken.len());
@@ -109,7 +117,7 @@ impl Cold {
             queue.gone.remove(id);
         }
         queue.done[0] += taken.len() as u64;
-        queue.done[1] += forgotten.len() as u64;
+        queue.done[1] += (forgotten.len() + delivered.len()) as u64;
         drop(queue);
         self.written.notify_all();
         Ok(late)
