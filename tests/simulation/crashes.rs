@@ -3,8 +3,9 @@
 //! process continues from the rest. The executions are compared with a run without a crash: the same ends, the same
 //! events at the same times, each call made at least once, and each counted once.
 //!
-//! The outside world outlives the process: a second call with a known key has the result of the first. Heartbeats are
-//! left out, because a restart grants each a whole interval.
+//! The outside world outlives the process: a second call with a known key has the result of the first. Where tasks have
+//! `HeartbeatSeconds`, handlers and workers send heartbeats more often than that. The process also ends at each
+//! heartbeat; then those that it received are forgotten, and no task may fail for it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -29,6 +30,10 @@ use super::reference::Failure;
 use super::required::some_of;
 
 const NOW_MS: u64 = 1_700_000_000_000;
+/// Between heartbeats; `HeartbeatSeconds` are 1 at least.
+const BEAT_MS: u64 = 700;
+/// Tasks with heartbeats time out before that.
+const BEATS_MAX: u64 = 8;
 
 /// The world outside the process.
 struct Outside {
@@ -46,6 +51,10 @@ struct Outside {
     answers: BTreeMap<(u64, String), Result<Json, Failure>>,
     /// Tokens that were handed out.
     tokens: BTreeSet<String>,
+    /// Whether tasks have heartbeats; those to send for tokens, and how many the engine took.
+    has_heartbeats: bool,
+    beats: BTreeSet<(u64, String)>,
+    beats_taken: u64,
 }
 
 #[derive(Clone)]
@@ -72,16 +81,29 @@ impl Outside {
 
     /// Receives a token, which will be answered as in the course.
     fn take_on(&mut self, token: String, course: Course) {
-        if self.tokens.insert(token.clone())
-            && let Some((after_ms, result)) = course
-        {
+        if !self.tokens.insert(token.clone()) {
+            return;
+        }
+        if self.has_heartbeats {
+            let after_ms = course.as_ref().map_or(u64::MAX, |(after_ms, _)| *after_ms);
+            let beats = (1..=BEATS_MAX).map(|n| n * BEAT_MS).take_while(|beat_ms| *beat_ms < after_ms);
+            self.beats.extend(beats.map(|beat_ms| (self.now_ms + beat_ms, token.clone())));
+        }
+        if let Some((after_ms, result)) = course {
             self.answers.insert((self.now_ms + after_ms, token), result);
         }
     }
 
+    /// The token for which a heartbeat is to be sent now.
+    fn due_beat(&mut self) -> Option<String> {
+        let is_due = self.beats.first().is_some_and(|(due_ms, _)| *due_ms <= self.now_ms);
+        if is_due { self.beats.pop_first().map(|(_, token)| token) } else { None }
+    }
+
     fn next_ms(&self) -> Option<u64> {
         let answers = self.answers.keys().map(|(due_ms, _)| *due_ms);
-        answers.chain(self.wakers.iter().map(|(due_ms, _)| *due_ms)).min()
+        let beats = self.beats.first().map(|(due_ms, _)| *due_ms);
+        answers.chain(self.wakers.iter().map(|(due_ms, _)| *due_ms)).chain(beats).min()
     }
 }
 
@@ -127,6 +149,20 @@ async fn handle(outside: Shared, input: Json, attempt: Attempt) -> Result<Json, 
             (due_ms, course)
         }
     };
+    for _ in 0..BEATS_MAX {
+        let beat_ms = {
+            let it = outside.lock();
+            let is_alive = it.has_heartbeats && it.image.is_none();
+            Some(it.now_ms + BEAT_MS)
+                .filter(|beat_ms| is_alive && due_ms.is_none_or(|due_ms| *beat_ms < due_ms))
+        };
+        let Some(beat_ms) = beat_ms else { break };
+        Until(outside.clone(), Some(beat_ms)).await;
+        attempt.heartbeat();
+        let mut it = outside.lock();
+        it.beats_taken += 1;
+        it.effect();
+    }
     Until(outside, due_ms).await;
     match course.expect("whoever has no result waits").1 {
         Ok(output) => Ok(output),
@@ -196,7 +232,6 @@ impl Play {
         let mut chance = Chance::new(seed);
         let definitions = (0..1 + chance.below(2)).map(|_| {
             let mut definition = workflow(&mut chance, 0, &mut 0);
-            without_heartbeats(&mut definition);
             definition["TimeoutSeconds"] = 300.into();
             definition
         });
@@ -212,6 +247,9 @@ impl Play {
             wakers: Vec::new(),
             answers: BTreeMap::new(),
             tokens: BTreeSet::new(),
+            has_heartbeats: format!("{definitions:?}").contains("HeartbeatSeconds"),
+            beats: BTreeSet::new(),
+            beats_taken: 0,
         };
         let outside = Shared(Arc::new(Mutex::new(outside)));
         let mut play = Play { outside, definitions, ends: BTreeMap::new() };
@@ -348,6 +386,17 @@ impl Play {
         };
         any |= !wakers.is_empty();
         wakers.into_iter().for_each(|(_, waker)| waker.wake());
+        let beat = self.outside.lock().due_beat();
+        if let Some(token) = beat {
+            if !self.outside.lock().effect() {
+                return true;
+            }
+            let given = process.engine.send_task_heartbeat(&token);
+            // Its task may have timed out.
+            assert!(matches!(given, Ok(()) | Err(AnswerError::Token(_))), "{given:?}");
+            self.outside.lock().beats_taken += u64::from(given.is_ok());
+            any = true;
+        }
         let Some(due) = due else { return any };
         // One effect before the answer is given, and one when it is acknowledged.
         if !self.outside.lock().effect() {
@@ -414,17 +463,6 @@ fn difference(crashed: &BTreeMap<String, End>, calm: &BTreeMap<String, End>) -> 
     text.collect()
 }
 
-fn without_heartbeats(definition: &mut Json) {
-    match definition {
-        Json::Object(members) => {
-            members.remove("HeartbeatSeconds");
-            members.values_mut().for_each(without_heartbeats);
-        }
-        Json::Array(items) => items.iter_mut().for_each(without_heartbeats),
-        _ => {}
-    }
-}
-
 /// Whether events of one execution are concurrent: then their order within a millisecond is undefined.
 fn is_concurrent(definitions: &[Json]) -> bool {
     let text = format!("{definitions:?}");
@@ -439,7 +477,7 @@ fn a_process_that_ends_at_any_effect_changes_nothing() {
         Some((from, to)) => (from.expect("a number"), to.expect("a number")),
         None => (0, seeds.parse().expect("a number of seeds")),
     };
-    let (mut crashes, mut different, mut doubled) = (0u64, 0u64, 0u64);
+    let (mut crashes, mut different, mut doubled, mut beats) = (0u64, 0u64, 0u64, 0u64);
     for seed in from..to {
         let (calm, effects) = Play::run(seed, 0);
         let keys = calm.outside.lock().calls.len();
@@ -448,6 +486,7 @@ fn a_process_that_ends_at_any_effect_changes_nothing() {
             crashes += 1;
             let (crashed, _) = Play::run(seed, crash_at);
             let outside = crashed.outside.lock();
+            beats += outside.beats_taken;
             doubled += outside.calls.values().filter(|(times, _)| *times > 1).count() as u64;
             if crashed.ends == calm.ends && outside.calls.len() == keys {
                 continue;
@@ -464,8 +503,9 @@ fn a_process_that_ends_at_any_effect_changes_nothing() {
         }
     }
     println!(
-        "{crashes} crashes, {doubled} calls made again, {different} with another order of what is concurrent"
+        "{crashes} crashes, {doubled} calls made again, {beats} heartbeats, {different} with another order of what is \
+         concurrent"
     );
-    assert!(to - from < 20 || crashes > 100 && doubled > 20, "hardly anything is tried");
+    assert!(to - from < 20 || crashes > 100 && doubled > 20 && beats > 100, "hardly anything is tried");
     assert!(different * 20 <= crashes, "{different} of {crashes} differ");
 }
