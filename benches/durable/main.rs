@@ -71,9 +71,9 @@ fn flow(base: &Path, is_test: bool) {
     let (s50, s99) = bare_sync(&base.join("bare"), budget);
     println!("| a bare 64 KiB, written and synced: p50 {s50:.3} ms, p99 {s99:.3} ms |");
     println!(
-        "| in flight | durable | transitions/s | turn to durable p50, p99 ms | bytes a transition | CPU us a transition | of memory: rate, CPU |"
+        "| in flight | durable | transitions/s | answer to the next task p50, p99 ms | of that, record to task p50, p99 ms | record to durable p50, p99 ms | bytes a transition | CPU us a transition | of memory: rate, CPU |"
     );
-    println!("|--:|---|--:|--:|--:|--:|--:|");
+    println!("|--:|---|--:|--:|--:|--:|--:|--:|--:|");
     let rounds = if is_test { 1 } else { 3 };
     for in_flight in [1, 64, 1_024] {
         let folder = base.join(format!("flow-{in_flight}"));
@@ -86,14 +86,16 @@ fn flow(base: &Path, is_test: bool) {
             let bytes = (durable.engine.recorded_bytes() - before) / (kept.executions * TRANSITIONS);
             let ratio = kept.transitions() / lost.transitions();
             let (p50, p99) = (kept.ms(0.5), kept.ms(0.99));
+            let (held50, held99) = (kept.held_ms(0.5), kept.held_ms(0.99));
+            let (synced50, synced99) = (kept.synced_ms(0.5), kept.synced_ms(0.99));
             let (cpu, cpu_ratio) = (kept.cpu_us(), kept.cpu_us() / lost.cpu_us());
             println!(
-                "| {in_flight} | yes | {:.0} | {p50:.2}, {p99:.2} | {bytes} | {cpu:.2} | {ratio:.2}, {cpu_ratio:.2} |",
+                "| {in_flight} | yes | {:.0} | {p50:.2}, {p99:.2} | {held50:.2}, {held99:.2} | {synced50:.2}, {synced99:.2} | {bytes} | {cpu:.2} | {ratio:.2}, {cpu_ratio:.2} |",
                 kept.transitions()
             );
             let (p50, p99) = (lost.ms(0.5), lost.ms(0.99));
             println!(
-                "| {in_flight} | no | {:.0} | {p50:.2}, {p99:.2} | | {:.2} | |",
+                "| {in_flight} | no | {:.0} | {p50:.2}, {p99:.2} | | | | {:.2} | |",
                 lost.transitions(),
                 lost.cpu_us()
             );
