@@ -4,13 +4,14 @@ use super::executions::status_name;
 use super::read::{Fields, page};
 use super::write::{EMPTY, Object, object};
 use crate::runtime::{MapRunCounts, MapRunRedrives, MapRunSettings};
-use crate::service::{Error, Service, UpdateMapRun};
+use crate::service::{Error, MapRunFailures, Service, UpdateMapRun};
 
 type Answer = Result<Vec<u8>, Error>;
 
 pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
     let run = service.describe_map_run(fields.need("mapRunArn"))?;
     let state = run.state();
+    let MapRunFailures { items, executions } = service.map_run_failures_not_redrivable(run.arn())?;
     let MapRunRedrives { count, last_ms } = run.redrives();
     let MapRunSettings { concurrency_max, tolerated_count, tolerated_percentage } = state.settings;
     Ok(object(|reply| {
@@ -23,14 +24,14 @@ pub(super) fn describe(service: &Service, fields: Fields<'_>) -> Answer {
             .number("maxConcurrency", concurrency_max)
             .fraction("toleratedFailurePercentage", tolerated_percentage)
             .number("toleratedFailureCount", tolerated_count)
-            .object("itemCounts", |reply| counts(reply, &state.items, count > 0))
-            .object("executionCounts", |reply| counts(reply, &state.executions, count > 0))
+            .object("itemCounts", |reply| counts(reply, &state.items, (count > 0, items)))
+            .object("executionCounts", |reply| counts(reply, &state.executions, (count > 0, executions)))
             .number("redriveCount", u64::from(count))
             .maybe_time("redriveDate", (count > 0).then_some(last_ms));
     }))
 }
 
-fn counts(reply: &mut Object<'_>, counts: &MapRunCounts, is_redriven: bool) {
+fn counts(reply: &mut Object<'_>, counts: &MapRunCounts, (is_redriven, not_redrivable): (bool, u64)) {
     reply
         .number("pending", counts.pending)
         .number("running", counts.running)
@@ -40,7 +41,10 @@ fn counts(reply: &mut Object<'_>, counts: &MapRunCounts, is_redriven: bool) {
         .number("aborted", counts.aborted)
         .number("total", counts.total())
         .number("resultsWritten", counts.results_written);
-    // A Map Run that was not redriven is recorded without it.
+    // A Map Run that was not redriven is recorded without them.
+    if is_redriven || not_redrivable > 0 {
+        reply.number("failuresNotRedrivable", not_redrivable);
+    }
     if is_redriven {
         reply.number("pendingRedrive", counts.pending_redrive);
     }

@@ -372,6 +372,7 @@ impl Builder {
         if let Some(cold) = &service.inner.cold {
             cold.begin_with_few_closed(&service.inner)?;
             cold.begin(&service.inner).map_err(runtime::BuildError::Thread)?;
+            service.inner.sweep_map_runs().map_err(runtime::BuildError::Thread)?;
             let begun = service.inner.engine.begin_with_short_journal();
             begun.map_err(runtime::BuildError::Durable)?;
         }

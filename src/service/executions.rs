@@ -306,7 +306,7 @@ impl Executions {
         for execution in &all {
             execution.stop(fault.clone());
             self.by_arn.remove(&execution.arn);
-            self.map_runs.forget(&execution.arn, self.engine.as_ref());
+            self.map_runs.forget(execution, self.engine.as_ref());
         }
         self.by_machine.clear();
         self.closed.iter().for_each(|closed| over::lock(closed).clear());
@@ -413,7 +413,7 @@ impl Executions {
         for execution in all {
             self.by_arn.remove(&execution.arn);
             self.unlist(&execution);
-            self.map_runs.forget(&execution.arn, None);
+            self.map_runs.remove(&execution.arn);
             let mut run = execution.run();
             (run.handle, run.has_left) = (None, true);
             let (outcome, wakers) = (run.outcome.clone(), std::mem::take(&mut run.wakers));

@@ -1,7 +1,9 @@
 //! Map Runs.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use sha2::{Digest, Sha256};
@@ -15,12 +17,16 @@ use crate::asl::MachineType;
 use crate::fault::{self, Fault};
 use crate::journal::partition_of;
 use crate::memory::{Charge, OwnCharge};
-use crate::observe::LiveHistory;
-use crate::runtime::{Engine, MapRun, MapRunSettings, Published, RecoveredExecution, StartedChild, Status};
+use crate::observe::{EventType, LiveHistory};
+use crate::runtime::{
+    ColdStore, Engine, MapRun, MapRunSettings, MapRunState, Published, RecoveredExecution, StartedChild,
+    Status,
+};
 use crate::task::Tasks;
 use crate::uuid;
 
-/// Map Runs, kept as long as their execution is.
+/// Map Runs of executions in memory, since they began in this process, or were in the journal. The others are read from
+/// their files when they are asked for.
 #[derive(Default)]
 pub(super) struct KeptMapRuns {
     by_arn: DashMap<Box<str>, Kept>,
@@ -35,13 +41,29 @@ struct Kept {
 }
 
 impl KeptMapRuns {
-    /// An execution was forgotten.
-    pub(super) fn forget(&self, execution_arn: &str, engine: Option<&Engine>) {
-        for run in self.by_execution.remove(execution_arn).into_iter().flat_map(|(_, runs)| runs) {
+    /// An execution is no longer in memory, and its Map Runs are read from their files. Those whose end could not be written
+    /// stay.
+    pub(super) fn let_go(&self, execution_arn: &str) {
+        let runs = self.remove(execution_arn);
+        runs.iter().filter(|run| !run.is_filed()).for_each(|run| self.keep(run));
+    }
+
+    /// Removes those of an execution from memory, and returns them.
+    pub(super) fn remove(&self, execution_arn: &str) -> Vec<Arc<MapRun>> {
+        let runs = self.by_execution.remove(execution_arn).map_or_else(Vec::new, |(_, runs)| runs);
+        for run in &runs {
             self.by_arn.remove(run.arn());
-            if let Some(engine) = engine {
-                engine.forget_map_run(run.arn());
-            }
+        }
+        runs
+    }
+
+    /// An execution is forgotten.
+    pub(super) fn forget(&self, execution: &Execution, engine: Option<&Engine>) {
+        let runs = self.remove(&execution.arn);
+        if let Some(engine) = engine {
+            let begun = execution.map_runs_begun();
+            let all = runs.iter().map(|run| run.arn()).chain(begun.iter().map(|arn| &**arn));
+            all.for_each(|arn| engine.forget_map_run(arn));
         }
     }
 
@@ -54,6 +76,14 @@ impl KeptMapRuns {
             None => runs.push(Arc::clone(run)),
         }
     }
+}
+
+/// Files of Map Runs that are looked at without a pause.
+const SWEPT_AT_ONCE: usize = 64;
+const SWEEP_PAUSE: Duration = Duration::from_millis(2);
+
+fn unread(arn: &str, error: &io::Error) -> Error {
+    Error::new(Exception::InternalFailure, format!("The file of the Map Run '{arn}' cannot be read: {error}"))
 }
 
 /// The error for a Map Run that does not exist.
@@ -89,7 +119,10 @@ impl crate::runtime::MapRuns for Keeper {
 
     fn redriven(&self, arn: &str) -> Option<Arc<MapRun>> {
         let inner = self.inner()?;
-        inner.executions.map_runs.by_arn.get(arn).map(|kept| Arc::clone(&kept.run))
+        inner.map_run_known(arn).unwrap_or_else(|error| {
+            tracing::warn!(map_run = arn, %error, "what a Map Run came to before cannot be read");
+            None
+        })
     }
 
     fn start(
@@ -239,10 +272,81 @@ impl Inner {
             && self.redrivable(child, &run, RedrivenBy::MapRun).is_ok()
     }
 
+    /// How many children of a Map Run did not succeed and cannot be redriven, and how many items they have.
+    fn failures_not_redrivable(&self, of: &MapRun) -> Result<MapRunFailures, Error> {
+        let MapRunState { items, executions, .. } = of.state();
+        let mut found = MapRunFailures::default();
+        if executions.failed + executions.timed_out + executions.aborted == 0 {
+            return Ok(found);
+        }
+        // Where each child has one item, its input is not a batch.
+        let are_batches = items.total() != executions.total();
+        let mut add = |child: &Execution| {
+            let run = child.run();
+            if child.is_unsuccessful_child(&run) && self.redrivable(child, &run, RedrivenBy::MapRun).is_err()
+            {
+                found.executions += 1;
+                found.items += if are_batches { batched(&child.input) } else { 1 };
+            }
+        };
+        let in_memory = self.executions.by_machine.get(of.arn());
+        let in_memory: Vec<_> = in_memory.map_or_else(Vec::new, |all| all.values().cloned().collect());
+        in_memory.iter().for_each(|child| add(child));
+        let known = in_memory.iter().map(|child| child.number).collect();
+        self.failures_in_rows(of.arn(), &known, |child| add(child))?;
+        Ok(found)
+    }
+
     /// How often the Map Runs of an execution were redriven, at most.
-    pub(super) fn map_run_redrives(&self, execution_arn: &str) -> u32 {
-        let runs = self.executions.map_runs.by_execution.get(execution_arn);
-        runs.and_then(|runs| runs.iter().map(|run| run.redrives().count).max()).unwrap_or(0)
+    pub(super) fn map_run_redrives(&self, execution: &Execution) -> u32 {
+        // What cannot be read does not forbid a redrive, which reads it once more.
+        let runs = self.map_runs_of(execution).unwrap_or_else(|_| Vec::new());
+        runs.iter().map(|run| run.redrives().count).max().unwrap_or(0)
+    }
+
+    /// The Map Run of this ARN, in memory or not.
+    fn map_run_known(&self, arn: &str) -> io::Result<Option<Arc<MapRun>>> {
+        match self.executions.map_runs.by_arn.get(arn) {
+            Some(kept) => Ok(Some(Arc::clone(&kept.run))),
+            None => self.engine.map_run_on_disk(arn),
+        }
+    }
+
+    /// The Map Runs of an execution, in the order in which they began.
+    fn map_runs_of(&self, execution: &Execution) -> Result<Vec<Arc<MapRun>>, Error> {
+        let kept = self.executions.map_runs.by_execution.get(&execution.arn);
+        let mut runs = kept.map_or_else(Vec::new, |runs| runs.clone());
+        let mut all = Vec::new();
+        for arn in execution.map_runs_begun() {
+            match runs.iter().position(|run| *run.arn() == *arn) {
+                Some(at) => all.push(runs.remove(at)),
+                None => all.extend(self.map_run_known(&arn).map_err(|error| unread(&arn, &error))?),
+            }
+        }
+        // Those whose beginning is not in the history yet.
+        all.append(&mut runs);
+        Ok(all)
+    }
+
+    /// Removes the files of Map Runs whose executions were forgotten by a process that ended before it removed them. A
+    /// thread of its own does it: it takes a while where there are many.
+    pub(super) fn sweep_map_runs(self: &Arc<Inner>) -> std::io::Result<()> {
+        let (engine, inner) = (self.engine.clone(), Arc::downgrade(self));
+        let mut seen = 0_usize;
+        let sweep = move || {
+            engine.sweep_map_runs(|execution| {
+                seen += 1;
+                if seen.is_multiple_of(SWEPT_AT_ONCE) {
+                    std::thread::sleep(SWEEP_PAUSE);
+                }
+                let inner = inner.upgrade()?;
+                let in_memory = || inner.executions.get(execution).is_some();
+                // One that cannot be read exists. It may be on its way between the two.
+                let is_cold = || inner.cold.as_ref().is_some_and(|cold| ColdStore::has(&**cold, execution));
+                Some(in_memory() || is_cold() || in_memory())
+            });
+        };
+        std::thread::Builder::new().name("expressway-map-runs".to_owned()).spawn(sweep).map(drop)
     }
 
     /// The machine of a Map Run's children: it is part of that of the Map.
@@ -259,10 +363,9 @@ impl Inner {
         Some(Target { machine, revision, version: None, alias: None })
     }
 
-    /// Restores the Map Runs of earlier processes: those that have files, and those of these executions.
+    /// Restores the Map Runs of these executions that the journal has. Files are read when they are asked for.
     pub(super) fn recover_map_runs<'r>(&self, recovered: impl Iterator<Item = &'r RecoveredExecution>) {
-        let in_journal = recovered.flat_map(|recovered| self.engine.map_runs_of(recovered));
-        for run in self.engine.recovered_map_runs().into_iter().chain(in_journal) {
+        for run in recovered.flat_map(|recovered| self.engine.map_runs_of(recovered)) {
             self.executions.map_runs.keep(&run);
         }
     }
@@ -270,11 +373,20 @@ impl Inner {
     /// Called when all executions of earlier processes are known: children whose Map Run continues continue, the others
     /// are stopped.
     pub(super) fn stop_orphans(&self) {
-        for run in &self.executions.map_runs.by_arn {
-            let parent = self.executions.get(run.run.execution_arn());
+        let runs_children = |children: &BTreeMap<u64, Arc<Execution>>| {
+            children.values().any(|child| child.map_run.is_some() && child.outcome().is_none())
+        };
+        let lists = self.executions.by_machine.iter().filter(|list| runs_children(list.value()));
+        let runs: Vec<Box<str>> = lists.map(|list| list.key().clone()).collect();
+        for arn in runs {
+            let run = self.map_run_known(&arn).unwrap_or_else(|error| {
+                tracing::warn!(map_run = &*arn, %error, "a Map Run cannot be read: its children are stopped");
+                None
+            });
+            let parent = run.as_ref().and_then(|run| self.executions.get(run.execution_arn()));
             let is_over = parent.is_none_or(|parent| parent.outcome().is_some());
-            if is_over || run.run.state().status != Status::Running {
-                self.executions.stop_children(run.run.arn());
+            if is_over || run.is_none_or(|run| run.state().status != Status::Running) {
+                self.executions.stop_children(&arn);
             }
         }
     }
@@ -282,9 +394,28 @@ impl Inner {
     /// The Map Run of this ARN.
     pub(super) fn map_run(&self, arn: &str) -> Result<Arc<MapRun>, Error> {
         arn_of(arn, "mapRun")?;
-        let found = self.executions.map_runs.by_arn.get(arn);
-        found.map(|kept| Arc::clone(&kept.run)).ok_or_else(|| missing(arn))
+        let found = self.map_run_known(arn).map_err(|error| unread(arn, &error))?;
+        // A file may be left of an execution that is forgotten.
+        let found = found.filter(|run| self.execution(run.execution_arn()).is_ok());
+        found.ok_or_else(|| missing(arn))
     }
+}
+
+/// The number of items in the input of a child, which is a batch.
+fn batched(input: &str) -> u64 {
+    let input: Option<serde_json::Value> = serde_json::from_str(input).ok();
+    let items = input.as_ref().and_then(|input| input["Items"].as_array());
+    // The input of a child may be made from its batch by an `ItemSelector`.
+    items.map_or(1, |items| items.len() as u64)
+}
+
+/// `failuresNotRedrivable` of `DescribeMapRun`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MapRunFailures {
+    /// `executionCounts.failuresNotRedrivable`
+    pub executions: u64,
+    /// `itemCounts.failuresNotRedrivable`
+    pub items: u64,
 }
 
 /// The machine of a Map's children, and its revision.
@@ -321,10 +452,17 @@ pub(super) fn child_machine(
 }
 
 impl Execution {
+    /// The ARNs of the Map Runs that have begun, by its history.
+    pub(super) fn map_runs_begun(&self) -> Vec<Box<str>> {
+        self.history.read(|history| {
+            let begun = history.events().filter(|event| event.event_type == EventType::MapRunStarted);
+            begun.map(|event| event.text("mapRunArn").into()).collect()
+        })
+    }
+
     /// Whether a child of a Map Run that was redriven at this time began before that, and did not succeed.
     fn waits_for_redrive(&self, run: &Run, redriven_ms: u64) -> bool {
-        let is_unsuccessful = run.outcome.as_ref().is_some_and(|outcome| outcome.status != Status::Succeeded);
-        is_unsuccessful && run.redrives.date_ms().unwrap_or(self.started_ms) < redriven_ms
+        self.is_unsuccessful_child(run) && run.redrives.date_ms().unwrap_or(self.started_ms) < redriven_ms
     }
 }
 
@@ -335,6 +473,14 @@ impl Service {
     /// `InvalidArn`, `ResourceNotFound`.
     pub fn describe_map_run(&self, arn: &str) -> Result<Arc<MapRun>, Error> {
         self.inner.map_run(arn)
+    }
+
+    /// How many children of a Map Run did not succeed, and cannot be redriven any more.
+    ///
+    /// # Errors
+    /// `InvalidArn`, `ResourceNotFound`; `InternalFailure` when executions on disk cannot be read.
+    pub fn map_run_failures_not_redrivable(&self, arn: &str) -> Result<MapRunFailures, Error> {
+        self.inner.failures_not_redrivable(&*self.inner.map_run(arn)?)
     }
 
     /// Changes a Map Run that still runs.
@@ -363,14 +509,13 @@ impl Service {
     /// `InvalidArn`, `InvalidToken`, `ExecutionDoesNotExist`.
     pub fn list_map_runs(&self, execution_arn: &str, page: &Page) -> Result<Part<Arc<MapRun>>, Error> {
         let inner = &*self.inner;
-        inner.execution(execution_arn)?;
+        let execution = inner.execution(execution_arn)?;
         let now_ms = inner.now_ms();
         // A token is valid for its own execution.
         let list = format!("ListMapRuns {execution_arn}");
         let (results_max, after) = inner.tokens.read(page, &list, now_ms)?;
         let after = after.and_then(|at| at.parse::<usize>().ok());
-        let runs = inner.executions.map_runs.by_execution.get(execution_arn);
-        let runs = runs.map_or_else(Vec::new, |runs| runs.clone());
+        let runs = inner.map_runs_of(&execution)?;
         let found: Vec<(usize, Arc<MapRun>)> = (runs.into_iter().enumerate().rev())
             .filter(|(at, _)| after.is_none_or(|after| *at < after))
             .take(results_max + 1)

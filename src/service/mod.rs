@@ -70,7 +70,7 @@ pub use machines::{
     CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
     UpdatedStateMachine,
 };
-pub use map_runs::UpdateMapRun;
+pub use map_runs::{MapRunFailures, UpdateMapRun};
 #[cfg(feature = "clustered")]
 pub use moving::{copy_state_from, copy_state_to};
 pub use page::{Page, Part};

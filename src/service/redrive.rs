@@ -137,7 +137,6 @@ impl Inner {
         by: RedrivenBy,
     ) -> Result<(Arc<Outcome>, Arc<[u8]>), String> {
         let machine = self.machines.get(&execution.target.machine.arn);
-        let events = || execution.history.read(last_event);
         let (now_ms, open_ms_max) = (self.now_ms(), limits::STANDARD_SECONDS_MAX * 1_000);
         let cannot = |status| Err(format!("Execution is {status} and cannot be redriven"));
         let outcome = match &run.outcome {
@@ -154,10 +153,13 @@ impl Inner {
             _ if execution.map_run.is_none() && machine.is_none_or(|machine| machine.is_deleting) => {
                 "State machine is in DELETING status"
             }
-            _ if self.map_run_redrives(&execution.arn) >= limits::MAP_RUN_REDRIVES_MAX => {
+            // Only a redrive of the execution redrives its Map Runs.
+            _ if run.redrives.count >= limits::MAP_RUN_REDRIVES_MAX
+                && self.map_run_redrives(execution) >= limits::MAP_RUN_REDRIVES_MAX =>
+            {
                 "A Map Run of the execution was redriven 1,000 times"
             }
-            _ if events() >= limits::HISTORY_EVENTS_MAX - 1 => "Execution history event limit exceeded",
+            _ if execution.has_long_history() => "Execution history event limit exceeded",
             _ if now_ms >= execution.started_ms.saturating_add(open_ms_max) => {
                 "Execution has exceeded the max execution time"
             }
@@ -221,6 +223,24 @@ impl Inner {
         self.executions.opened();
         execution.look();
         Ok((date_ms, Some(recorded)))
+    }
+}
+
+impl Execution {
+    fn has_long_history(&self) -> bool {
+        self.history.read(last_event) >= limits::HISTORY_EVENTS_MAX - 1
+    }
+
+    /// Whether it is a child of a Map Run, and ended without success.
+    pub(super) fn is_unsuccessful_child(&self, run: &Run) -> bool {
+        let is_unsuccessful = |outcome: &Arc<Outcome>| outcome.status != Status::Succeeded;
+        self.map_run.is_some() && run.outcome.as_ref().is_some_and(is_unsuccessful)
+    }
+
+    /// Whether what a redrive needs of its end is known. Then only time forbids it.
+    pub(super) fn keeps_its_end(&self, run: &Run) -> bool {
+        let has_state = run.outcome.as_ref().is_some_and(|outcome| outcome.stopped().is_some());
+        has_state && !self.has_long_history() && run.redrives.count < limits::MAP_RUN_REDRIVES_MAX
     }
 }
 

@@ -381,6 +381,61 @@ fn children_that_are_to_be_redriven_are_pending_until_the_map_run_comes_to_them(
     assert_eq!(statuses(&mut client), ["SUCCEEDED"; 4]);
 }
 
+/// The API's documentation: `failuresNotRedrivable` counts children that did not succeed and have the `redriveStatus`
+/// `NOT_REDRIVABLE`, as they have when their time for it is over.
+#[test]
+fn failures_that_cannot_be_redriven_are_counted() {
+    let mut client = Client::new();
+    let activity = client.ok("CreateActivity", &json!({"name": "work"}))["activityArn"].clone();
+    let work = json!({"W": {"Type": "Task", "Resource": activity, "End": true}});
+    let fields = json!({"MaxConcurrency": 1, "ToleratedFailurePercentage": 100, "ItemBatcher": {"MaxItemsPerBatch": 2}});
+    let machine = client.machine("m", "STANDARD", map("STANDARD", &work, &fields));
+    let arn = client.start(&machine, "[1, 2, 3, 4, 5, 6, 7]");
+    let fails = |client: &mut Client| {
+        let token = take(client, &activity);
+        client.ok("SendTaskFailure", &json!({"taskToken": token, "error": "No"}));
+    };
+    let counts = |client: &mut Client| {
+        client.pass(1);
+        let run = map_run(client, &arn);
+        ["executionCounts", "itemCounts"].map(|of| {
+            ["failed", "aborted", "failuresNotRedrivable"].map(|name| run[of][name].as_i64().unwrap_or(-1))
+        })
+    };
+    const DAY_MS: u64 = 86_400_000;
+    fails(&mut client);
+    fails(&mut client);
+    // While all can be redriven, it is not there, as recorded on AWS.
+    assert_eq!(counts(&mut client), [[2, 0, -1], [4, 0, -1]]);
+    client.pass(13 * DAY_MS);
+    fails(&mut client);
+    assert_eq!(counts(&mut client), [[3, 0, -1], [6, 0, -1]]);
+    client.pass(DAY_MS);
+    assert_eq!(counts(&mut client), [[3, 0, 2], [6, 0, 4]]);
+    let run = map_run(&mut client, &arn);
+    let statuses: Vec<String> = children(&mut client, &run)
+        .iter()
+        .map(|child| {
+            let described = described(&mut client, child["executionArn"].as_str().expect("an ARN"));
+            format!("{} {}", described["status"], described["redriveStatus"]).replace('"', "")
+        })
+        .collect();
+    let expected = [
+        "RUNNING NOT_REDRIVABLE",
+        "FAILED REDRIVABLE_BY_MAP_RUN",
+        "FAILED NOT_REDRIVABLE",
+        "FAILED NOT_REDRIVABLE",
+    ];
+    assert_eq!(statuses, expected);
+    // The last batch has one item.
+    client.ok("StopExecution", &json!({"executionArn": arn}));
+    assert_eq!(counts(&mut client), [[3, 1, 2], [6, 1, 4]]);
+    client.pass(13 * DAY_MS);
+    assert_eq!(counts(&mut client), [[3, 1, 3], [6, 1, 6]]);
+    client.pass(DAY_MS);
+    assert_eq!(counts(&mut client), [[3, 1, 4], [6, 1, 7]]);
+}
+
 #[test]
 fn a_map_run_is_redriven_a_thousand_times() {
     let mut client = Client::new();

@@ -454,3 +454,41 @@ fn redriven(world: &World, (kind, more, is_durable, kill): Redriven) {
         serving.kill();
     }
 }
+
+/// A running Map Run needs no open file: more of them than the system allows of those are no harm.
+#[test]
+fn there_may_be_more_map_runs_than_open_files() {
+    let folder = Folder::new("map-runs-files");
+    let state = folder.0.join("state");
+    let limited = ["sh", "-c", "ulimit -n 128; exec \"$0\" \"$@\""];
+    let serving = Serving::start_by(&limited, &["--state", state.to_str().expect("UTF-8"), "--insecure"]);
+    let wait = json!({"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 90_000, "End": true}},
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}});
+    let map = json!({"Type": "Map", "Label": "each", "ItemProcessor": wait, "End": true});
+    let definition = json!({"StartAt": "M", "States": {"M": map}}).to_string();
+    let request =
+        json!({"name": "m", "definition": definition, "roleArn": "arn:aws:iam::123456789012:role/r"});
+    ask(&serving, "CreateStateMachine", request);
+    for n in 0..150 {
+        ask(
+            &serving,
+            "StartExecution",
+            json!({"stateMachineArn": MACHINE, "name": format!("e{n}"), "input": "[1]"}),
+        );
+    }
+    for n in 0..150 {
+        let execution = EXECUTION.replace("m:e", &format!("m:e{n}"));
+        let status = loop {
+            let runs = ask(&serving, "ListMapRuns", json!({"executionArn": execution}));
+            if let Some(run) = runs["mapRuns"].as_array().and_then(|runs| runs.first()) {
+                let run = ask(&serving, "DescribeMapRun", json!({"mapRunArn": run["mapRunArn"]}));
+                if run["executionCounts"]["pending"] == 0 {
+                    break run["status"].clone();
+                }
+            }
+            std::thread::yield_now();
+        };
+        assert_eq!(status, "RUNNING", "{execution}");
+    }
+    serving.kill();
+}

@@ -278,10 +278,9 @@ fn what_is_over_and_not_in_memory_is_forgotten_when_its_time_is_over() {
     until_closed(&service, 50);
 }
 
-#[test]
-fn children_of_a_map_run_that_are_over_are_found_by_it() {
-    let folder = Folder::new("closed-children");
-    let service = open(&folder);
+/// A service on a folder, whose execution of this name has had a Map Run, and left memory with its children.
+fn with_map_run(folder: &Folder, name: &str) -> Service {
+    let service = open(folder);
     let definition = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "Label": "each", "End": true, "ItemProcessor": {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"},
         "StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}}}}"#;
@@ -294,12 +293,19 @@ fn children_of_a_map_run_that_are_over_are_found_by_it() {
     service.create_state_machine(request).expect("a machine");
     let request = StartExecution {
         machine_arn: machine("maps"),
-        name: Some("m".to_owned()),
+        name: Some(name.to_owned()),
         input: Some("[1, 2, 3, 4, 5, 6, 7, 8, 9]".to_owned()),
         trace_header: None,
     };
     service.start_execution(request).expect("it is started");
     until_closed(&service, 10);
+    service
+}
+
+#[test]
+fn children_of_a_map_run_that_are_over_are_found_by_it() {
+    let folder = Folder::new("closed-children");
+    let service = with_map_run(&folder, "m");
     let found = |service: &Service| {
         let runs = service.list_map_runs(&arn("maps", "m"), &Page::default()).expect("Map Runs").items;
         let run = runs.first().expect("there is one");
@@ -317,4 +323,40 @@ fn children_of_a_map_run_that_are_over_are_found_by_it() {
     let service = open(&folder);
     assert_eq!(metric(&service, "durable_cold_closed"), 10);
     assert_eq!(found(&service), before);
+    let described = service.describe_map_run(&before.1).expect("its file");
+    assert_eq!((described.state().status, described.state().items.succeeded), (Status::Succeeded, 9));
+    assert_eq!(described.execution_arn(), arn("maps", "m"));
+    // No other file is read by what looks like its ARN.
+    let near = before.1.rsplit_once(':').expect("a UUID").0;
+    for wrong in ["../definitions.redb", "", ".", "00000000-0000-4000-8000-000000000000"] {
+        assert!(service.describe_map_run(&format!("{near}:{wrong}")).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn files_of_map_runs_go_with_their_executions() {
+    let [folder, other] = ["closed-files", "closed-others"].map(Folder::new);
+    let files = |folder: &Folder| -> Vec<std::path::PathBuf> {
+        let files = std::fs::read_dir(folder.0.join("map-runs")).expect("a folder");
+        files.map(|file| file.expect("a file").path()).collect()
+    };
+    drop(with_map_run(&folder, "m"));
+    drop(with_map_run(&other, "others"));
+    let (own, others) = (files(&folder), files(&other));
+    assert_eq!((own.len(), others.len()), (1, 1));
+    // As if a process had ended between forgetting an execution and removing its file.
+    let left = folder.0.join("map-runs").join(others[0].file_name().expect("a name"));
+    std::fs::copy(&others[0], &left).expect("a copy");
+    let service = open(&folder);
+    while left.exists() {
+        std::thread::yield_now();
+    }
+    assert_eq!(files(&folder), own);
+    drop(service);
+    // Its retention is over.
+    let service = try_open(&folder, 0).expect("a service");
+    while metric(&service, "durable_cold_closed") > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(files(&folder), Vec::<std::path::PathBuf>::new());
 }

@@ -105,20 +105,31 @@ impl Engine {
         let Some(durability) = &self.shared().durability else { return Vec::new() };
         let recovered: Vec<RecoveredExecution> =
             std::mem::take(&mut durability.found().executions).into_values().collect();
-        // Files of Map Runs whose executions no longer exist are useless.
+        // Files of Map Runs whose executions no longer exist are useless. A service looks for them when it is ready.
         let known: HashSet<&str> = recovered.iter().map(|execution| &*execution.arn).collect();
-        if let Some(folder) = &durability.map_runs {
-            let is_cold = |execution: &str| durability.cold.as_ref().is_some_and(|cold| cold.has(execution));
-            map_run::found(folder, |execution| known.contains(execution) || is_cold(execution));
+        if let (Some(folder), None) = (&durability.map_runs, &durability.cold) {
+            map_run::sweep(folder, |execution| Some(known.contains(execution)));
         }
         recovered
     }
 
-    /// The Map Runs of earlier processes that have files, in the order in which they began.
+    /// The Map Run with this ARN as its file has it.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
     #[cfg(feature = "service")]
-    pub(crate) fn recovered_map_runs(&self) -> Vec<Arc<MapRun>> {
+    pub(crate) fn map_run_on_disk(&self, arn: &str) -> std::io::Result<Option<Arc<MapRun>>> {
         let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
-        folder.map_or_else(Vec::new, |folder| map_run::found(folder, |_| true))
+        folder.map_or(Ok(None), |folder| map_run::read(folder, arn))
+    }
+
+    /// Removes the files of Map Runs whose executions no longer exist, until there is no answer whether one does.
+    #[cfg(feature = "service")]
+    pub(crate) fn sweep_map_runs(&self, is_known: impl FnMut(&str) -> Option<bool>) {
+        let folder = self.shared().durability.as_ref().and_then(|durability| durability.map_runs.as_ref());
+        if let Some(folder) = folder {
+            map_run::sweep(folder, is_known);
+        }
     }
 
     /// Those of an execution that the journal has.

@@ -52,7 +52,8 @@ pub(super) enum Records {
 /// Where the entries of one Map Run are written to.
 #[derive(Debug)]
 pub(super) enum Sink {
-    File(File),
+    /// Not kept open: there may be more Map Runs than files that may be open.
+    File(PathBuf),
     Journal(InJournal),
 }
 
@@ -113,7 +114,7 @@ pub(super) fn path(folder: &Path, arn: &str) -> PathBuf {
 }
 
 /// The file with the entries of a Map Run that did not succeed.
-fn before(path: &Path) -> PathBuf {
+pub(super) fn before(path: &Path) -> PathBuf {
     path.with_extension(BEFORE)
 }
 
@@ -152,7 +153,7 @@ impl Sink {
     fn write(&self, entries: &[u8]) -> io::Result<()> {
         match self {
             // In one write, because changes of the settings are written, too.
-            Sink::File(file) => (&*file).write_all(entries),
+            Sink::File(path) => File::options().append(true).open(path)?.write_all(entries),
             Sink::Journal(journal) => add(journal, entries),
         }
     }
@@ -262,10 +263,10 @@ impl Log {
 
     /// Writes to this file, at its end.
     fn of(path: &Path, run: &MapRun) -> io::Result<Log> {
-        let file = File::options().append(true).create(true).open(path)?;
+        drop(File::options().append(true).create(true).open(path)?);
         // It is opened once.
-        let _ = run.sink.set(Sink::File(file.try_clone()?));
-        Ok(Log { sink: Sink::File(file), entries: Vec::new() })
+        let _ = run.sink.set(Sink::File(path.to_owned()));
+        Ok(Log { sink: Sink::File(path.to_owned()), entries: Vec::new() })
     }
 
     /// Records the source of the items.
@@ -304,7 +305,9 @@ impl Log {
     /// redrive, drops that file.
     pub(super) fn goes_on_behind(&mut self, past: &Past) -> Result<(), Fault> {
         let kept = match (&past.before, &self.sink) {
-            (None, Sink::File(file)) => file.set_len(past.end),
+            (None, Sink::File(path)) => {
+                File::options().write(true).open(path).and_then(|file| file.set_len(past.end))
+            }
             // Its records are complete.
             (None, Sink::Journal(_)) => Ok(()),
             (Some(Before::File(before)), _) => self.write().and_then(|()| remove_if_there(before)),
@@ -415,51 +418,16 @@ fn close(folder: &Path, run: &MapRun, result: Option<&MapRunResult>) -> io::Resu
     fs::rename(new, path)
 }
 
-/// Deletes the log of a Map Run.
-#[cfg(feature = "service")]
-pub(super) fn remove(folder: &Path, arn: &str) {
-    // If they stay, they are removed when the next process finds them.
-    let path = path(folder, arn);
-    let _ = fs::remove_file(before(&path));
-    let _ = fs::remove_file(path);
-}
-
-/// The Map Runs of known executions, as in their files; files of others are removed.
-pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<MapRun> {
-    let Ok(files) = fs::read_dir(folder) else { return Vec::new() };
-    let mut runs = Vec::new();
-    for file in files.flatten() {
-        match Found::read(&file.path()) {
-            Ok(Some(found)) if is_known(&found.run.execution_arn) => {
-                if file.path().extension().is_none_or(|extension| extension != BEFORE) {
-                    runs.push(found.run);
-                }
-            }
-            Ok(_) => drop(fs::remove_file(file.path())),
-            Err(error) => tracing::warn!(file = %file.path().display(), %error, "a Map Run cannot be read"),
-        }
-    }
-    runs.sort_unstable_by(|a, b| (a.started_ms, &a.arn).cmp(&(b.started_ms, &b.arn)));
-    runs
-}
-
-/// The Map Runs of these descriptions.
-#[cfg(feature = "service")]
-pub(super) fn found_in_journal(descriptions: &[Vec<u8>]) -> Vec<MapRun> {
-    let read = |bytes: &Vec<u8>| Found::read_from(&mut Cursor::new(bytes)).ok().flatten();
-    descriptions.iter().filter_map(read).map(|found| found.run).collect()
-}
-
 /// The beginning of a file.
-struct Found {
-    run: MapRun,
+pub(super) struct Found {
+    pub(super) run: MapRun,
     head_bytes: u64,
     result: Option<MapRunResult>,
 }
 
 impl Found {
     /// `None` when there is no file, or it is not a Map Run's.
-    fn read(path: &Path) -> io::Result<Option<Found>> {
+    pub(super) fn read(path: &Path) -> io::Result<Option<Found>> {
         let file = match File::open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             file => file?,
@@ -467,7 +435,7 @@ impl Found {
         Found::read_from(&mut BufReader::new(file))
     }
 
-    fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
+    pub(super) fn read_from(bytes: &mut impl Read) -> io::Result<Option<Found>> {
         let mut entry = Vec::new();
         if !read_entry(bytes, &mut entry)? {
             return Ok(None);
@@ -479,6 +447,7 @@ impl Found {
             && let Some((state, result)) = read_over(&mut Reader(&entry))
         {
             (found.run.state, found.result) = (Mutex::new(state), result);
+            found.run.is_filed = true.into();
         }
         Ok(Some(found))
     }

@@ -26,12 +26,14 @@ mod results;
 mod work;
 
 use std::collections::HashSet;
+use std::fs;
 use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use serde_json::Value as Json;
 
@@ -39,7 +41,7 @@ pub(crate) use batch::Batcher;
 use children::{Children, Ends};
 use holding::Hold;
 use inputs::{Inputs, Share};
-use log::{MapRunResult, Opened, Records, Sink};
+use log::{Found, MapRunResult, Opened, Records, Sink};
 use results::Results;
 use work::Work;
 
@@ -111,6 +113,8 @@ pub struct MapRun {
     ends: Arc<Ends>,
     /// Of a durable one: where changes of it are recorded.
     sink: OnceLock<Sink>,
+    /// Whether its file has its end.
+    is_filed: AtomicBool,
 }
 
 /// How often a Map Run was redriven.
@@ -231,8 +235,8 @@ impl MapRun {
         state: MapRunState,
     ) -> MapRun {
         let (state, ends, sink) = (Mutex::new(state), Arc::default(), OnceLock::new());
-        let redrives = MapRunRedrives::default();
-        MapRun { arn, execution_arn, machine_arn, started_ms, redrives, mark: 0, state, ends, sink }
+        let (redrives, is_filed) = (MapRunRedrives::default(), AtomicBool::new(false));
+        MapRun { arn, execution_arn, machine_arn, started_ms, redrives, mark: 0, state, ends, sink, is_filed }
     }
 
     /// Whether it is the same one, with the same request.
@@ -276,6 +280,12 @@ impl MapRun {
     /// How often it was redriven, and when last.
     pub fn redrives(&self) -> MapRunRedrives {
         self.redrives
+    }
+
+    /// Whether its file has its end: then it need not be in memory.
+    #[cfg(feature = "service")]
+    pub(crate) fn is_filed(&self) -> bool {
+        self.is_filed.load(Ordering::Acquire)
     }
 
     /// The checksum of its request, if it is durable.
@@ -524,10 +534,12 @@ impl Guard {
     fn stop(&mut self, status: Status, result: Option<&MapRunResult>) {
         self.is_over = true;
         self.run.stop(status, self.setup.time.now_ms());
-        if let Some(records) = &self.records
-            && let Err(error) = records.close(&self.run, result)
-        {
-            tracing::error!(map_run = self.run.arn(), %error, "the end of a Map Run cannot be written down");
+        match self.records.as_ref().map(|records| records.close(&self.run, result)) {
+            None => {}
+            Some(Ok(())) => self.run.is_filed.store(true, Ordering::Release),
+            Some(Err(error)) => {
+                tracing::error!(map_run = self.run.arn(), %error, "the end of a Map Run cannot be written down");
+            }
         }
         if let Some(keeper) = self.setup.keeper.as_ref().filter(|_| self.goes_on) {
             keeper.over(&self.run);
@@ -573,26 +585,80 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Map
     MapRun { redrives, ..run }
 }
 
-/// The Map Runs of known executions, as in their files.
-pub(super) fn found(folder: &Path, is_known: impl Fn(&str) -> bool) -> Vec<Arc<MapRun>> {
-    log::found(folder, is_known).into_iter().map(Arc::new).collect()
+/// A file without a description that was not written to for so long does not get one.
+const OLD: Duration = Duration::from_secs(60);
+
+/// Removes the files of Map Runs whose executions are not known, until the answer is `None`.
+pub(super) fn sweep(folder: &Path, mut is_known: impl FnMut(&str) -> Option<bool>) {
+    visit(folder, |path, run| {
+        let is_needed = match run {
+            // It may be about to begin.
+            None => Some(!is_old(path)),
+            Some(run) => is_known(&run.execution_arn),
+        };
+        if is_needed == Some(false) {
+            // If it stays, the next process removes it.
+            let _ = fs::remove_file(path);
+        }
+        is_needed.is_some()
+    });
 }
 
-/// Those that the journal has.
+/// Whether a file was not written to for a while.
+fn is_old(path: &Path) -> bool {
+    let written = fs::metadata(path).and_then(|file| file.modified());
+    written.is_ok_and(|at| at.elapsed().is_ok_and(|since| since > OLD))
+}
+
+/// Visits the files, each with its Map Run, if it is one's, as long as more are wanted.
+fn visit(folder: &Path, mut wanted: impl FnMut(&Path, Option<MapRun>) -> bool) {
+    for file in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match Found::read(&file.path()) {
+            Ok(found) => {
+                if !wanted(&file.path(), found.map(|found| found.run)) {
+                    return;
+                }
+            }
+            Err(error) => tracing::warn!(file = %file.path().display(), %error, "a Map Run cannot be read"),
+        }
+    }
+}
+
+/// The Map Run with this ARN, as in its file.
+#[cfg(feature = "service")]
+pub(super) fn read(folder: &Path, arn: &str) -> std::io::Result<Option<Arc<MapRun>>> {
+    let uuid = arn.rsplit_once(':').map_or(arn, |(_, uuid)| uuid);
+    // The ARN comes from a client, and is not to lead out of the folder.
+    if uuid.len() != 36 || !uuid.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-') {
+        return Ok(None);
+    }
+    let found = Found::read(&log::path(folder, arn))?;
+    Ok(found.map(|found| Arc::new(found.run)).filter(|run| *run.arn == *arn))
+}
+
+/// Those that the journal has, by their descriptions.
 #[cfg(feature = "service")]
 pub(super) fn described(descriptions: &[Vec<u8>]) -> Vec<Arc<MapRun>> {
-    log::found_in_journal(descriptions).into_iter().map(Arc::new).collect()
+    let read = |bytes: &Vec<u8>| Found::read_from(&mut bytes.as_slice()).ok().flatten();
+    descriptions.iter().filter_map(read).map(|found| Arc::new(found.run)).collect()
 }
 
 /// Whether a Map Run in a folder of state is not over.
 #[cfg(all(feature = "service", feature = "clustered"))]
 pub(crate) fn has_open_map_run(folder: &Path) -> bool {
-    let runs = log::found(&folder.join("map-runs"), |_| true);
-    runs.iter().any(|run| run.state().status == Status::Running)
+    let mut is_any = false;
+    visit(&folder.join("map-runs"), |_, run| {
+        is_any |= run.is_some_and(|run| run.state().status == Status::Running);
+        !is_any
+    });
+    is_any
 }
 
 /// Deletes the log of a Map Run.
 #[cfg(feature = "service")]
 pub(super) fn forget(folder: &Path, arn: &str) {
-    log::remove(folder, arn);
+    // If they stay, they are removed when the next process finds them.
+    let path = log::path(folder, arn);
+    let _ = fs::remove_file(log::before(&path));
+    let _ = fs::remove_file(path);
 }

@@ -62,7 +62,11 @@ impl Cold {
             for (_, id) in &ended {
                 let row = rows.row(*id)?.filter(|row| !self.queue().gone.contains(&row.id));
                 if let Some(row) = row {
-                    inner.executions.forget_cold(&row.entry.arn, row.id);
+                    let execution = inner.view(&row).map_err(|error| StateError::Broken {
+                        arn: row.entry.arn.to_string(),
+                        why: error.message,
+                    })?;
+                    inner.executions.forget_cold(&execution, row.id);
                 }
             }
             Ok(ended)

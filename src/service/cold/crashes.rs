@@ -217,6 +217,7 @@ fn row(id: u64, version: u64) -> Row {
         tokens: if is_open { vec![u128::from(1_000_000 * id + version)] } else { Vec::new() },
         status: status_number(status),
         rank: (10_000 * version + id, id),
+        unsuccessful: None,
     };
     let bytes = vec![version as u8; (id * 977 + version * 131) as usize % 3_000];
     Row { id, turn: version, entry, bytes, undelivered: undelivered(version) }

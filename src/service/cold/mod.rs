@@ -357,7 +357,11 @@ impl ColdStore for Cold {
         let removed = inner.executions.by_arn.remove_if(&arn, |_, execution| {
             // The two maps refer to it, and its handle, as its waker.
             let is_free = Arc::strong_count(execution) <= 3;
-            is_free && self.take_in(execution, &leaving, go)
+            let is_taken = is_free && self.take_in(execution, &leaving, go);
+            if is_taken {
+                inner.executions.map_runs.let_go(&arn);
+            }
+            is_taken
         });
         let Some((_, execution)) = removed else { return false };
         inner.executions.unlist(&execution);
@@ -456,6 +460,9 @@ fn row(execution: &Execution, run: &Run, mut recovered: RecoveredExecution) -> R
         rank: run.outcome.as_ref().map_or((execution.started_ms, execution.number), |outcome| {
             (outcome.stopped_ms, execution.number)
         }),
+        unsuccessful: execution
+            .is_unsuccessful_child(run)
+            .then(|| (execution.started_ms, execution.keeps_its_end(run))),
     };
     Row { id: recovered.id, turn: recovered.turn(), entry, bytes: recovered.to_row(), undelivered: None }
 }
@@ -612,6 +619,38 @@ impl Inner {
         found.sort_unstable_by_key(|&(rank, _)| std::cmp::Reverse(rank));
         found.truncate(max);
         failed.map_or(Ok(()), Err)
+    }
+
+    /// The children of a Map Run that are not in memory, did not succeed, and perhaps cannot be redriven.
+    pub(super) fn failures_in_rows(
+        &self,
+        map_run: &str,
+        known: &HashSet<u64>,
+        mut visit: impl FnMut(&Execution),
+    ) -> Result<(), Error> {
+        let Some(rows) = self.cold.as_ref().and_then(|cold| cold.rows()) else { return Ok(()) };
+        let (now_ms, open_ms_max) = (self.now_ms(), limits::STANDARD_SECONDS_MAX * 1_000);
+        let mut found = Vec::new();
+        for status in [Status::Failed, Status::TimedOut, Status::Aborted] {
+            let looked = rows.entries(map_run, status_number(status), |id, entry| {
+                // Most can be redriven, and need not be read as a whole to know that.
+                let is_early = |(started_ms, _): (u64, bool)| {
+                    now_ms < started_ms.saturating_add(open_ms_max)
+                        && now_ms < entry.rank.0.saturating_add(self.settings.redrivable_ms)
+                };
+                let can = entry.unsuccessful.is_some_and(|it| it.1 && is_early(it));
+                if !can && !known.contains(&entry.rank.1) {
+                    found.push(id);
+                }
+            });
+            looked.map_err(unreadable)?;
+        }
+        for id in found {
+            if let Some(row) = rows.row(id).map_err(unreadable)? {
+                visit(&*self.view(&row)?);
+            }
+        }
+        Ok(())
     }
 
     /// Whether the programs of rows compile to the same in this release.

@@ -55,6 +55,9 @@ pub(super) struct Entry {
     pub(super) status: u8,
     /// Its place in lists.
     pub(super) rank: (u64, u64),
+    /// Of a Map Run's child that did not succeed: when it was started, and whether it can be redriven for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unsuccessful: Option<(u64, bool)>,
 }
 
 impl Entry {
@@ -266,6 +269,28 @@ impl Rows {
                 && !wanted(row)
             {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The entries of a machine's rows with this status, with the executions' numbers in the journal.
+    pub(super) fn entries(
+        &self,
+        machine: &str,
+        status: u8,
+        mut visit: impl FnMut(u64, Entry),
+    ) -> Result<(), StateError> {
+        let read = self.read()?;
+        let (lists, rows) =
+            (read.open_table(LISTS).map_err(database)?, read.open_table(ROWS).map_err(database)?);
+        let list = hash(machine);
+        for listed in
+            lists.range((list, status, 0, 0)..=(list, status, u64::MAX, u64::MAX)).map_err(database)?
+        {
+            let id = listed.map_err(database)?.1.value();
+            if let Some(stored) = rows.get(id).map_err(database)? {
+                visit(id, entry_of(id, stored.value())?.0);
             }
         }
         Ok(())
@@ -492,12 +517,18 @@ fn row(rows: &impl ReadableTable<u64, &'static [u8]>, id: u64) -> Result<Option<
 }
 
 fn parse(id: u64, stored: &[u8]) -> Result<Row, StateError> {
+    let (entry, bytes) = entry_of(id, stored)?;
+    // The turn is known when a row is written.
+    Ok(Row { id, turn: 0, entry, bytes: bytes.to_vec(), undelivered: None })
+}
+
+/// The entry of a row, and the execution behind it.
+fn entry_of(id: u64, stored: &[u8]) -> Result<(Entry, &[u8]), StateError> {
     let broken = |why: &str| StateError::Broken { arn: format!("execution {id}"), why: why.to_owned() };
     let (head_bytes, rest) = stored.split_first_chunk().ok_or_else(|| broken("its row is short"))?;
     let (head, bytes) = rest
         .split_at_checked(u32::from_le_bytes(*head_bytes) as usize)
         .ok_or_else(|| broken("its row is short"))?;
     let entry = serde_json::from_slice(head).map_err(|error| broken(&error.to_string()))?;
-    // The turn is known when a row is written.
-    Ok(Row { id, turn: 0, entry, bytes: bytes.to_vec(), undelivered: None })
+    Ok((entry, bytes))
 }

@@ -99,6 +99,7 @@ impl Executions {
             });
             let goes = is_free && is_same && self.take_closed(execution, outcome);
             if goes {
+                self.map_runs.let_go(&execution.arn);
                 left();
             }
             goes
@@ -109,20 +110,20 @@ impl Executions {
         removed.is_some()
     }
 
-    /// Forgets an execution that is over and not in memory. Returns `false` if it is in memory.
-    pub(in crate::service) fn forget_cold(&self, arn: &str, recorded: u64) -> bool {
+    /// Forgets an execution that is over and not in memory, of which this is a view. Returns `false` if it is in memory.
+    pub(in crate::service) fn forget_cold(&self, execution: &Execution, recorded: u64) -> bool {
         // While this entry is locked, the execution cannot be brought back, and no other can start under its name.
-        let place = self.by_arn.entry(arn.into());
+        let place = self.by_arn.entry(execution.arn.clone());
         if matches!(&place, Entry::Occupied(found) if found.get().recorded == Some(recorded)) {
             return false;
         }
         if let Some(engine) = &self.engine {
             engine.forget_recorded(recorded);
         }
-        // If another execution has this name now, the Map Runs are that execution's.
-        if matches!(place, Entry::Vacant(_)) {
-            self.map_runs.forget(arn, self.engine.as_ref());
-        }
+        // If another execution has this name now, the Map Runs in memory are that execution's; its own are on disk.
+        let begun = execution.map_runs_begun();
+        begun.iter().for_each(|arn| self.engine.iter().for_each(|engine| engine.forget_map_run(arn)));
+        drop(place);
         true
     }
 
@@ -148,7 +149,7 @@ impl Executions {
             }
             self.by_arn.remove(&*oldest.arn);
             self.unlist(&oldest);
-            self.map_runs.forget(&oldest.arn, self.engine.as_ref());
+            self.map_runs.forget(&oldest, self.engine.as_ref());
         }
     }
 }
