@@ -66,9 +66,12 @@ impl World {
     }
 
     fn settle(&mut self) {
+        let holds = |it: &mut Simulation| it.shards().iter().any(|shard| shard.held() > 0);
+        // What became durable during the last turns has its effects in the next ones.
         loop {
+            let held_before = holds(&mut self.simulation);
             self.simulation.settle(NOW_MS);
-            if self.simulation.shards().iter().all(|shard| shard.held() == 0) {
+            if !held_before && !holds(&mut self.simulation) {
                 return;
             }
             std::thread::yield_now();

@@ -92,9 +92,12 @@ impl World {
 
     /// Until nothing waits for the disk.
     fn settle(&mut self) {
+        let holds = |it: &mut Simulation| it.shards().iter().any(|shard| shard.held() > 0);
+        // What became durable during the last turns has its effects in the next ones.
         loop {
+            let held_before = holds(&mut self.simulation);
             self.simulation.settle(self.now_ms);
-            if self.simulation.shards().iter().all(|shard| shard.held() == 0) {
+            if !held_before && !holds(&mut self.simulation) {
                 return;
             }
             std::thread::yield_now();

@@ -574,7 +574,9 @@ fn map_run(setup: &Setup, execution: &Execution, request: &MapRunRequest) -> Map
     let executions = if is_batched { MapRunCounts::default() } else { items };
     let shown_ms = setup.now_ms.saturating_add_signed(setup.ahead_ms);
     let count = request.redrives;
-    let redrives = MapRunRedrives { count, last_ms: if count > 0 { shown_ms } else { 0 } };
+    // The turn's time may be a little older than the redrive that it carries out.
+    let last_ms = if count > 0 { shown_ms.max(execution.redrives().last_ms) } else { 0 };
+    let redrives = MapRunRedrives { count, last_ms };
     let run = MapRun::new(
         execution.arena.str(request.arn).into(),
         execution.execution_arn().into(),
