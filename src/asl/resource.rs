@@ -146,8 +146,18 @@ fn sdk_suggestion(head: &str, service: &str, call: &str) -> Option<String> {
     match models::refusal(service, action) {
         Some(Refused::Service) => {
             let other = models::other_name(service).or_else(|| nearest(service, models::services()));
-            let unknown = || format!("AWS's models have no service `{service}` ({})", models::source());
-            Some(other.map_or_else(unknown, |other| meant(other, action, pattern)))
+            let with_action = other.and_then(|other| match models::refusal(other, action) {
+                None => Some(meant(other, action, pattern)),
+                Some(_) => near_action(other, action).map(|near| meant(other, &near, pattern)),
+            });
+            let by_action = || {
+                let action = small_first(action)?;
+                service_with(service, &action).map(|other| meant(other, &action, pattern))
+            };
+            Some(with_action.or_else(by_action).unwrap_or_else(|| match other {
+                Some(other) => format!("did you mean the service `{other}`? It has no action `{action}`"),
+                None => format!("AWS's models have no service `{service}` ({})", models::source()),
+            }))
         }
         Some(Refused::Action) => {
             let unknown =
@@ -176,11 +186,28 @@ fn sdk_suggestion(head: &str, service: &str, call: &str) -> Option<String> {
 
 /// The action that was probably meant by one that the service does not have.
 fn near_action(service: &str, action: &str) -> Option<String> {
-    let small = action.get(..1)?.to_ascii_lowercase() + &action[1..];
+    let small = small_first(action)?;
     if models::refusal(service, &small).is_none() {
         return Some(small);
     }
     nearest(action, models::actions(service).iter().map(String::as_str)).map(str::to_owned)
+}
+
+/// As resources begin the names of actions; none for a text that is no name.
+fn small_first(action: &str) -> Option<String> {
+    Some(action.get(..1)?.to_ascii_lowercase() + &action[1..])
+}
+
+/// The service that has this action and a name like the given one, such as `cognitoidentityprovider` for `cognito`; or
+/// the only one with this action.
+fn service_with(service: &str, action: &str) -> Option<&'static str> {
+    let plain = service.replace('-', "").to_ascii_lowercase();
+    let with_action: Vec<&str> = models::services_with(action).collect();
+    let is_alike = |name: &&str| name.starts_with(&plain) || plain.ends_with(name);
+    match &with_action[..] {
+        [only] => Some(only),
+        several => several.iter().copied().find(is_alike),
+    }
 }
 
 /// The name in SDK integrations of a service with an optimised integration.
@@ -207,12 +234,20 @@ fn optimised_suggestion(head: &str, service: &str, call: &str, ours: bool) -> Op
     let rows = || INTEGRATIONS.iter().chain(if ours { OURS } else { &[] });
     let Some(row) = rows().find(|row| row.service == service) else {
         let names = || rows().map(|row| row.service).chain(["activity"]);
-        if let Some(name) = names().find(|name| name.eq_ignore_ascii_case(service)) {
-            return Some(meant(name, action, pattern));
+        // A name with an action that it has, or with the one that is closest.
+        let with_action = |name: &str| match rows().find(|row| row.service == name) {
+            Some(row) if !listed(row.actions) => {
+                nearest(action, row.actions.split(' ')).map(|near| meant(name, near, pattern))
+            }
+            _ => Some(meant(name, action, pattern)),
+        };
+        let same = names().find(|name| name.eq_ignore_ascii_case(service));
+        if let Some(suggestion) = same.and_then(with_action) {
+            return Some(suggestion);
         }
         let twin = rows().find(|row| package(row.service) == package(service) && listed(row.actions));
         let twin = twin.map(|row| meant(row.service, action, pattern));
-        let near = || nearest(service, names()).map(|name| meant(name, action, pattern));
+        let near = || nearest(service, names()).and_then(with_action);
         return twin.or_else(sdk).or_else(near).or_else(|| {
             Some(format!(
                 "there is no integration `{service}`; the SDK's is `arn:aws:states:::aws-sdk:SERVICE:ACTION`"

@@ -116,6 +116,13 @@ pub(crate) fn is_service(name: &str) -> bool {
     NAMED.services.contains_key(name)
 }
 
+/// The services that are known to have this action, as resources name both.
+pub(crate) fn services_with(action: &str) -> impl Iterator<Item = &'static str> {
+    // Of a service that has ended no action is known, and any is taken.
+    let is_known = |service: &str| modelled(service).is_some() || NAMED.actions(service).next().is_some();
+    services().filter(move |service| is_known(service) && refusal(service, action).is_none())
+}
+
 /// Where the names of services and actions are from.
 pub(crate) fn source() -> &'static str {
     NAMED.source
@@ -159,7 +166,7 @@ fn has_action(service: &str, action: &str) -> bool {
 }
 
 /// Other names of services: in ARNs, among the optimised integrations, in the AWS CLI and other SDKs, in common use.
-const OTHER_NAMES: [(&str, &str); 23] = [
+const OTHER_NAMES: [(&str, &str); 25] = [
     ("ce", "costexplorer"),
     ("cognitoidp", "cognitoidentityprovider"),
     ("cur", "costandusagereport"),
@@ -178,10 +185,12 @@ const OTHER_NAMES: [(&str, &str); 23] = [
     ("metrics", "cloudwatch"),
     ("monitoring", "cloudwatch"),
     ("msk", "kafka"),
+    ("parameterstore", "ssm"),
     ("sdb", "simpledb"),
     ("secrets", "secretsmanager"),
     ("states", "sfn"),
     ("stepfunctions", "sfn"),
+    ("systemsmanager", "ssm"),
     ("tagging", "resourcegroupstaggingapi"),
 ];
 

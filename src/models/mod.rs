@@ -9,5 +9,5 @@ mod service;
 
 #[cfg(feature = "integrations")]
 pub(crate) use known::is_service;
-pub(crate) use known::{Refused, actions, other_name, refusal, services, source};
+pub(crate) use known::{Refused, actions, other_name, refusal, services, services_with, source};
 pub(crate) use service::*;
