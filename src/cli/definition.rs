@@ -195,14 +195,14 @@ pub(super) struct Written {
 impl Written {
     /// A machine of a project. The project's type counts unless another is given.
     fn of(machine: FoundMachine, reading: Reading) -> Written {
-        let FoundMachine { name, machine_type, place, definition, unresolved } = machine;
+        let FoundMachine { name, machine_type, place, definition, is_yaml, unresolved } = machine;
         let machine_type = reading.machine_type.or(machine_type.map(|machine_type| match machine_type {
             MachineType::Express => Type::Express,
             MachineType::Standard => Type::Standard,
         }));
         let (text, reading) = (definition.into_bytes(), Reading { machine_type });
         let (machine, beside) = (Some(name), Vec::new());
-        Written { place, machine, text, is_yaml: false, has_mark: false, reading, unresolved, beside }
+        Written { place, machine, text, is_yaml, has_mark: false, reading, unresolved, beside }
     }
 
     /// Reports what could not be resolved, and what beside it could not be read.

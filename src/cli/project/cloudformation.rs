@@ -227,17 +227,12 @@ impl<'t> Template<'t> {
             };
             self.unresolved.borrow_mut().push(Problem { place, what });
         }
-        let definition = if file.as_deref().is_some_and(is_yaml) {
-            match yaml::read(&definition) {
-                Ok(source) => yaml::to_json(&source.root),
-                Err(error) => {
-                    let (line, _) = line_column(&definition, error.span.start as usize);
-                    return Err(self.failed(&place, format!("{shown}:{line}: {error}")));
-                }
-            }
-        } else {
-            definition
-        };
+        // It stays as it is written, so that problems are shown at its lines.
+        let is_yaml = file.as_deref().is_some_and(is_yaml);
+        if let Some(error) = is_yaml.then(|| yaml::read(&definition).err()).flatten() {
+            let (line, _) = line_column(&definition, error.span.start as usize);
+            return Err(self.failed(&place, format!("{shown}:{line}: {error}")));
+        }
         let kinds = ["StateMachineType", "Type", "type"];
         let kind = kinds.iter().find_map(|kind| properties.get(kind).map(|value| (kind, value)));
         let kind = kind.map(|(kind, value)| plain(&self.resolve(value, &format!("{at}/{kind}"), 0)));
@@ -247,6 +242,7 @@ impl<'t> Template<'t> {
             machine_type: machine_type(kind.as_deref().or(Some("STANDARD"))),
             place: shown,
             definition,
+            is_yaml,
             unresolved: self.unresolved.take(),
         })
     }
@@ -431,9 +427,11 @@ impl<'t> Template<'t> {
                 let found = keys.iter().try_fold(&self.root["Mappings"], |at, key| at.get(key));
                 let name = keys.join(".");
                 let otherwise = all.get(3).and_then(|it| it.get("DefaultValue"));
-                let open = || match otherwise {
-                    Some(value) => resolved(value),
-                    None => self.open(place, &name, &format!("there is no mapping {name}")),
+                let open = || match (otherwise, keys.iter().find(|key| key.contains("${"))) {
+                    (Some(value), _) => resolved(value),
+                    // That this key is unknown is told already; it is all that is missing.
+                    (None, Some(key)) => Json::from(key.as_str()),
+                    (None, None) => self.open(place, &name, &format!("there is no mapping {name}")),
                 };
                 self.given.get(&name).map(Json::from).or(found.cloned()).unwrap_or_else(open)
             }

@@ -302,8 +302,9 @@ pub(super) struct FoundMachine {
     pub(super) machine_type: Option<MachineType>,
     /// Its place, for people.
     pub(super) place: String,
-    /// The definition as JSON.
+    /// The definition, as JSON or YAML.
     pub(super) definition: String,
+    pub(super) is_yaml: bool,
     /// What could not be resolved.
     pub(super) unresolved: Vec<Problem>,
 }

@@ -296,6 +296,7 @@ impl<'m> Module<'m> {
             machine_type: machine_type(kind.as_ref().and_then(Json::as_str).or(Some("STANDARD"))),
             place: shown,
             definition,
+            is_yaml: false,
             unresolved: unresolved.collect(),
         })
     }
