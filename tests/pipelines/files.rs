@@ -83,3 +83,36 @@ fn a_file_without_room_is_waited_for_and_has_each_line_once() {
     assert_eq!(std::fs::read_to_string(folder.join("out.ndjson")).expect("the outputs"), events);
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+#[cfg(feature = "cli-pipe")]
+#[test]
+fn a_pipeline_that_breaks_off_says_how_far_it_came() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    use super::servers::Said;
+
+    let name = format!("breaks-off-{}", std::process::id());
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join("keep.asl.json"), KEEP).expect("a file");
+    let description = "definition = \"keep.asl.json\"\nsource = { type = \"stdin\" }\n\
+                       sink = { type = \"file\", path = \"/dev/full\" }\n";
+    std::fs::write(folder.join("pipe.toml"), description).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    command.args(["pipe", "pipe.toml"]).current_dir(&folder);
+    command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the command starts");
+    let mut said = Said::by(&mut child);
+    said.until(&["The pipeline runs."]);
+    let stdin = child.stdin.as_mut().expect("its input");
+    stdin.write_all(b"{\"n\":1}\n{\"n\":2}\n").expect("it reads");
+    said.until(&["The sink /dev/full failed and is retried: "]);
+    let process = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(process, rustix::process::Signal::TERM).expect("it runs");
+    assert_eq!(child.wait().expect("its end").code(), Some(2));
+    let rest = said.rest();
+    assert!(rest.contains("0 events: 0 succeeded, 2 not finished"), "{rest}");
+    assert!(rest.contains("not published, and the source redelivers nothing: "), "{rest}");
+    let _ = std::fs::remove_dir_all(&folder);
+}

@@ -10,12 +10,12 @@ mod tasks;
 mod wrong;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use expressway::pipe::{
-    Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report, Sink, all_without_credentials,
+    Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report, Sink, Stats, all_without_credentials,
 };
 use expressway::runtime::{DefinitionError, Engine, Machine};
 
@@ -72,12 +72,15 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     if arguments.quiet { arguments.log.begin_quietly() } else { arguments.log.begin() }?;
     let config = config::read(&arguments.config)?;
-    let ended = runtime()?.block_on(run(config, arguments));
+    let begun = OnceLock::new();
+    let ended = runtime()?.block_on(run(config, arguments, &begun));
     status::clear();
-    let report = ended?;
-    if !arguments.quiet {
-        say(&summary(&report));
+    // One that broke off has done something, too.
+    let report = ended.as_ref().ok().copied().or_else(|| begun.get().map(|stats| stats.report()));
+    if let (Some(report), false) = (report, arguments.quiet) {
+        say(&summary(&report, ended.is_err()));
     }
+    let report = ended?;
     Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
 }
 
@@ -103,7 +106,8 @@ fn connect(end: &'static str, address: String, sink: Arc<dyn Sink>) {
     });
 }
 
-async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
+/// Runs it to its end; `begun` gets what it counts.
+async fn run(config: Config, arguments: &Arguments, begun: &OnceLock<Arc<Stats>>) -> Result<Report, Stop> {
     let quiet = arguments.quiet;
     let signalled = signalled();
     // The functions' processes end with the pipeline.
@@ -138,6 +142,7 @@ async fn run(config: Config, arguments: &Arguments) -> Result<Report, Stop> {
         metrics::serve(address, &config.pipe.metrics_hosts, told).await?;
     }
     ready.store(true, Ordering::Release);
+    begun.get_or_init(|| pipe.stats());
     if !quiet {
         say("The pipeline runs.");
         tokio::spawn(status::keep_telling(pipe.stats(), arguments.log.is_text()));
@@ -302,12 +307,14 @@ fn machine_name(file: &std::path::Path) -> String {
     name.split('.').find(|part| !part.is_empty() && *part != "-").unwrap_or("workflow").to_owned()
 }
 
-fn summary(report: &Report) -> String {
+fn summary(report: &Report, broke_off: bool) -> String {
     let grouped = |count: u64| progress::grouped(count);
     let events = status::events(report);
     let what = if events == 1 { "event" } else { "events" };
     let mut text = format!("{} {what}: {} succeeded", grouped(events), grouped(report.succeeded));
+    let unfinished = if broke_off { report.received.saturating_sub(events + report.left) } else { 0 };
     let more = [
+        (unfinished, "not finished"),
         (report.dead, "failed for good"),
         (report.again, "tried again"),
         (report.duplicates, "had come before"),
