@@ -170,7 +170,9 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
     }
     match (&head.method, head.uri.path()) {
         (&Method::POST, "/") => None,
-        (&Method::POST | &Method::PUT, path) if local.shared.testing && testing::is_call(path) => None,
+        (method, path) if testing::is_call(path) && *method != Method::OPTIONS => {
+            (!local.shared.testing).then(|| respond(testing::not_for_tests(), HeaderMap::new()))
+        }
         #[cfg(feature = "console")]
         _ if local.shared.console.is_some() && console::is_action(head) => None,
         #[cfg(feature = "console")]
@@ -248,7 +250,9 @@ async fn operation(
     };
     let service = known.as_ref().unwrap_or(&local.service);
     if local.shared.testing && testing::is_call(head.uri.path()) {
-        return (respond(testing::answer(service, head, &body), HeaderMap::new()), false);
+        let reply = testing::answer(service, head, &body);
+        log(head.uri.path(), &reply, began);
+        return (respond(reply, HeaderMap::new()), false);
     }
     let polls = call.target.ends_with(".GetActivityTask");
     #[cfg(feature = "console")]

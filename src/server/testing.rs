@@ -34,12 +34,17 @@ pub(super) fn answer(service: &Service, head: &Parts, body: &[u8]) -> Reply {
                 Err(error) => refuse(400, "ValidationException", &error.to_string()),
             }
         }
-        _ => refuse(
-            405,
-            "UnknownOperationException",
-            "There are `POST /_expressway/reset` and `PUT /_expressway/mocks`",
-        ),
+        _ => refused(405, "There are `POST /_expressway/reset` and `PUT /_expressway/mocks`"),
     }
+}
+
+/// What a server for other purposes answers to these calls.
+pub(super) fn not_for_tests() -> Reply {
+    refused(404, "Not found: this call is for test suites, and this server was started without --testing")
+}
+
+fn refused(status: u16, message: &str) -> Reply {
+    refuse(status, "UnknownOperationException", message)
 }
 
 fn refuse(status: u16, error: &'static str, message: &str) -> Reply {

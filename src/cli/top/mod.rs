@@ -25,7 +25,7 @@ use view::{Asked, Look, Value, View, Which};
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
 pub(super) struct Arguments {
-    /// Where the server is: HOST:PORT, or the URL of its metrics
+    /// Where the server is: HOST:PORT, HOST, PORT, or the URL of its metrics
     #[arg(value_name = "ADDRESS", default_value = "http://127.0.0.1:8083/metrics", value_parser = address)]
     url: String,
     /// Seconds between two looks
@@ -53,9 +53,20 @@ fn seconds(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The address of the metrics: missing parts have the server's defaults.
+/// The address of the metrics: missing parts have the server's defaults, and a number by itself is a port.
 fn address(text: &str) -> Result<String, String> {
-    let url = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
+    let url = if text.contains("://") {
+        text.to_owned()
+    } else {
+        let (host, path) = text.split_at(text.find('/').unwrap_or(text.len()));
+        // The colons of an IPv6 address are in brackets.
+        let behind = host.rsplit_once(']').map_or(host, |(_, behind)| behind);
+        match host.parse::<u16>() {
+            Ok(port) => format!("http://127.0.0.1:{port}{path}"),
+            Err(_) if behind.contains(':') => format!("http://{text}"),
+            Err(_) => format!("http://{host}:8083{path}"),
+        }
+    };
     let (_, rest) = url.split_once("://").unwrap_or_default();
     Ok(match rest.split_once('/') {
         None => format!("{url}/metrics"),
@@ -64,8 +75,15 @@ fn address(text: &str) -> Result<String, String> {
     })
 }
 
-/// Rows and columns of the output without a terminal.
+/// Columns and rows of the output without a terminal.
 const PRINTED: (u16, u16) = (110, 32);
+
+/// Columns and rows of what is printed once: on a terminal, as wide as that.
+fn printed() -> (u16, u16) {
+    let (columns, rows) = PRINTED;
+    let width = terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0);
+    (width.filter(|width| *width > 0).unwrap_or(columns), rows)
+}
 
 pub(super) fn run(arguments: &Arguments) -> Result<Went, Stop> {
     look_on(arguments).map(|()| Went::Well)
@@ -136,16 +154,17 @@ fn watch(
 }
 
 fn print(overview: &Overview, url: &str) -> Result<(), Stop> {
-    let mut terminal = Terminal::new(TestBackend::new(PRINTED.0, PRINTED.1))
-        .map_err(|error| Stop::Failed(error.to_string()))?;
+    let (columns, rows) = printed();
+    let mut terminal =
+        Terminal::new(TestBackend::new(columns, rows)).map_err(|error| Stop::Failed(error.to_string()))?;
     let mut view = View::default();
     terminal
         .draw(|frame| draw(frame, overview, url, &mut view))
         .map_err(|error| Stop::Failed(error.to_string()))?;
     let buffer = terminal.backend().buffer();
     let mut text = String::new();
-    for row in 0..PRINTED.1 {
-        let line: String = (0..PRINTED.0).map(|column| buffer[(column, row)].symbol()).collect();
+    for row in 0..rows {
+        let line: String = (0..columns).map(|column| buffer[(column, row)].symbol()).collect();
         text.push_str(line.trim_end());
         text.push('\n');
     }
@@ -386,6 +405,11 @@ mod tests {
             ("http://localhost:1/", "http://localhost:1/metrics"),
             ("http://localhost:1", "http://localhost:1/metrics"),
             ("http://localhost:1/other", "http://localhost:1/other"),
+            ("localhost", "http://localhost:8083/metrics"),
+            ("orders.internal/numbers", "http://orders.internal:8083/numbers"),
+            ("[::1]", "http://[::1]:8083/metrics"),
+            ("[::1]:9090", "http://[::1]:9090/metrics"),
+            ("9108", "http://127.0.0.1:9108/metrics"),
         ] {
             assert_eq!(address(text).as_deref(), Ok(url));
         }
