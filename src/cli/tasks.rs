@@ -110,16 +110,20 @@ impl Mocked {
         if self.mocks.as_ref().is_some_and(|mocks| mocks.has(state)) {
             return None;
         }
+        if !self.has_services() && self.mocks.is_some() {
+            return None;
+        }
         let advice = match (self.has_services(), kind) {
-            (true, _) if waits => return Some(format!("The task token of {arn} cannot be answered here.")),
-            (true, ResourceKind::Activity) => {
-                return Some(format!("No worker asks for tasks of {arn} here."));
+            (_, ResourceKind::Activity) => {
+                "no worker asks for it here, as one can with `expressway serve`; give answers with --mock"
+            }
+            (_, _) if waits => {
+                "its task token cannot be answered here, as it can with `expressway serve`; give answers with --mock"
             }
             (true, kind) if !self.only_functions || is_function(kind) => return None,
             (true, _) => {
                 "services other than the functions given are called with --services only; or give answers with --mock"
             }
-            (false, _) if self.mocks.is_some() => return None,
             (false, _) => "services are called with --services only; or give answers with --mock",
         };
         Some(format!("Nothing answers the task {arn} of the state {state}: {advice}."))

@@ -205,7 +205,13 @@ fn check_names(definition: &str, arguments: &Arguments) -> Result<(), Stop> {
     let Ok(definition) = serde_json::from_str::<Json>(definition) else { return Ok(()) };
     let Some(states) = definition["States"].as_object().filter(|_| definition.get("StartAt").is_some())
     else {
-        return Ok(());
+        return match &arguments.state {
+            Some(state) if definition.get("Type").is_some() && definition.get("States").is_none() => {
+                let file = arguments.file.display();
+                Err(Stop::failed(format!("{file} is one state, not a machine: leave --state {state:?} out")))
+            }
+            _ => Ok(()),
+        };
     };
     let mut names: Vec<&str> = Vec::new();
     let mut left: Vec<&Json> = vec![&definition["States"]];

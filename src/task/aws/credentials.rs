@@ -73,6 +73,13 @@ impl Source {
             Source::Unsupported(why) => Err(why.to_string()),
             _ => return self.known(to_aws).unwrap_or(Ok(None)),
         };
-        found.map_err(|why| format!("Unable to load credentials: {why}"))
+        found.map_err(|why| match self {
+            Source::Machine(_) => format!(
+                "Unable to load credentials from any of the providers in the chain: the environment and the profile have \
+                 none, and the machine gives none ({why}). Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or in \
+                 AWS_ENDPOINT_URL where the service is, if it is not AWS's own"
+            ),
+            _ => format!("Unable to load credentials: {why}"),
+        })
     }
 }
