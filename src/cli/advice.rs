@@ -31,6 +31,10 @@ pub(super) fn with_next_step(why: impl std::fmt::Display, next: &str) -> String 
 #[cfg(any(feature = "cli-cluster", feature = "cli-pipe"))]
 pub(super) fn away(server: Server, why: impl std::fmt::Display) -> String {
     let why = why.to_string();
+    // Where credentials are missing, it is said how they are given.
+    if why.contains("AWS_ACCESS_KEY_ID") {
+        return why;
+    }
     let refuses = ["authori", "authenti", "credentials", "password"]
         .iter()
         .any(|word| why.to_lowercase().contains(word));

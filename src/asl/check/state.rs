@@ -65,7 +65,10 @@ impl Check {
             }
         }
         let Some(kind) = node.get("Type") else {
-            self.schema("The field 'Type' is required", place, node.span);
+            let names = node.members().into_iter().flatten().map(|member| &*member.key.value);
+            let tried = if self.suggests() { 10 } else { 0 };
+            let meant = names.take(tried).find_map(|name| did_you_mean(name, ["Type"]));
+            self.schema("The field 'Type' is required", place, node.span).suggestion = meant;
             return;
         };
         let kind_place = place.field("Type");
