@@ -44,7 +44,7 @@ impl Redrive {
         self
     }
 
-    /// Sends at most so many, and stops at the end of a batch.
+    /// Sends at most so many.
     pub fn at_most(mut self, max: u64) -> Redrive {
         self.max = max;
         self
@@ -90,7 +90,14 @@ impl Redrive {
 
     /// One at a time: so each is settled as soon as it is safe, and at most one is ever sent twice.
     async fn send(&self, batch: &Batch, redriven: &mut Redriven) -> Result<(), PipeError> {
-        for event in 0..batch.len() as u32 {
+        let events = batch.len() as u32;
+        for event in 0..events {
+            // A source may hand over more than there is room for: these are for another time.
+            if redriven.sent == self.max {
+                let rest: Vec<_> =
+                    (event..events).map(|it| (it, Disposition::Retry(Duration::ZERO))).collect();
+                return batch.receipts.settle(&rest).await;
+            }
             let letter = serde_json::from_slice::<DeadLetter>(batch.body(event as usize));
             let Some(original) = letter.ok().and_then(|letter| letter.original().ok()) else {
                 redriven.left += 1;
