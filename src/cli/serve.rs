@@ -160,6 +160,9 @@ struct Tasks {
     files: Option<PathBuf>,
     #[command(flatten)]
     settings: services::Settings,
+    /// Accept state machines with service tasks that are not supported; such a task fails when it begins
+    #[arg(long)]
+    accept_unsupported: bool,
     #[command(flatten)]
     functions: functions::FunctionArguments,
 }
@@ -294,7 +297,10 @@ impl Arguments {
         address: SocketAddr,
         functions: Option<&Functions>,
     ) -> Result<Integrations, Stop> {
-        let integrations = self.tasks.settings.integrations(functions)?;
+        let mut integrations = self.tasks.settings.integrations(functions)?;
+        if self.tasks.accept_unsupported {
+            integrations = integrations.accept_unsupported();
+        }
         if integrations.has_endpoint("SFN") {
             return Ok(integrations);
         }

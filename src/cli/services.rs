@@ -23,9 +23,6 @@ pub(super) struct Settings {
     /// The connections that HTTP tasks may name: a JSON object by ARN, with AuthorizationType and AuthParameters
     #[arg(long, value_name = "FILE")]
     pub(super) connections: Option<PathBuf>,
-    /// Accept state machines with service tasks that are not supported; such a task fails when it begins
-    #[arg(long)]
-    accept_unsupported: bool,
 }
 
 fn endpoint(text: &str) -> Result<(String, String), String> {
@@ -63,9 +60,6 @@ impl Settings {
             };
             let connections = Connections::parse(&text).map_err(wrong)?;
             integrations = integrations.connections(connections);
-        }
-        if self.accept_unsupported {
-            integrations = integrations.accept_unsupported();
         }
         let policy = HttpPolicy { allowed_hosts: self.http_allow.clone(), ..HttpPolicy::default() };
         let integrations = integrations.http(policy);
