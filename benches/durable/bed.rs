@@ -120,12 +120,14 @@ impl Bed {
         loop {
             let name = format!("{n:08x}-0000-4000-8000-0123456789ab");
             let history = LiveHistory::new(1 << 20);
-            let watcher: Box<dyn Watcher> = if self.is_durable {
-                let (watcher, recorded) = (history.durable_watcher(), Arc::clone(&self.recorded));
-                let order = input["order"].as_u64().expect("a number");
-                Box::new(Noted { watcher, order, recorded, begin: self.begin })
-            } else {
-                history.watcher()
+            let watcher: Box<dyn Watcher> = match input["order"].as_u64() {
+                _ if !self.is_durable => history.watcher(),
+                // Of an order it is noted when its records were made.
+                Some(order) => {
+                    let (watcher, recorded) = (history.durable_watcher(), Arc::clone(&self.recorded));
+                    Box::new(Noted { watcher, order, recorded, begin: self.begin })
+                }
+                None => history.durable_watcher(),
             };
             let arn = format!("arn:aws:states:us-east-1:123456789012:execution:m:{name}");
             let options = StartOptions {
