@@ -247,6 +247,7 @@ fn what_gives_no_credentials_says_why() {
         ),
         ("broken", "the credential_process failed with exit status: 3: why"),
         ("empty", "the credential_process's response has no AccessKeyId or SecretAccessKey"),
+        ("absent", "AWS_PROFILE names the profile 'absent', which is neither in AWS's config file nor in"),
         ("old-sso", "there is no session: log in with `aws sso login`"),
     ] {
         let integrations = home.integrations(&services, &[("AWS_PROFILE", profile)]);

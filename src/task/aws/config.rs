@@ -80,6 +80,14 @@ impl Chain<'_> {
         if let Some(fixed) = self.variables() {
             return fixed;
         }
+        // What comes next would be the credentials of somebody else.
+        if get("AWS_PROFILE").is_some() && profile.values.is_empty() && profile.name != "default" {
+            let why = format!(
+                "AWS_PROFILE names the profile '{}', which is neither in AWS's config file nor in its credentials file",
+                profile.name
+            );
+            return Source::Unsupported(why.into());
+        }
         if let Some(source) = self.profile(profile, &mut Vec::new()) {
             return source.unwrap_or_else(|why| Source::Unsupported(why.into()));
         }
