@@ -192,8 +192,16 @@ fn settings_come_from_the_environment() {
     .expect("a file");
     let (config, keys) = (config.to_str().expect("a path"), keys.to_str().expect("a path"));
     let url = server.url();
+    let at_url = format!(
+        "[profile local]\nservices = here\nendpoint_url = http://127.0.0.1:1\n\
+         [services here]\ns3 =\n  endpoint_url = http://127.0.0.1:2\nlambda =\n  endpoint_url = {url}\n"
+    );
+    let here = folder.join("services");
+    std::fs::write(&here, at_url).expect("a file");
+    let here = here.to_str().expect("UTF-8");
     for (pairs, expected) in [
         (vec![("LAMBDA_ENDPOINT", &*url)], None),
+        (vec![("AWS_PROFILE", "local"), ("AWS_CONFIG_FILE", here)], None),
         (vec![("AWS_ENDPOINT_URL_LAMBDA", &*url), ("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], None),
         (
             vec![

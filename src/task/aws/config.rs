@@ -25,7 +25,9 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
     // The variables of Step Functions Local come last: they take precedence.
     let mut named: Vec<(String, &str, &str)> = Vec::new();
     let mut named_by = HashMap::new();
-    if get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_none_or(|it| !it.eq_ignore_ascii_case("true")) {
+    let is_read =
+        get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS").is_none_or(|it| !it.eq_ignore_ascii_case("true"));
+    if is_read {
         named.extend(variables.iter().filter_map(|(name, url)| {
             Some((name.strip_prefix("AWS_ENDPOINT_URL_")?.to_owned(), url.as_str(), name.as_str()))
         }));
@@ -39,6 +41,14 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
         }
         Some((service.to_owned(), url.as_str(), name.as_str()))
     }));
+    // A variable for all services takes precedence over a profile's settings.
+    if let Some(services) = profile.get("services").filter(|_| is_read && get("AWS_ENDPOINT_URL").is_none()) {
+        for (service, url) in nested(&files.config, &format!("services {services}"), "endpoint_url") {
+            let by = format!("the section services {services} of the profile {}", profile.name);
+            endpoints.insert(variable(&service), named_endpoint(&by, &url)?);
+            named_by.insert(variable(&service), by);
+        }
+    }
     for (service, url, name) in named.into_iter().filter(|(_, url, _)| !url.is_empty()) {
         endpoints.insert(variable(&service), named_endpoint(name, url)?);
         named_by.insert(variable(&service), name.to_owned());
@@ -284,6 +294,27 @@ impl Profile {
         let (id, secret) = (self.get("aws_access_key_id")?, self.get("aws_secret_access_key")?);
         Some(Source::Fixed(Arc::new(Credentials::new(id, secret, self.get("aws_session_token")))))
     }
+}
+
+/// The values of a nested setting in one section, by what they are nested in.
+fn nested(text: &str, name: &str, key: &str) -> Vec<(String, String)> {
+    let (mut inside, mut of, mut values) = (false, String::new(), Vec::new());
+    for line in text.lines() {
+        let trimmed = line.trim();
+        if trimmed.starts_with(['#', ';']) {
+            continue;
+        }
+        if let Some(head) = trimmed.strip_prefix('[').and_then(|rest| rest.split(']').next()) {
+            inside = head.split_whitespace().eq(name.split_whitespace());
+        } else if let (true, Some((found, value))) = (inside, trimmed.split_once('=')) {
+            if !line.starts_with([' ', '\t']) {
+                found.trim().clone_into(&mut of);
+            } else if found.trim() == key {
+                values.push((of.clone(), value.trim().to_owned()));
+            }
+        }
+    }
+    values
 }
 
 /// The settings of one section. Nested settings, which are indented, are ignored.
