@@ -64,7 +64,7 @@ pub(super) struct Arguments {
     /// The account in ARNs [env: AWS_ACCOUNT_ID] [default: 123456789012]
     #[arg(long, alias = "aws-account", value_name = "DIGITS", value_parser = account)]
     account: Option<String>,
-    /// The region in ARNs [env: AWS_DEFAULT_REGION] [default: us-east-1]
+    /// The region in ARNs [env: AWS_REGION, AWS_DEFAULT_REGION] [default: us-east-1]
     #[arg(long, alias = "aws-region", value_name = "REGION", value_parser = region)]
     region: Option<String>,
     /// Factor of all waiting: Wait states, delays of retries, timeouts. With 0, waits and delays take no time, and
@@ -250,6 +250,8 @@ impl Arguments {
     /// Takes what no option gives from the environment, where an empty variable counts as unset.
     fn read_environment(&mut self) -> Result<(), Stop> {
         or_variable(&mut self.account, "AWS_ACCOUNT_ID", account)?;
+        // In the order in which SDKs read them.
+        or_variable(&mut self.region, "AWS_REGION", region)?;
         or_variable(&mut self.region, "AWS_DEFAULT_REGION", region)?;
         or_variable(&mut self.time_scale, "WAIT_TIME_SCALE", factor)?;
         if self.memory.mock_config.is_none() {

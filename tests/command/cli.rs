@@ -540,3 +540,16 @@ fn a_pipeline_that_makes_no_sense_is_refused_by_name() {
         assert!(answer.err.contains(named), "{config}: {}", answer.err);
     }
 }
+
+#[test]
+#[cfg(feature = "cli-serve")]
+fn the_region_is_that_of_the_variables_that_sdks_read() {
+    for (before, region) in [
+        (["AWS_REGION=eu-west-1", "AWS_DEFAULT_REGION=eu-west-2"], "eu-west-1"),
+        (["AWS_REGION=", "AWS_DEFAULT_REGION=eu-west-2"], "eu-west-2"),
+    ] {
+        let serving = crate::serving::Serving::start_by(&["env", before[0], before[1]], &[]);
+        let (status, body) = serving.ask("CreateActivity", r#"{"name": "a"}"#);
+        assert!(status == 200 && body.contains(&format!("arn:aws:states:{region}:")), "{before:?}: {body}");
+    }
+}

@@ -70,7 +70,7 @@ fn definitions_are_loaded_and_followed() {
 
 #[test]
 fn empty_variables_of_the_environment_are_none() {
-    let names = ["AWS_ACCOUNT_ID", "AWS_DEFAULT_REGION", "WAIT_TIME_SCALE", "SFN_MOCK_CONFIG"];
+    let names = ["AWS_ACCOUNT_ID", "AWS_REGION", "AWS_DEFAULT_REGION", "WAIT_TIME_SCALE", "SFN_MOCK_CONFIG"];
     let before: Vec<String> = names.iter().map(|name| format!("{name}=")).collect();
     let env: Vec<&str> = std::iter::once("env").chain(before.iter().map(String::as_str)).collect();
     let mut serving = Serving::start_by(&env, &[]);

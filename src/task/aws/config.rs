@@ -53,7 +53,7 @@ pub(super) fn settings(variables: &Variables) -> Result<Settings, SettingsError>
         endpoints.insert(variable(&service), named_endpoint(name, url)?);
         named_by.insert(variable(&service), name.to_owned());
     }
-    let every = get("AWS_ENDPOINT_URL").or_else(|| profile.get("endpoint_url"));
+    let every = get("AWS_ENDPOINT_URL").or_else(|| profile.get("endpoint_url")).filter(|_| is_read);
     if every.is_some() {
         let by = match get("AWS_ENDPOINT_URL") {
             Some(_) => "AWS_ENDPOINT_URL".to_owned(),
