@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use crate::limits::LAST_WORDS_MS;
 
-/// Ends the process at once, because what it would do next could be wrong: nothing more is reported, not even by exit
-/// handlers. The reason is written to standard error; a pipe that nobody reads does not keep the process alive.
+/// Aborts the process, because its state may be wrong: no exit handlers run, and nothing more is acknowledged. The reason is
+/// written to standard error; if that blocks for longer than [`LAST_WORDS_MS`], because a pipe is full, the process is
+/// aborted without it.
 pub(crate) fn end_process(why: &dyn Display) -> ! {
     let line = format!("error: {why}");
     let (told, is_told) = mpsc::channel();

@@ -83,7 +83,7 @@
 //! | 3 | [`compile`] → [`program`]: numbered passes to tables, which print themselves; [`picture`]: a definition as a graph with places | execution state; `program` does not know `asl` |
 //! | 2 | [`asl`]: model, table of allowed fields, checks, diagnostics | `program` |
 //! | 1 | [`query`]: paths, intrinsic functions, templates, JSONata; each is syntax → program → eval | states, executions |
-//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`fuel`], [`limits`], `index`, [`clock`], [`arn`], `os`: its errors in words, `models`: AWS's services | everything else |
+//! | 0 | [`json`]: the arena and its values, read, write, serde; and the leaves [`fault`], [`fuel`], [`limits`], `index`, [`clock`], [`arn`], `os`: its errors in words, `fatal`: the abort of a process whose state may be wrong, `models`: AWS's services | everything else |
 //!
 //! # Values
 //!

@@ -215,14 +215,14 @@ impl Written {
         }
     }
 
-    /// Adds what a tool should have replaced to what could not be resolved. For `validate`, and for whoever begins to
-    /// replace: a definition can be run with mocks whatever its resources are.
+    /// Adds placeholders that were not replaced to what could not be resolved. For `validate`, and where some were
+    /// replaced: without that, a definition with placeholders can be run with mocks.
     pub(super) fn find_placeholders(&mut self) {
         if !self.unresolved.is_empty() {
             return;
         }
         let is_file = self.machine.is_none();
-        // What is left of a project's `${NAME}` was told of with the place in its file.
+        // Those of a project's files are among the unresolved already.
         let found = match self.read() {
             Some(root) => placeholders::find(&root, is_file),
             None if is_file && !self.is_yaml => {

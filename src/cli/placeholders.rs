@@ -1,5 +1,5 @@
-//! What a tool should have replaced before AWS sees a definition: `${Table}`, `<ACCOUNT_ID>`. AWS takes such a text as it
-//! stands, but where it must be an ARN, so that it is told when a definition is validated.
+//! Placeholders that a deployment tool replaces, such as `${Table}` and `<ACCOUNT_ID>`, and that are still in a definition.
+//! AWS accepts them except where an ARN is required, so `validate` names them.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use expressway::limits;
 
 /// A placeholder that was not replaced.
 pub(super) struct Placeholder {
-    /// Where the text that has it begins.
+    /// The first byte of the string that contains it.
     pub(super) byte: usize,
     /// The place, as AWS writes it.
     pub(super) names: String,

@@ -512,7 +512,7 @@ fn past(execution: &Execution, now: &Redrives, number: u32) -> Option<(Redrives,
     Some((redrives, Some(Outcome::recovered(status, Some(fault), times, Vec::new(), Some([].into())))))
 }
 
-/// The status at the end that is told by this event, if it may be redriven.
+/// The status that an execution has after this event, if it may be redriven.
 fn status_of(event: EventType) -> Option<Status> {
     match event {
         EventType::ExecutionFailed => Some(Status::Failed),

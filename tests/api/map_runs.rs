@@ -301,6 +301,20 @@ fn data_that_no_store_has_is_refused_by_name_and_place() {
     }
 }
 
+/// Starts an execution whose Map Run gives its items to an activity; the activity, and the execution.
+fn start_work(client: &mut Client, fields: &Json, items: &str) -> (Json, String) {
+    let activity = client.ok("CreateActivity", &json!({"name": "work"}))["activityArn"].clone();
+    let work = json!({"W": {"Type": "Task", "Resource": activity, "End": true}});
+    let machine = client.machine("m", "STANDARD", map("STANDARD", &work, fields));
+    (activity, client.start(&machine, items))
+}
+
+/// The next task of the activity fails.
+fn fail(client: &mut Client, activity: &Json) {
+    let token = take(client, activity);
+    client.ok("SendTaskFailure", &json!({"taskToken": token, "error": "No"}));
+}
+
 /// Takes the next task of the activity; its token.
 fn take(client: &mut Client, activity: &Json) -> Json {
     client.pass(1);
@@ -312,19 +326,13 @@ fn take(client: &mut Client, activity: &Json) -> Json {
 #[test]
 fn children_that_are_to_be_redriven_are_pending_until_the_map_run_comes_to_them() {
     let mut client = Client::new();
-    let activity = client.ok("CreateActivity", &json!({"name": "work"}))["activityArn"].clone();
-    let work = json!({"W": {"Type": "Task", "Resource": activity, "End": true}});
     let fields = json!({"MaxConcurrency": 1, "ToleratedFailureCount": 1});
-    let machine = client.machine("m", "STANDARD", map("STANDARD", &work, &fields));
-    let arn = client.start(&machine, "[1, 2, 3, 4]");
+    let (activity, arn) = start_work(&mut client, &fields, "[1, 2, 3, 4]");
     let succeeds = |client: &mut Client| {
         let token = take(client, &activity);
         client.ok("SendTaskSuccess", &json!({"taskToken": token, "output": "0"}));
     };
-    let fails = |client: &mut Client| {
-        let token = take(client, &activity);
-        client.ok("SendTaskFailure", &json!({"taskToken": token, "error": "No"}));
-    };
+    let fails = |client: &mut Client| fail(client, &activity);
     let counts = |client: &mut Client| {
         client.pass(1);
         let run = map_run(client, &arn);
@@ -386,15 +394,9 @@ fn children_that_are_to_be_redriven_are_pending_until_the_map_run_comes_to_them(
 #[test]
 fn failures_that_cannot_be_redriven_are_counted() {
     let mut client = Client::new();
-    let activity = client.ok("CreateActivity", &json!({"name": "work"}))["activityArn"].clone();
-    let work = json!({"W": {"Type": "Task", "Resource": activity, "End": true}});
     let fields = json!({"MaxConcurrency": 1, "ToleratedFailurePercentage": 100, "ItemBatcher": {"MaxItemsPerBatch": 2}});
-    let machine = client.machine("m", "STANDARD", map("STANDARD", &work, &fields));
-    let arn = client.start(&machine, "[1, 2, 3, 4, 5, 6, 7]");
-    let fails = |client: &mut Client| {
-        let token = take(client, &activity);
-        client.ok("SendTaskFailure", &json!({"taskToken": token, "error": "No"}));
-    };
+    let (activity, arn) = start_work(&mut client, &fields, "[1, 2, 3, 4, 5, 6, 7]");
+    let fails = |client: &mut Client| fail(client, &activity);
     let counts = |client: &mut Client| {
         client.pass(1);
         let run = map_run(client, &arn);

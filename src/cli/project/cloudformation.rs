@@ -429,7 +429,7 @@ impl<'t> Template<'t> {
                 let otherwise = all.get(3).and_then(|it| it.get("DefaultValue"));
                 let open = || match (otherwise, keys.iter().find(|key| key.contains("${"))) {
                     (Some(value), _) => resolved(value),
-                    // That this key is unknown is told already; it is all that is missing.
+                    // The key itself is unresolved, and reported where it stands.
                     (None, Some(key)) => Json::from(key.as_str()),
                     (None, None) => self.open(place, &name, &format!("there is no mapping {name}")),
                 };
