@@ -172,3 +172,29 @@ fn what_cannot_be_asked_is_told() {
     assert!(cause.contains("is to be called over https"), "{cause}");
     assert!(server.asked.try_recv().is_err(), "nothing was sent");
 }
+
+#[test]
+fn a_job_that_nobody_wants_any_more_is_deleted_with_its_pods() {
+    use expressway::asl::MachineType;
+    use expressway::runtime::{Engine, MachineSpec, Status};
+
+    let server = Server::start(|asked: &Asked| match asked.method.as_str() {
+        "POST" => json_answer(201, json!({"metadata": {"name": "job-1"}})),
+        _ => json_answer(200, json!({"status": {"active": 1}})),
+    });
+    let engine = Engine::builder().shards(1).aws(integrations()).build().expect("an engine");
+    let parameters = json!({"ClusterName": "c", "CertificateAuthority": "", "Endpoint": server.url(), "Job": {"kind": "Job"}});
+    let task =
+        json!({"Type": "Task", "Resource": format!("{RUN}.sync"), "Parameters": parameters, "End": true});
+    let definition = json!({"StartAt": "T", "States": {"T": task}}).to_string();
+    let spec = MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("m", &definition) };
+    let machine = engine.create(&spec).expect("a machine");
+    let handle = engine.start(&machine, "{}".to_owned()).expect("it starts");
+    let asked = || server.asked.recv_timeout(Duration::from_secs(60)).expect("a request");
+    assert_eq!((asked().method, asked().method), ("POST".to_owned(), "GET".to_owned()));
+    handle.abort();
+    assert_eq!(handle.wait().status, Status::Aborted);
+    let delete = std::iter::from_fn(|| Some(asked())).find(|asked| asked.method != "GET").expect("another");
+    let job = "/apis/batch/v1/namespaces/default/jobs/job-1?propagationPolicy=Background";
+    assert_eq!((delete.method.as_str(), delete.target.as_str()), ("DELETE", job));
+}

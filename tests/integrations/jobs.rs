@@ -263,7 +263,251 @@ fn jobs() -> Vec<Job> {
             result: |status| json!({"JobName": "n", "Status": status}),
             cancel: ("POST /model-customization-jobs/arn%3Aj/stop", json!({})),
         },
+        Job {
+            resource: "ecs:runTask.sync",
+            parameters: json!({"Cluster": "c", "TaskDefinition": "d"}),
+            start: ("RunTask", task("PROVISIONING", &json!({}))),
+            describe: ("DescribeTasks", json!({"cluster": "c1", "tasks": ["t1"]}), |status| match status {
+                "FAILED" => task("STOPPED", &json!({"containers": [{"exitCode": 1}]})),
+                status => task(status, &json!({})),
+            }),
+            running: "RUNNING",
+            succeeded: "STOPPED",
+            failed: "FAILED",
+            result: |status| match status {
+                "FAILED" => json!({"TaskArn": "t1", "ClusterArn": "c1", "LastStatus": "STOPPED",
+                    "Containers": [{"ExitCode": 1}]}),
+                status => json!({"TaskArn": "t1", "ClusterArn": "c1", "LastStatus": status}),
+            },
+            cancel: ("StopTask", json!({"cluster": "c1", "task": "t1"})),
+        },
+        Job {
+            resource: "codebuild:startBuildBatch.sync",
+            parameters: json!({"ProjectName": "project"}),
+            start: ("StartBuildBatch", json!({"buildBatch": {"id": "b1"}})),
+            describe: (
+                "BatchGetBuildBatches",
+                json!({"ids": ["b1"]}),
+                |status| json!({"buildBatches": [{"id": "b1", "buildBatchStatus": status}]}),
+            ),
+            running: "IN_PROGRESS",
+            succeeded: "SUCCEEDED",
+            failed: "STOPPED",
+            result: |status| json!({"BuildBatch": {"Id": "b1", "BuildBatchStatus": status}}),
+            cancel: ("StopBuildBatch", json!({"id": "b1"})),
+        },
+        Job {
+            resource: "emr-serverless:createApplication.sync",
+            parameters: json!({"Name": "n", "ReleaseLabel": "emr-6.6.0", "Type": "SPARK"}),
+            start: ("POST /applications", json!({"applicationId": "a", "arn": "x"})),
+            describe: ("GET /applications/a", json!({}), application),
+            running: "CREATING",
+            succeeded: "CREATED",
+            failed: "TERMINATED",
+            result: |status| json!({"Application": {"ApplicationId": "a", "State": status}}),
+            cancel: ("DELETE /applications/a", json!({})),
+        },
+        Job {
+            resource: "emr-serverless:startApplication.sync",
+            parameters: json!({"ApplicationId": "a"}),
+            start: ("POST /applications/a/start", json!({})),
+            describe: ("GET /applications/a", json!({}), application),
+            running: "STARTING",
+            succeeded: "STARTED",
+            failed: "TERMINATED",
+            result: |status| json!({"Application": {"ApplicationId": "a", "State": status}}),
+            cancel: ("POST /applications/a/stop", json!({})),
+        },
+        Job {
+            resource: "eks:createCluster.sync",
+            parameters: json!({"Name": "c", "RoleArn": "r", "ResourcesVpcConfig": {"SubnetIds": ["s"]}}),
+            start: ("POST /clusters", json!({"cluster": {"name": "c", "status": "CREATING"}})),
+            describe: (
+                "GET /clusters/c",
+                json!({}),
+                |status| json!({"cluster": {"name": "c", "status": status}}),
+            ),
+            running: "CREATING",
+            succeeded: "ACTIVE",
+            failed: "FAILED",
+            result: |status| json!({"Cluster": {"Name": "c", "Status": status}}),
+            cancel: ("DELETE /clusters/c", json!({})),
+        },
+        Job {
+            resource: "eks:createNodegroup.sync",
+            parameters: json!({"ClusterName": "c", "NodegroupName": "n", "NodeRole": "r", "Subnets": ["s"]}),
+            start: ("POST /clusters/c/node-groups", json!({"nodegroup": {"status": "CREATING"}})),
+            describe: (
+                "GET /clusters/c/node-groups/n",
+                json!({}),
+                |status| json!({"nodegroup": {"nodegroupName": "n", "status": status}}),
+            ),
+            running: "CREATING",
+            succeeded: "ACTIVE",
+            failed: "CREATE_FAILED",
+            result: |status| json!({"Nodegroup": {"NodegroupName": "n", "Status": status}}),
+            cancel: ("DELETE /clusters/c/node-groups/n", json!({})),
+        },
+        Job {
+            resource: "eks:createFargateProfile.sync",
+            parameters: json!({"ClusterName": "c", "FargateProfileName": "f", "PodExecutionRoleArn": "r"}),
+            start: ("POST /clusters/c/fargate-profiles", json!({"fargateProfile": {"status": "CREATING"}})),
+            describe: (
+                "GET /clusters/c/fargate-profiles/f",
+                json!({}),
+                |status| json!({"fargateProfile": {"fargateProfileName": "f", "status": status}}),
+            ),
+            running: "CREATING",
+            succeeded: "ACTIVE",
+            failed: "CREATE_FAILED",
+            result: |status| json!({"FargateProfile": {"FargateProfileName": "f", "Status": status}}),
+            cancel: ("DELETE /clusters/c/fargate-profiles/f", json!({})),
+        },
     ]
+}
+
+fn application(status: &str) -> Value {
+    json!({"application": {"applicationId": "a", "state": status}})
+}
+
+/// AWS's guide gives Step Functions no permission to undo these.
+#[test]
+fn what_ends_something_is_not_cancelled() {
+    let gone = json!({"JobName": "n"});
+    for (resource, parameters, asks) in [
+        ("eks:deleteCluster.sync", json!({"Name": "c"}), "GET /clusters/c"),
+        (
+            "eks:deleteNodegroup.sync",
+            json!({"ClusterName": "c", "NodegroupName": "n"}),
+            "GET /clusters/c/node-groups/n",
+        ),
+        (
+            "eks:deleteFargateProfile.sync",
+            json!({"ClusterName": "c", "FargateProfileName": "f"}),
+            "GET /clusters/c/fargate-profiles/f",
+        ),
+        ("emr-serverless:stopApplication.sync", json!({"ApplicationId": "a"}), "GET /applications/a"),
+        ("emr-serverless:deleteApplication.sync", json!({"ApplicationId": "a"}), "GET /applications/a"),
+        (
+            "emr-serverless:cancelJobRun.sync",
+            json!({"ApplicationId": "a", "JobRunId": "j"}),
+            "GET /applications/a/jobruns/j",
+        ),
+        ("emr-containers:deleteVirtualCluster.sync", json!({"Id": "v"}), "GET /virtualclusters/v"),
+        ("elasticmapreduce:terminateCluster.sync", json!({"ClusterId": "c"}), "DescribeCluster"),
+    ] {
+        // Whatever is described is not over yet.
+        let running = json!({"cluster": {"status": "DELETING"}, "nodegroup": {"status": "DELETING"},
+            "fargateProfile": {"status": "DELETING"}, "application": {"state": "STOPPING"},
+            "jobRun": {"state": "CANCELLING"}, "virtualCluster": {"state": "TERMINATING"},
+            "Cluster": {"Status": {"State": "TERMINATING"}}});
+        let server = Server::start(move |_| says(200, &running));
+        let engine = engine(&server.url());
+        let handle = start(&engine, resource, &parameters, &json!({}));
+        let first = operation(&server.asked.recv().expect("the start"));
+        assert_eq!(operation(&server.asked.recv().expect("a question")), asks);
+        handle.abort();
+        assert_eq!(handle.wait().status, Status::Aborted);
+        // What comes after it has come before the answer to this.
+        let after = start(&engine, "databrew:startJobRun", &json!({"Name": "n"}), &json!({})).wait();
+        assert_eq!(after.status, Status::Succeeded, "{gone}: {after:?}");
+        let rest = server.asked.try_iter().map(|asked| operation(&asked));
+        let rest: Vec<String> =
+            rest.filter(|it| it != asks && it != "POST /jobs/n/startJobRun").collect();
+        assert!(rest.is_empty(), "{resource} ({first}): {rest:?}");
+    }
+}
+
+/// The integrations of EMR that are no jobs, and those of EMR Serverless whose service answers nothing.
+#[test]
+fn the_integrations_of_emr_have_forms_of_their_own() {
+    let fleet = |id: &str, name: &str| json!({"Id": id, "Name": name});
+    for (resource, parameters, says_in_turn, asked, expected) in [
+        (
+            "elasticmapreduce:cancelStep",
+            json!({"ClusterId": "c", "StepId": "s"}),
+            vec![json!({"CancelStepsInfoList": [{"StepId": "s", "Status": "SUBMITTED"}]})],
+            vec![("CancelSteps", json!({"ClusterId": "c", "StepIds": ["s"]}))],
+            json!({"CancelStepsInfo": {"StepId": "s", "Status": "SUBMITTED"}}),
+        ),
+        (
+            "elasticmapreduce:setClusterTerminationProtection",
+            json!({"ClusterId": "c", "TerminationProtected": true}),
+            vec![json!({})],
+            vec![("SetTerminationProtection", json!({"JobFlowIds": ["c"], "TerminationProtected": true}))],
+            json!({}),
+        ),
+        (
+            "elasticmapreduce:modifyInstanceFleetByName",
+            json!({"ClusterId": "c", "InstanceFleetName": "core", "InstanceFleet": {"TargetOnDemandCapacity": 8}}),
+            vec![
+                json!({"InstanceFleets": [fleet("f1", "master")], "Marker": "m"}),
+                json!({"InstanceFleets": [fleet("f2", "core")]}),
+                json!({}),
+            ],
+            vec![
+                ("ListInstanceFleets", json!({"ClusterId": "c"})),
+                ("ListInstanceFleets", json!({"ClusterId": "c", "Marker": "m"})),
+                (
+                    "ModifyInstanceFleet",
+                    json!({"ClusterId": "c", "InstanceFleet": {"TargetOnDemandCapacity": 8, "InstanceFleetId": "f2"}}),
+                ),
+            ],
+            json!({}),
+        ),
+        (
+            "elasticmapreduce:modifyInstanceGroupByName",
+            json!({"ClusterId": "c", "InstanceGroupName": "core", "InstanceGroup": {"InstanceCount": 8}}),
+            vec![json!({"InstanceGroups": [fleet("g1", "core")]}), json!({})],
+            vec![
+                ("ListInstanceGroups", json!({"ClusterId": "c"})),
+                (
+                    "ModifyInstanceGroups",
+                    json!({"ClusterId": "c", "InstanceGroups": [{"InstanceCount": 8, "InstanceGroupId": "g1"}]}),
+                ),
+            ],
+            json!({}),
+        ),
+        (
+            "elasticmapreduce:terminateCluster",
+            json!({"ClusterId": "c"}),
+            vec![json!({})],
+            vec![("TerminateJobFlows", json!({"JobFlowIds": ["c"]}))],
+            json!({}),
+        ),
+        (
+            "emr-serverless:startApplication",
+            json!({"ApplicationId": "a"}),
+            vec![json!({})],
+            vec![("POST /applications/a/start", json!({}))],
+            json!({"ApplicationId": "a"}),
+        ),
+        (
+            "emr-serverless:deleteApplication",
+            json!({"ApplicationId": "a"}),
+            vec![json!({})],
+            vec![("DELETE /applications/a", json!({}))],
+            json!({"ApplicationId": "a"}),
+        ),
+    ] {
+        let turn = AtomicUsize::new(0);
+        let server =
+            Server::start(move |_| says(200, &says_in_turn[turn.fetch_add(1, Ordering::SeqCst)]));
+        let mut result = output(&run(&server.url(), resource, &parameters));
+        let members = result.as_object_mut().expect("an object");
+        assert!(members.remove("SdkHttpMetadata").is_some(), "{resource}");
+        assert!(members.remove("SdkResponseMetadata").is_some(), "{resource}");
+        assert_eq!(result, expected, "{resource}");
+        let was: Vec<(String, Value)> =
+            server.asked.try_iter().map(|asked| (operation(&asked), body(&asked))).collect();
+        let asked: Vec<_> = asked.into_iter().map(|(name, body)| (name.to_owned(), body)).collect();
+        assert_eq!(was, asked, "{resource}");
+    }
+    let server = Server::saying(says(200, &json!({"InstanceFleets": []})));
+    let none = json!({"ClusterId": "c", "InstanceFleetName": "core", "InstanceFleet": {}});
+    let (error, cause) = failure(&run(&server.url(), "elasticmapreduce:modifyInstanceFleetByName", &none));
+    assert_eq!(error, "States.TaskFailed");
+    assert_eq!(cause, r#"The cluster "c" has no InstanceFleet "core""#);
 }
 
 /// A service with one job, whose statuses are returned in order; the last of them repeatedly. The second poll is

@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 use super::credentials::Credentials;
 use super::http1::{Message, Reply};
-use super::jobs::{Pauses, TRIES_MAX};
+use super::jobs::{self, Pauses, TRIES_MAX};
 use super::net::NetError;
 use super::parameters::Parameters;
 use super::pool::{self, ANSWER_BYTES_MAX, Limits};
@@ -93,6 +93,7 @@ impl AsyncHandler for RunJob {
         let logs = Logs::of(&parameters)?;
         let jobs = format!("/apis/batch/v1/namespaces/{namespace}/jobs");
         let (namespace, waits, pauses) = (namespace.to_owned(), self.waits, self.settings.pauses);
+        let cluster = Arc::new(cluster);
         Ok(Box::pin(async move {
             let reply = accepted(cluster.ask("POST", &jobs, "", &job).await)?;
             let response = shown(&reply);
@@ -105,7 +106,11 @@ impl AsyncHandler for RunJob {
                 let cause = format!("The cluster's answer does not say which job was started: {response}");
                 TaskError::new(fault::TASK_FAILED, cause)
             })?;
-            let (mut job, has_failed) = cluster.wait(&format!("{jobs}/{name}"), pauses).await?;
+            let path = format!("{jobs}/{name}");
+            let mut unwanted = Unwanted { cluster: Arc::clone(&cluster), path: Some(path.clone()), attempt };
+            let ended = cluster.wait(&path, pauses).await;
+            unwanted.path = None;
+            let (mut job, has_failed) = ended?;
             if let (Some(logs), Some(job)) = (&logs, job.as_object_mut()) {
                 job.insert("logs".to_owned(), cluster.logs(&namespace, name, logs).await);
             }
@@ -123,6 +128,29 @@ impl AsyncHandler for RunJob {
 
     fn calls_out(&self) -> bool {
         true
+    }
+}
+
+/// Deletes a job, with its pods, when its future is dropped because the workflow no longer needs it.
+struct Unwanted {
+    cluster: Arc<Cluster>,
+    /// `None` when the job is over.
+    path: Option<String>,
+    attempt: Attempt,
+}
+
+impl Drop for Unwanted {
+    fn drop(&mut self) {
+        let Some(path) = self.path.take() else { return };
+        let cluster = Arc::clone(&self.cluster);
+        jobs::cancel(&self.attempt, async move || {
+            // Kubernetes keeps the pods of a job that is deleted through its API, unless it is told not to.
+            match cluster.ask("DELETE", &path, "propagationPolicy=Background", b"").await {
+                Ok(reply) => reply.status.is_server_error() || reply.status.as_u16() == 429,
+                Err(Trouble::Passing(_)) => true,
+                Err(Trouble::Lasting(_)) => false,
+            }
+        });
     }
 }
 

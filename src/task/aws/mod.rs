@@ -24,6 +24,7 @@ mod config;
 mod connections;
 mod credentials;
 mod eks;
+mod emr;
 mod failure;
 mod fields;
 mod http;
@@ -456,12 +457,17 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
         }
         ("http", "invoke") => Ok(Arc::new(http::Invoke(Arc::new(settings.clone())))),
         ("apigateway", "invoke") => Ok(Arc::new(http::Gateway(Arc::new(settings.clone())))),
+        ("elasticmapreduce", action) => {
+            let emr = emr::handler(settings, service::integration_of(service)?, action);
+            let emr = emr.ok_or_else(|| format!("EMR has no action {action}"))?;
+            Ok(Arc::new(emr.map_err(|why| format!("The service task {arn} is not supported. {why}"))?))
+        }
         (service, action) => {
             let handler = match service.strip_prefix("aws-sdk:") {
                 Some(service) => service::sdk(settings, service, action),
                 None => (service::optimised(settings, service, action)).unwrap_or_else(|| {
-                    Err("Of the optimised integrations, all are but bedrockagentcore, \
-                        elasticmapreduce:modifyInstance…ByName and, by themselves, states with .sync"
+                    Err("Of the optimised integrations, all are but bedrockagentcore and, by themselves, states with \
+                        .sync"
                         .to_owned())
                 }),
             };

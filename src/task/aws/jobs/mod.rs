@@ -146,7 +146,7 @@ async fn run(kind: Arc<Kind>, given: Json, asked: Asked, attempt: Attempt) -> Re
     if row.form == Form::EcsTask && kind.until != Until::Started {
         row.form.placed(&answered.output)?;
     }
-    let output = row.form.answer(answered.output);
+    let output = row.form.answer(answered.output, &given);
     let response = with_metadata(&output, &answered.reply, &answered.request_id)?;
     if kind.until != Until::Ended {
         return Ok(response);
@@ -295,23 +295,31 @@ struct Unwanted {
 impl Drop for Unwanted {
     fn drop(&mut self) {
         let Some(request) = self.cancel.take() else { return };
-        if !self.attempt.is_cancelled() || tokio::runtime::Handle::try_current().is_err() {
-            return;
-        }
         let kind = Arc::clone(&self.kind);
-        tokio::task::spawn_local(async move {
-            let Some(cancel) = &kind.cancel else { return };
-            let mut pause = CANCEL_PAUSE;
-            for _ in 0..CANCEL_TRIES_MAX {
-                match cancel.ask_json(&request).await {
-                    Err(Trouble::Passing(_)) => sleep(pause).await,
-                    // It is stopping, or it cannot be stopped.
-                    _ => return,
-                }
-                pause *= 2;
-            }
+        cancel(&self.attempt, async move || match &kind.cancel {
+            // A refusal says that it is stopping, or cannot be stopped.
+            Some(cancel) => matches!(cancel.ask_json(&request).await, Err(Trouble::Passing(_))),
+            None => unreachable!("a request was made for it"),
         });
     }
+}
+
+/// Cancels what a task waited for, by `ask`, which is repeated while it returns that it may succeed later; unless the
+/// server is ending.
+pub(super) fn cancel(attempt: &Attempt, ask: impl AsyncFn() -> bool + 'static) {
+    if !attempt.is_cancelled() || tokio::runtime::Handle::try_current().is_err() {
+        return;
+    }
+    tokio::task::spawn_local(async move {
+        let mut pause = CANCEL_PAUSE;
+        for _ in 0..CANCEL_TRIES_MAX {
+            if !ask().await {
+                return;
+            }
+            sleep(pause).await;
+            pause *= 2;
+        }
+    });
 }
 
 impl Form {
@@ -340,7 +348,7 @@ impl Form {
             }
         };
         match self {
-            Form::Same | Form::EcsTask | Form::EmrCluster => None,
+            Form::Same | Form::EcsTask | Form::EmrCluster | Form::Application => None,
             Form::EmrTermination => Some(listed("ClusterId", "JobFlowIds", &[])),
             Form::EmrStep => {
                 let others = [("ClusterId", "JobFlowId"), ("ExecutionRoleArn", "ExecutionRoleArn")];
@@ -350,8 +358,9 @@ impl Form {
     }
 
     /// The start's answer in the integration's form.
-    fn answer(self, answer: Json) -> Json {
+    fn answer(self, answer: Json, given: &Json) -> Json {
         match self {
+            Form::Application => json!({"ApplicationId": given.get("ApplicationId")}),
             Form::Same | Form::EcsTask | Form::EmrTermination => answer,
             Form::EmrCluster => {
                 json!({"ClusterId": answer.get("JobFlowId"), "ClusterArn": answer.get("ClusterArn")})
@@ -412,7 +421,7 @@ mod tests {
                     "{name} of {operation:?}"
                 );
                 match from {
-                    Origin::Given(member) if row.form == Form::Same => {
+                    Origin::Given(member) if matches!(row.form, Form::Same | Form::Application) => {
                         assert!(has(start, start.input.map(Type::Shape), &format!("/{member}")), "{row:?}");
                     }
                     Origin::Answer(pointer) | Origin::Listed(pointer)

@@ -1,5 +1,6 @@
 //! The kinds of jobs, and how each is polled: one row for each action with `.sync` (developer guide, "Run a job", and
-//! the page of each service).
+//! the page of each service). What cancels a job is what the developer guide's IAM policy for the action allows beside
+//! the start and the description.
 
 /// A kind of job.
 #[derive(Debug)]
@@ -59,6 +60,8 @@ pub(super) enum Form {
     EmrCluster,
     EmrStep,
     EmrTermination,
+    /// The service answers nothing; the integration, the application's identifier.
+    Application,
 }
 
 use self::Origin::{Answer, Given, Listed, Reason};
@@ -99,10 +102,11 @@ macro_rules! sagemaker {
 
 /// An operation of EMR Serverless on an application.
 macro_rules! application {
-    ($action:literal, $id:expr, $succeeded:expr, $failed:expr) => {
+    ($action:literal, $form:expr, $id:expr, $succeeded:expr, $failed:expr, $cancel:expr) => {
         Row {
             service: "emr-serverless",
             action: $action,
+            form: $form,
             start: $action,
             describe: "getApplication",
             asks: &[("ApplicationId", $id)],
@@ -110,14 +114,15 @@ macro_rules! application {
             status: "/State",
             succeeded: $succeeded,
             failed: $failed,
+            cancel: $cancel,
             ..ROW
         }
     };
 }
 
-/// A resource that EKS creates or deletes.
-macro_rules! eks {
-    ($action:literal, $describe:literal, $asks:expr, $subject:literal, $succeeded:expr, $failed:expr, $ends_gone:literal) => {
+/// A resource that EKS creates, and deletes when the task that waits for it is aborted.
+macro_rules! eks_creates {
+    ($action:literal, $delete:literal, $describe:literal, $asks:expr, $subject:literal, $failed:expr) => {
         Row {
             service: "eks",
             action: $action,
@@ -125,9 +130,26 @@ macro_rules! eks {
             describe: $describe,
             asks: $asks,
             subject: $subject,
-            succeeded: $succeeded,
+            succeeded: &["ACTIVE"],
             failed: $failed,
-            ends_gone: $ends_gone,
+            cancel: Some(($delete, $asks)),
+            ..ROW
+        }
+    };
+}
+
+/// A resource that EKS deletes.
+macro_rules! eks_deletes {
+    ($action:literal, $describe:literal, $asks:expr, $subject:literal, $failed:expr) => {
+        Row {
+            service: "eks",
+            action: $action,
+            start: $action,
+            describe: $describe,
+            asks: $asks,
+            subject: $subject,
+            failed: $failed,
+            ends_gone: true,
             ..ROW
         }
     };
@@ -326,42 +348,61 @@ pub(super) const JOBS: &[Row] = &[
     },
     application!(
         "createApplication",
+        Form::Same,
         Answer("/ApplicationId"),
         &["CREATED", "STARTING", "STARTED"],
-        &["TERMINATED"]
+        &["TERMINATED"],
+        Some(("deleteApplication", &[("ApplicationId", Answer("/ApplicationId"))]))
     ),
-    application!("startApplication", Given("ApplicationId"), &["STARTED"], &["STOPPED", "TERMINATED"]),
-    application!("stopApplication", Given("ApplicationId"), &["STOPPED", "CREATED"], &["TERMINATED"]),
-    application!("deleteApplication", Given("ApplicationId"), &["TERMINATED"], &[]),
-    eks!("createCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &["ACTIVE"], &["FAILED"], false),
-    eks!("deleteCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &[], &["FAILED"], true),
-    eks!(
+    application!(
+        "startApplication",
+        Form::Application,
+        Given("ApplicationId"),
+        &["STARTED"],
+        &["STOPPED", "TERMINATED"],
+        Some(("stopApplication", &[("ApplicationId", Given("ApplicationId"))]))
+    ),
+    application!(
+        "stopApplication",
+        Form::Application,
+        Given("ApplicationId"),
+        &["STOPPED", "CREATED"],
+        &["TERMINATED"],
+        None
+    ),
+    application!(
+        "deleteApplication",
+        Form::Application,
+        Given("ApplicationId"),
+        &["TERMINATED"],
+        &[],
+        None
+    ),
+    eks_creates!("createCluster", "deleteCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &["FAILED"]),
+    eks_deletes!("deleteCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &["FAILED"]),
+    eks_creates!(
         "createNodegroup",
+        "deleteNodegroup",
         "describeNodegroup",
         EKS_NODES,
         "/Nodegroup",
-        &["ACTIVE"],
-        &["CREATE_FAILED", "DEGRADED"],
-        false
+        &["CREATE_FAILED", "DEGRADED"]
     ),
-    eks!("deleteNodegroup", "describeNodegroup", EKS_NODES, "/Nodegroup", &[], &["DELETE_FAILED"], true),
-    eks!(
+    eks_deletes!("deleteNodegroup", "describeNodegroup", EKS_NODES, "/Nodegroup", &["DELETE_FAILED"]),
+    eks_creates!(
         "createFargateProfile",
-        "describeFargateProfile",
-        EKS_PROFILE,
-        "/FargateProfile",
-        &["ACTIVE"],
-        &["CREATE_FAILED"],
-        false
-    ),
-    eks!(
         "deleteFargateProfile",
         "describeFargateProfile",
         EKS_PROFILE,
         "/FargateProfile",
-        &[],
-        &["DELETE_FAILED"],
-        true
+        &["CREATE_FAILED"]
+    ),
+    eks_deletes!(
+        "deleteFargateProfile",
+        "describeFargateProfile",
+        EKS_PROFILE,
+        "/FargateProfile",
+        &["DELETE_FAILED"]
     ),
     sagemaker!(
         "createTrainingJob",
