@@ -1,36 +1,43 @@
 #!/usr/bin/env python3
-"""Makes services.txt, which mod.rs reads, from the service models in an installed botocore.
+"""Makes services.table and names.txt, which mod.rs reads, from the service models in an installed botocore.
 
-    python3 src/models/generate.py > src/models/services.txt
+    python3 src/models/generate.py table > src/models/services.table
     python3 src/models/generate.py names > src/models/names.txt
+    python3 src/models/generate.py text > services.txt      the table as text, to read
 
-The second has the names of all services, as workflows write them, and of the actions of those that are not there as a
-whole: after a line with botocore's version and one with 26 verbs, a service a line. Its actions are words: letters that
-stand for verbs (`a` is the first), and what follows any of them; without such a letter, the action itself.
+The second has the names of all services, as workflows write them, and of their actions: after a line with botocore's version
+and one with 26 verbs, a service a line. Its actions are words: letters that stand for verbs (`a` is the first), and what
+follows any of them; without such a letter, the action itself.
 
     account bhContactInformation ...    GetContactInformation, PutContactInformation, if `b` and `h` are those verbs
 
-A service is a line that begins with `@`, its errors, its operations, its shapes, which are counted from 0, and the bounds
-of its values, which are counted from 0 as well:
+The table begins with a line for each service, sorted by their names in resources, and an empty line:
 
-    @ID PROTOCOL ENDPOINT SIGNING TARGET VERSION    the service's identifier (blanks as `_`) and how it is called; of
-                                                    REST with XML, TARGET is the namespace of its elements
+    PACKAGE ID PROTOCOL PACKED SIZE     its name in resources, its identifier (blanks as `_`), its protocol, the bytes of its
+                                        text packed (zlib) and as they are
+
+The packed texts follow in the same order. A text is a line with what a service is called by, its errors, its operations, by
+name, its shapes, which are counted from 0, and the bounds of its values, which are counted from 0 as well:
+
+    ID PROTOCOL ENDPOINT SIGNING TARGET VERSION     the service's identifier and how it is called; of REST with XML, TARGET
+                                                    is the namespace of its elements
     !CLASS[=CODE] ...                               its errors, with their codes on the wire where these differ
     NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element
     NAME INPUT OUTPUT METHOD/PATH [ROOT[!]]         one of REST; with XML, the element around the members of the request's
                                                     body; with `!`, S3 wants a checksum of it (`!` alone: of a member)
+    ... @PREFIX                                     what stands before the host of an operation; members in braces
     {MEMBER ...                                     a shape: a structure; `|MEMBER ...`: one that is a union
     [TYPE [ELEMENT]    [~TYPE [ELEMENT]             a list, a flattened one
     <TYPE [KEY VALUE]  <~TYPE [KEY VALUE]           a map, a flattened one
     #MIN..MAX [PATTERN]                             bounds of a number or a length, and how a text must look
     #|NAME|NAME...                                  what a text may be
 
-A protocol is `json`, `query`, `ec2`, `rest-json`, `rest-xml`, each with `part-` before it where not all operations are
-there, or `own`. The shapes of requests to EC2 are apart from those of its answers: it writes other names in them.
+A protocol is `json`, `query`, `ec2`, `rest-json`, `rest-xml`, `none` where the service speaks or is signed otherwise, so
+that it is not called, or `own`. The shapes of requests to EC2 are apart from those of its answers: it writes other names in them.
 
 A member is `NAME[=WIRE][>JAVA][MARK]:TYPE`: WIRE is what the service calls it (empty: it is not sent; with `/` before it, it is
-part of the path, with `?` of the query, with `^` a header, or all headers that begin so if it is a map, with `%` it is the
-body), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required; `*` and `+` stand for the token that
+part of the path, with `?` of the query, with `^` a header, or all headers that begin so if it is a map (`^:status` is the
+answer's status), with `%` it is the body), JAVA what AWS's SDK for Java renames it to. MARK is `!` for one that is required; `*` and `+` stand for the token that
 makes a call idempotent, which SDKs fill in: one that is required, and that workflows must give, and another. A type is the number of a shape or one of `s` text, `i` integer, `f` float, `b` boolean, `t`
 time, `u` time written as a text (ISO 8601), `h` time as in headers of HTTP, `x` bytes, `d` any JSON, and `@` with the number of its bounds behind it where
 it has any.
@@ -40,6 +47,7 @@ import json
 import re
 import string
 import sys
+import zlib
 from collections import Counter
 from copy import deepcopy
 from pathlib import Path
@@ -48,32 +56,14 @@ import botocore
 from botocore.loaders import Loader
 from botocore.session import Session
 
-# What speaks AWS JSON or a query protocol and is called by workflows; the giants among the rest are left out.
-CALLED = """
-application-autoscaling athena autoscaling cloudformation cloudwatch codebuild codepipeline cognito-idp comprehend
-dynamodb dynamodbstreams ec2 ecr ecs elbv2 emr events firehose glue iam kinesis kms logs rds redshift-data rekognition
-resourcegroupstaggingapi secretsmanager servicediscovery ses sns sqs ssm stepfunctions sts textract transcribe translate
-""".split()
-
-# REST, with JSON and with XML. Of giants, some operations.
-REST = """
-batch cloudfront databrew eks emr-containers emr-serverless lambda polly rds-data route53 s3 s3control scheduler sesv2
-""".split()
-PARTS = {
-    "bedrock": "CreateModelCustomizationJob GetModelCustomizationJob StopModelCustomizationJob".split(),
-    "mediaconvert": "CancelJob CreateJob GetJob".split(),
-    "sagemaker": """CreateAutoMLJob CreateAutoMLJobV2 CreateEndpoint CreateEndpointConfig CreateHyperParameterTuningJob
-        CreateLabelingJob CreateModel CreateProcessingJob CreateTrainingJob CreateTransformJob DescribeAutoMLJob
-        DescribeAutoMLJobV2 DescribeHyperParameterTuningJob DescribeLabelingJob DescribeProcessingJob DescribeTrainingJob
-        DescribeTransformJob StopAutoMLJob StopHyperParameterTuningJob StopLabelingJob StopProcessingJob StopTrainingJob
-        StopTransformJob UpdateEndpoint""".split(),
-}
+PROTOCOLS = ("json", "query", "ec2", "rest-json", "rest-xml")
 
 # What the customization files of AWS's SDK for Java 2 (`customization.config` of each service in `aws/aws-sdk-java-v2`)
 # say of members, by its folder there: customized.json, with the commit at which each file was read, or null where there is none.
 # `renamed` is `modify` with `emitPropertyName`, `former_names_stay` is `existingNameDeprecated`, `injected` and `excluded`
 # are `inject` and `exclude` of `*`, `unions` is `union`, `shapes_of` is what a service shares with another. All other names
-# follow from the SDK's general rules (names.rs); so do those of `renamed_as_by_rule`.
+# follow from the SDK's general rules (names.rs); so do those of `renamed_as_by_rule`. Of services that are not in it the file
+# was not read, and is taken to have nothing of this kind, as most have.
 CUSTOMIZED = json.loads((Path(__file__).parent / "customized.json").read_text())
 # What may be left out although the model requires it: there is another way to say it.
 OPTIONAL = {("s3", "CopyObjectRequest"), ("s3", "UploadPartCopyRequest")}
@@ -84,31 +74,32 @@ BOUNDS = {("lambda", "MemorySize"): {"max": 10240}}
 # "Create and manage Amazon EKS clusters", "Invoke and customize Amazon Bedrock models"; of `InvokeModel`, Bedrock Runtime's
 # API reference, with `Input` and `Output`).
 OWN = """\
-@HTTP_task own - - - -
+HTTP_task own - - - -
 
 Invoke 0 -
 {ApiEndpoint!:s Method!:s Authentication:1 InvocationConfig:1 Headers:d QueryParameters:d RequestBody:d Transform:2
 {ConnectionArn!:s
 {RequestBodyEncoding:s RequestEncodingOptions:3
 {ArrayFormat:s
-@API_Gateway_task own - - - -
+API_Gateway_task own - - - -
 
 Invoke 0 -
 {ApiEndpoint!:s Method!:s Headers:d Stage:s Path:s QueryParameters:d RequestBody:d AllowNullValues:b AuthType:s
-@EKS_task own - - - -
+EKS_task own - - - -
 
 Call 0 -
 RunJob 1 -
 {ClusterName!:s CertificateAuthority!:s Endpoint!:s Method!:s@0 Path!:s QueryParameters:d RequestBody:d
 {ClusterName!:s CertificateAuthority!:s Endpoint!:s Namespace:s Job!:d LogOptions:d
 #|GET|POST|PUT|DELETE|HEAD|PATCH
-@Bedrock_task own - - - -
+Bedrock_task own - - - -
 
 InvokeModel 0 -
 {ModelId!:s Body:d Accept:s ContentType:s Trace:s GuardrailIdentifier:s GuardrailVersion:s PerformanceConfigLatency:s \
 ServiceTier:s Input:1 Output:2
 {S3Uri!:s
-{S3Uri!:s KmsKeyId:s"""
+{S3Uri!:s KmsKeyId:s
+"""
 
 # Those of EMR, by name: members of their own, and with the shapes of EMR's operations (developer guide, "Create and manage
 # Amazon EMR clusters").
@@ -138,24 +129,24 @@ def package_of(identifier):
 
 
 class Service:
-    def __init__(self, name, model, only=None):
-        self.name, self.model, self.only = name, model, only
+    def __init__(self, name, model):
+        self.name, self.model = name, model
         self.package = package_of(model["metadata"]["serviceId"])
         self.shapes, self.numbers, self.bounds = [], {}, []
         metadata = model["metadata"]
         protocols = metadata.get("protocols", [metadata["protocol"]])
-        self.protocol = next(it for it in ("json", "query", "ec2", "rest-json", "rest-xml") if it in protocols)
+        self.protocol = next((it for it in PROTOCOLS if it in protocols), "none")
         # Which of an operation's shapes is being written.
         self.side = "input"
 
     def customized(self, what, none):
-        own = CUSTOMIZED[self.package]
+        own = CUSTOMIZED.get(self.package, {})
         theirs = [CUSTOMIZED[service].get(what) for service in own.get("shapes_of", {})]
         return own.get(what) or next((it for it in theirs if it), none)
 
     def check_customized(self):
         """What is transcribed is in the model."""
-        shapes, own = self.model["shapes"], CUSTOMIZED[self.package]
+        shapes, own = self.model["shapes"], CUSTOMIZED.get(self.package, {})
         for what in ("renamed", "injected", "renamed_of_exceptions"):
             for shape, members in own.get(what, {}).items():
                 assert what == "injected" or all(it in shapes[shape]["members"] for it in members), (self.name, shape)
@@ -220,10 +211,11 @@ class Service:
         wire = member.get("locationName", name)
         if self.protocol == "ec2" and self.side == "input":
             wire = member.get("queryName", wire[0].upper() + wire[1:])
-        places = {"uri": "/", "querystring": "?", "header": "^", "headers": "^"}
+        places = {"uri": "/", "querystring": "?", "header": "^", "headers": "^", "statusCode": "^"}
         if self.protocol.startswith("rest") and member.get("location") in places:
+            wire = ":status" if member["location"] == "statusCode" else wire
             wire = places[member["location"]] + (wire.lower() if "header" in member["location"] else wire)
-        elif self.protocol == "rest-xml" and shape.get("payload") == name:
+        elif self.protocol.startswith("rest") and shape.get("payload") == name:
             wire = "%" + wire
         assert not member.get("flattened") or self.protocol not in ("query", "ec2"), name
         java = self.customized("renamed", {}).get(shape_name, {}).get(name)
@@ -264,14 +256,11 @@ class Service:
         return f"<{flat}{self.type(shape['value'])}{names}"
 
     def rest_target(self, operation):
-        """None for an operation whose body is not JSON as a whole, or not an element, a text or bytes."""
+        """None for an operation whose body is a stream of events, or whose host S3 gives it."""
         shapes = [self.model["shapes"][operation[side]["shape"]] for side in ("input", "output") if side in operation]
         payloads = [shape["members"][shape["payload"]]["shape"] for shape in shapes if "payload" in shape]
-        # The host may begin with a member.
-        prefix = operation.get("endpoint", {}).get("hostPrefix", "{AccountId}.")
-        if prefix != "{AccountId}." or any(self.model["shapes"][it].get("eventstream") for it in payloads):
-            return None
-        if self.protocol == "rest-json" and payloads:
+        is_routed = operation.get("endpoint", {}).get("hostPrefix") == "{RequestRoute}."
+        if is_routed or any(self.model["shapes"][it].get("eventstream") for it in payloads):
             return None
         target = operation["http"]["method"] + operation["http"]["requestUri"].rstrip("?")
         if self.protocol != "rest-xml":
@@ -298,9 +287,10 @@ class Service:
         metadata, model = self.model["metadata"], self.model
         prefix = metadata["endpointPrefix"]
         version = metadata["jsonVersion"] if self.protocol == "json" else metadata["apiVersion"]
-        protocol = f"part-{self.protocol}" if self.only else self.protocol
+        # Bearer tokens, or signatures of another version.
+        is_called = metadata.get("signatureVersion") in ("v4", "s3", "s3v4")
         yield " ".join([
-            "@" + metadata["serviceId"].replace(" ", "_"), protocol, prefix,
+            metadata["serviceId"].replace(" ", "_"), self.protocol if is_called else "none", prefix,
             metadata.get("signingName", prefix),
             self.namespace() if self.protocol == "rest-xml" else metadata.get("targetPrefix", "-"), version,
         ])
@@ -311,15 +301,15 @@ class Service:
                 errors.append(name if code == name else f"{name}={code}")
         yield " ".join("!" + error for error in sorted(errors))
         for name, operation in sorted(model["operations"].items()):
-            if self.only and name not in self.only:
-                continue
             sides = []
             for self.side in ("input", "output"):
                 sides.append(self.type(operation[self.side]) if self.side in operation else "-")
             wrapper = operation.get("output", {}).get("resultWrapper") if self.protocol == "query" else None
             if self.protocol.startswith("rest"):
                 wrapper = self.rest_target(operation)
-            yield " ".join([name, *sides] + ([wrapper] if wrapper else []))
+            host = operation.get("endpoint", {}).get("hostPrefix", "{AccountId}.")
+            host = f"@{host}" if host not in ("{AccountId}.", "{RequestRoute}.") else None
+            yield " ".join(it for it in [name, *sides, wrapper, host] if it)
         yield from self.shapes
         yield from self.bounds
 
@@ -346,7 +336,7 @@ def emr_task(model):
             }
         model["operations"][name] = {"input": {"shape": shape}}
     _, _, *rest = Service("emr", model).lines()
-    return ["@EMR_task own - - - -", "", *rest]
+    return ["EMR_task own - - - -", "", *rest]
 
 
 def names():
@@ -356,8 +346,7 @@ def names():
     for name in session.get_available_services():
         model = session.get_service_model(name)
         actions = services.setdefault(package_of(model.service_id), set())
-        if name not in [*CALLED, *REST]:
-            actions.update(model.operation_names)
+        actions.update(model.operation_names)
     words = re.compile("([A-Z][a-z0-9]*)([A-Za-z0-9]*)")
     split = {package: [words.fullmatch(it).groups() for it in actions] for package, actions in services.items()}
     count = Counter(verb for actions in split.values() for verb, _ in actions)
@@ -372,20 +361,34 @@ def names():
         yield " ".join([package, *sorted("".join(letters) + noun for (noun, _), letters in nouns.items())])
 
 
+def texts():
+    """The text of each service, by its name in resources."""
+    loader = Session().get_component("data_loader")
+    found = {package_of(text.split(" ")[0]): text.rstrip("\n") for text in re.split(r"\n(?=\w+ own )", OWN)}
+    found["emrtask"] = "\n".join(emr_task(loader.load_service_model("emr", "service-2")))
+    for name in loader.list_available_services("service-2"):
+        service = Service(name, loader.load_service_model(name, "service-2"))
+        service.check_customized()
+        text = "\n".join(service.lines())
+        # One is there by two names.
+        assert found.get(service.package, text) == text, name
+        found[service.package] = text
+    return dict(sorted(found.items()))
+
+
 def main():
     if sys.argv[1:] == ["names"]:
         print("\n".join(names()))
-        return
-    loader = Session().get_component("data_loader")
-    print(f"# Made by generate.py from botocore {botocore.__version__}; not to be edited.")
-    print(OWN)
-    print("\n".join(emr_task(loader.load_service_model("emr", "service-2"))))
-    for name in [*CALLED, *REST, *PARTS]:
-        model = loader.load_service_model(name, "service-2")
-        service = Service(name, model, PARTS.get(name))
-        service.check_customized()
-        for line in service.lines():
-            print(line)
+    elif sys.argv[1:] == ["text"]:
+        print(f"# botocore {botocore.__version__}")
+        print("\n".join("@" + text for text in texts().values()))
+    else:
+        assert sys.argv[1:] == ["table"], __doc__
+        packed = {package: (text, zlib.compress(text.encode(), 9)) for package, text in texts().items()}
+        for package, (text, bytes_) in packed.items():
+            words = [package, *text.split(" ")[:2], str(len(bytes_)), str(len(text.encode()))]
+            sys.stdout.buffer.write(" ".join(words).encode() + b"\n")
+        sys.stdout.buffer.write(b"\n" + b"".join(bytes_ for _, bytes_ in packed.values()))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 //! AWS's services: their operations, and the shapes of requests and responses, as a table that `generate.py` makes from
 //! AWS's own service models and from what its SDK for Java renames. Definitions, tasks, mocks and calls are checked
-//! against it. A service is parsed when it is first needed, and kept.
+//! against it. A service is unpacked and parsed when it is first needed, and kept.
 
 pub(crate) mod check;
 mod known;

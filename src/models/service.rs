@@ -7,9 +7,9 @@ use super::names;
 
 /// See `generate.py` for its form. Without the feature there are no services, and nothing is checked.
 #[cfg(feature = "models")]
-const SERVICES: &str = include_str!("services.txt");
+const SERVICES: &[u8] = include_bytes!("services.table");
 #[cfg(not(feature = "models"))]
-const SERVICES: &str = "";
+const SERVICES: &[u8] = b"\n";
 
 /// The protocol of a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,13 +26,11 @@ pub(crate) enum Protocol {
     RestXml,
 }
 
-/// How much of a service is modelled.
+/// What a part of the table is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Extent {
-    /// All of its operations.
+    /// It is a service.
     Whole,
-    /// Some of them.
-    Part,
     /// It is an integration, not a service's operation.
     Own,
 }
@@ -69,6 +67,7 @@ struct Row {
     wrapper: Option<&'static str>,
     root: Option<&'static str>,
     has_checksum: bool,
+    host: Option<&'static str>,
 }
 
 /// An operation, with its service, and the naming of its members in workflows.
@@ -84,6 +83,8 @@ pub(crate) struct Operation {
     pub(crate) root: Option<&'static str>,
     /// Whether the service wants a checksum of the body, in REST with XML.
     pub(crate) has_checksum: bool,
+    /// What stands before the service's host, with members in braces.
+    pub(crate) host: Option<&'static str>,
     pub(crate) naming: Naming,
 }
 
@@ -241,50 +242,83 @@ impl Service {
         self.operations.iter().map(|row| names::action(row.name)).collect()
     }
 
+    /// Operations are sorted, and an action is an operation whose name begins with a small letter.
     fn operation(&'static self, action: &str, naming: Naming) -> Option<Operation> {
-        let name = names::capitalize(action);
-        let is_action = action.starts_with(|c: char| c.is_ascii_lowercase());
-        let row = self.operations.iter().find(|row| row.name == name).filter(|_| is_action)?;
-        let Row { name, input, output, wrapper, root, has_checksum } = *row;
-        Some(Operation { service: self, name, input, output, wrapper, root, has_checksum, naming })
+        let (first, rest) =
+            action.as_bytes().split_first().filter(|(first, _)| first.is_ascii_lowercase())?;
+        let of_row = |row: &Row| {
+            let (head, tail) = row.name.as_bytes().split_first()?;
+            Some(head.cmp(&first.to_ascii_uppercase()).then_with(|| tail.cmp(rest)))
+        };
+        let at = self.operations.binary_search_by(|row| match of_row(row) {
+            Some(order) => order,
+            None => unreachable!("generate.py writes the names of operations"),
+        });
+        let Row { name, input, output, wrapper, root, has_checksum, host } = self.operations[at.ok()?];
+        Some(Operation { service: self, name, input, output, wrapper, root, has_checksum, host, naming })
     }
 }
 
 /// A service's part of the table.
 struct Section {
     /// Its name in resources.
-    package: String,
-    text: &'static str,
+    package: &'static str,
+    id: &'static str,
+    protocol: &'static str,
+    packed: &'static [u8],
+    size: usize,
     service: OnceLock<Service>,
 }
 
 static SECTIONS: LazyLock<Vec<Section>> = LazyLock::new(|| {
-    let sections = SERVICES.split("\n@").skip(1);
-    let section = |text: &'static str| {
-        let id = text.split(' ').next().unwrap_or_else(|| unreachable!("splitting gives a first part"));
-        Section { package: names::package(id), text, service: OnceLock::new() }
-    };
-    sections.map(section).collect()
+    let wrong = |what: &str| -> ! { unreachable!("generate.py writes the table: {what}") };
+    let end = SERVICES.windows(2).position(|pair| pair == b"\n\n").map_or(0, |at| at + 1);
+    let Ok(index) = std::str::from_utf8(&SERVICES[..end]) else { wrong("the index is text") };
+    let mut rest = &SERVICES[end + 1..];
+    let sections = index.lines().map(|line| {
+        let words: Vec<&'static str> = line.split(' ').collect();
+        let &[package, id, protocol, packed, size] = &words[..] else { wrong(line) };
+        let (Ok(packed), Ok(size)) = (packed.parse(), size.parse()) else { wrong(line) };
+        let Some((packed, others)) = rest.split_at_checked(packed) else { wrong(line) };
+        rest = others;
+        Section { package, id, protocol, packed, size, service: OnceLock::new() }
+    });
+    sections.collect()
 });
+
+impl Section {
+    /// Its text, which is kept.
+    #[cfg(feature = "models")]
+    fn text(&self) -> &'static str {
+        use std::io::Read as _;
+        let mut text = String::with_capacity(self.size);
+        match flate2::read::ZlibDecoder::new(self.packed).read_to_string(&mut text) {
+            Ok(_) => text.leak(),
+            Err(error) => unreachable!("generate.py packs the text of {}: {error}", self.id),
+        }
+    }
+
+    #[cfg(not(feature = "models"))]
+    fn text(&self) -> &'static str {
+        unreachable!("there is no section: {} {:?} {}", self.id, self.packed, self.size)
+    }
+}
 
 /// A service by its name in resources of the SDK integrations.
 pub(super) fn modelled(package: &str) -> Option<&'static Service> {
-    let section = SECTIONS.iter().find(|section| section.package == package)?;
-    Some(section.service.get_or_init(|| read_service(section.text)))
+    let at = SECTIONS.binary_search_by(|section| section.package.cmp(package)).ok()?;
+    let section = &SECTIONS[at];
+    Some(section.service.get_or_init(|| read_service(section.text())))
 }
 
 /// The names of the services that can be called, as in `aws-sdk` resources.
 pub(crate) fn called() -> impl Iterator<Item = &'static str> {
-    let called = |section: &&Section| {
-        let protocol = section.text.split(' ').nth(1).map(|word| word.trim_start_matches("part-"));
-        matches!(protocol, Some("json" | "query" | "ec2" | "rest-json" | "rest-xml"))
-    };
-    SECTIONS.iter().filter(called).map(|section| section.package.as_str())
+    SECTIONS.iter().filter(|section| protocol(section.protocol).is_some()).map(|section| section.package)
 }
 
 /// AWS's identifiers of the modelled services, with underscores for blanks.
 pub(crate) fn identifiers() -> impl Iterator<Item = &'static str> {
-    SECTIONS.iter().filter_map(|section| section.text.split(' ').next())
+    SECTIONS.iter().map(|section| section.id)
 }
 
 /// AWS's identifier of a modelled service.
@@ -331,6 +365,17 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
     find(package, action, Naming::Service).ok()
 }
 
+fn protocol(word: &str) -> Option<Protocol> {
+    match word {
+        "json" => Some(Protocol::Json),
+        "query" => Some(Protocol::Query),
+        "ec2" => Some(Protocol::Ec2),
+        "rest-json" => Some(Protocol::Rest),
+        "rest-xml" => Some(Protocol::RestXml),
+        _ => None,
+    }
+}
+
 fn read_service(text: &'static str) -> Service {
     let mut lines = text.lines();
     let head: Vec<&'static str> = lines.next().map(|head| head.split(' ').collect()).unwrap_or_default();
@@ -338,19 +383,8 @@ fn read_service(text: &'static str) -> Service {
         unreachable!("generate.py writes six words: {head:?}")
     };
     let id = id.replace('_', " ");
-    let (protocol, extent) = match (protocol.strip_prefix("part-"), protocol) {
-        (_, "own") => (protocol, Extent::Own),
-        (Some(protocol), _) => (protocol, Extent::Part),
-        (None, protocol) => (protocol, Extent::Whole),
-    };
-    let protocol = match protocol {
-        "json" => Some(Protocol::Json),
-        "query" => Some(Protocol::Query),
-        "ec2" => Some(Protocol::Ec2),
-        "rest-json" => Some(Protocol::Rest),
-        "rest-xml" => Some(Protocol::RestXml),
-        _ => None,
-    };
+    let extent = if protocol == "own" { Extent::Own } else { Extent::Whole };
+    let protocol = self::protocol(protocol);
     let errors = lines.next().into_iter().flat_map(|errors| errors.split(' ')).filter_map(|error| {
         let error = error.strip_prefix('!')?;
         Some(error.split_once('=').unwrap_or((error, error)))
@@ -372,9 +406,19 @@ fn read_operation(line: &'static str) -> Row {
     let name = words.next().unwrap_or_else(|| unreachable!("splitting gives a first part"));
     let mut shape = || words.next().and_then(|word| word.parse().ok());
     let (input, output) = (shape(), shape());
+    let mut host = None;
+    let mut words = words.filter(|word| match word.strip_prefix('@') {
+        Some(prefix) => {
+            host = Some(prefix);
+            false
+        }
+        None => true,
+    });
     let (wrapper, root) = (words.next(), words.next().unwrap_or(""));
+    assert!(words.next().is_none(), "generate.py writes two words and a host: {line}");
     let (root, has_checksum) = root.strip_suffix('!').map_or((root, false), |root| (root, true));
-    Row { name, input, output, wrapper, root: Some(root).filter(|root| !root.is_empty()), has_checksum }
+    let root = Some(root).filter(|root| !root.is_empty());
+    Row { name, input, output, wrapper, root, has_checksum, host }
 }
 
 fn read_shape(line: &'static str) -> Shape {
@@ -466,7 +510,12 @@ mod tests {
     fn every_service_is_read() {
         let (mut services, mut operations) = (0, 0);
         for section in SECTIONS.iter() {
-            let service = modelled(&section.package).expect("a service");
+            let service = modelled(section.package).expect("a service");
+            assert_eq!(
+                (section.id, section.package),
+                (&*service.id.replace(' ', "_"), &*names::package(section.id))
+            );
+            assert!(service.operations.is_sorted_by(|one, other| one.name < other.name), "{}", section.id);
             services += 1;
             operations += service.operations.len();
             let in_range = |value: &Bounded| {
@@ -485,22 +534,20 @@ mod tests {
             }
             let sides = service.operations.iter().flat_map(|row| [row.input, row.output]);
             assert!(sides.flatten().all(|at| matches!(service.shapes[at], Shape::Structure(_))));
-            assert!(find(&section.package, "noSuchAction", Naming::Java).is_err());
+            assert!(find(section.package, "noSuchAction", Naming::Java).is_err());
         }
-        assert!(services > 45 && operations > 2_800, "{services} services, {operations} operations");
+        assert!(services > 440 && operations > 20_000, "{services} services, {operations} operations");
     }
 
-    /// `customized.json` has what the SDK's customization files say, for every service that is there, and the table has
-    /// nothing beside that.
+    /// `customized.json` has what the SDK's customization files say of the services that it has, and the table has nothing
+    /// beside that.
     #[test]
     fn the_sdks_renames_are_known_of_every_service() {
         use std::collections::BTreeSet;
         let known: serde_json::Value = serde_json::from_str(include_str!("customized.json")).expect("JSON");
         let known = known.as_object().expect("services");
-        let own = ["httptask", "apigatewaytask", "ekstask", "bedrocktask", "emrtask"];
-        let services = SECTIONS.iter().map(|section| &*section.package).filter(|it| !own.contains(it));
-        let services: BTreeSet<&str> = services.collect();
-        assert_eq!(services, known.keys().map(String::as_str).collect());
+        let services: BTreeSet<&str> = SECTIONS.iter().map(|section| section.package).collect();
+        assert!(known.keys().all(|package| services.contains(&**package)));
         for package in services {
             let service = modelled(package).expect("a service");
             let members = service.shapes.iter().filter_map(|shape| match shape {
@@ -510,8 +557,16 @@ mod tests {
             let members: Vec<&Member> = members.flatten().collect();
             let plain = |member: &&&Member| member.java_name == names::member(&member.service_name, false);
             let by_rule = |name: &str| names::member(name, false);
-            let of = |service: &str| known[service]["renamed"].as_object().cloned().unwrap_or_default();
-            let shared = known[package]["shapes_of"].as_object().cloned().unwrap_or_default();
+            let of = |service: &str| {
+                known.get(service).unwrap_or(&serde_json::Value::Null)["renamed"]
+                    .as_object()
+                    .cloned()
+                    .unwrap_or_default()
+            };
+            let shared = known.get(package).unwrap_or(&serde_json::Value::Null)["shapes_of"]
+                .as_object()
+                .cloned()
+                .unwrap_or_default();
             let listed: BTreeSet<(String, String)> = std::iter::once(package)
                 .chain(shared.keys().map(String::as_str))
                 .flat_map(|service| {

@@ -4,7 +4,7 @@ what a task sends for its parameters, and what it gives back for an answer, with
     models.py PROGRAM SERVICES SERVICE[:OPERATION]...
 
 Parameters and answers are drawn by the service's model; the seed is the operation's name. SERVICES is the program's own
-table, `services.txt`: where it was made from another botocore, operations and members that it lacks are left out.
+table, `services.table`: where it was made from another botocore, operations and members that it lacks are left out.
 """
 
 import base64
@@ -16,6 +16,7 @@ import sys
 import threading
 import urllib.parse
 import xml.etree.ElementTree
+import zlib
 from datetime import datetime, timezone
 from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -68,8 +69,13 @@ class Table:
     """What the program's table has of a service."""
 
     def __init__(self, path, service_id):
-        section = open(path).read().split("\n@" + service_id.replace(" ", "_") + " ")[1].split("\n@")[0]
-        lines = section.split("\n")[2:]
+        index, _, packed = open(path, "rb").read().partition(b"\n\n")
+        for line in index.decode().split("\n"):
+            _, name, _, size, _ = line.split(" ")
+            section, packed = packed[: int(size)], packed[int(size) :]
+            if name == service_id.replace(" ", "_"):
+                break
+        lines = zlib.decompress(section).decode().split("\n")[2:]
         self.operations = {line.split()[0]: line.split()[1:3] for line in lines if line and line[0].isalpha()}
         self.shapes = [line for line in lines if line and line[0] in "{|[<"]
 

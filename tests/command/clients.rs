@@ -158,7 +158,7 @@ fn services_with_xml_are_spoken_to_as_botocore_does() {
     }
     let mut command = Command::new(&python);
     command.arg(folder("tests/clients/models.py")).arg(env!("CARGO_BIN_EXE_expressway"));
-    command.arg(folder("src/models/services.txt")).args(SERVICES);
+    command.arg(folder("src/models/services.table")).args(SERVICES);
     passes(command);
 }
 

@@ -50,7 +50,7 @@ fn files_and_projects_are_served_together_and_what_is_refused_is_shown() {
   Bad:
     Type: AWS::Serverless::StateMachine
     Properties:
-      Definition: {StartAt: T, States: {T: {Type: Task, Parameters: {}, End: true, Resource: 'arn:aws:states:::aws-sdk:quicksight:listUsers'}}}
+      Definition: {StartAt: T, States: {T: {Type: Task, Parameters: {}, End: true, Resource: 'arn:aws:states:::aws-sdk:codecatalyst:listSpaces'}}}
   Away:
     Type: AWS::Serverless::StateMachine
     Properties: {DefinitionUri: 's3://artifacts/0a1b'}

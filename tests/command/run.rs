@@ -297,12 +297,12 @@ const NOT_RUN_HERE: [(&str, &str, &str); 3] = [
         r#"{"StartAt": "B", "States": {"B": {"Type": "Parallel", "End": true, "Branches": [
   {"StartAt": "A/B", "States": {"A/B": {"Type": "Pass", "End": true}}},
   {"StartAt": "C[0]", "States": {"C[0]": {"Type": "Task", "End": true, "Parameters": {},
-    "Resource": "arn:aws:states:::aws-sdk:quicksight:listUsers"}}}]}}}"#,
+    "Resource": "arn:aws:states:::aws-sdk:codecatalyst:listSpaces"}}}]}}}"#,
         "4:17",
     ),
     (
         "not-called.asl.yaml",
-        "StartAt: A\nStates:\n  A:\n    Type: Task\n    Resource: arn:aws:states:::aws-sdk:quicksight:listUsers\n    Parameters: {}\n    End: true\n",
+        "StartAt: A\nStates:\n  A:\n    Type: Task\n    Resource: arn:aws:states:::aws-sdk:codecatalyst:listSpaces\n    Parameters: {}\n    End: true\n",
         "5:15",
     ),
 ];

@@ -55,8 +55,8 @@ fn time_is_kept() {
 #[test]
 fn what_is_not_supported_fails() {
     let server = Server::saying(answer(200, &[], "1"));
-    let fields = json!({"Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}}});
+    let fields = json!({"Resource": "arn:aws:states:::aws-sdk:codecatalyst:verifySession", "Parameters": {}});
     let (error, cause) = run(&server, &task(fields)).expect_err("a failure");
     assert_eq!(error, "States.Runtime");
-    assert!(cause.contains("modifyInstanceFleetByName is not supported"), "{cause}");
+    assert!(cause.contains("verifySession is not supported"), "{cause}");
 }

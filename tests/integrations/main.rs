@@ -20,6 +20,7 @@ mod parquet;
 mod refusals;
 #[path = "../required/mod.rs"]
 mod required;
+mod rest;
 mod rest_xml;
 #[cfg(feature = "map-data")]
 mod s3;

@@ -35,10 +35,10 @@ fn refusal(profile: Profile, state: Value) -> Vec<(String, String)> {
 #[test]
 fn what_is_not_supported_is_refused_by_name_and_place() {
     for (resource, why) in [
-        ("arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Of the optimised integrations"),
+        ("arn:aws:states:::bedrockagentcore:invokeHarness", "Of the optimised integrations"),
         (
-            "arn:aws:states:::aws-sdk:quicksight:listUsers",
-            "AWS's service 'quicksight' is not called here, or not for this: ",
+            "arn:aws:states:::aws-sdk:codecatalyst:listSpaces",
+            "AWS's service 'codecatalyst' is not called here: ",
         ),
     ] {
         let said = refusal(Profile::Open, json!({"Resource": resource}));
@@ -49,13 +49,12 @@ fn what_is_not_supported_is_refused_by_name_and_place() {
     let said = refusal(Profile::Open, json!({"Resource": "arn:aws:states:::states:startExecution.sync"}));
     assert!(said[0].1.contains("startExecution.sync is not supported"), "{said:?}");
     let definition = json!({"StartAt": "A", "States": {"A":
-        {"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}},
-        "End": true}}});
+        {"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:codecatalyst:verifySession", "Parameters": {}, "End": true}}});
     let (error, cause) =
         failure(&run_machine(Integrations::new().accept_unsupported(), &definition, &json!({})));
     assert_eq!(error, "States.Runtime");
     assert!(
-        cause.starts_with("The service task arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName is"),
+        cause.starts_with("The service task arn:aws:states:::aws-sdk:codecatalyst:verifySession is"),
         "{cause}"
     );
     for resource in [

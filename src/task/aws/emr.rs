@@ -70,9 +70,7 @@ const ROWS: [Row; 4] = [
         operation: "setTerminationProtection",
         named: None,
         members: &["ClusterId", "TerminationProtected"],
-        request: |given| {
-            json!({"JobFlowIds": [given["ClusterId"]], "TerminationProtected": given["TerminationProtected"]})
-        },
+        request: |given| json!({"JobFlowIds": [given["ClusterId"]], "TerminationProtected": given["TerminationProtected"]}),
         answer: |answer| answer,
     },
     Row {
@@ -126,7 +124,7 @@ impl AsyncHandler for Emr {
     fn begin(&self, call: &Call<'_>, _: Attempt) -> Result<TaskFuture, TaskError> {
         let parts = Arc::clone(&self.0);
         let mut given: Map<String, Json> = call.input()?;
-        let refused = |why: String| refuse(&call.arena, call.input, &why);
+        let refused = |why: String| refuse(call.arena, call.input, &why);
         let members = parts.row.members;
         if let Some(unknown) = given.keys().find(|name| !members.contains(&name.as_str())) {
             return Err(refused(super::wire::unknown(unknown)));

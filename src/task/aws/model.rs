@@ -1,7 +1,7 @@
 //! The operations of services that tasks can call, and messages about others.
 
 use crate::asl::did_you_mean;
-use crate::models::{self, Extent, Naming, NotFound, Operation, Protocol};
+use crate::models::{self, Naming, NotFound, Operation, Protocol};
 
 /// An operation by its service's name in resources, and its own, such as `putItem`.
 pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Operation, Protocol), String> {
@@ -14,9 +14,7 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
             Some(protocol) => return Ok((operation, protocol)),
             None => NotFound::Service,
         },
-        Err(NotFound::Action(service)) if service.protocol.is_none() || service.extent == Extent::Part => {
-            NotFound::Service
-        }
+        Err(NotFound::Action(service)) if service.protocol.is_none() => NotFound::Service,
         Err(not_found) => not_found,
     };
     Err(match not_found {
@@ -33,9 +31,7 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
 fn unsupported(service: &str) -> String {
     // A service of AWS's that is not called is no misspelt other one.
     if models::is_service(service) {
-        return format!(
-            "AWS's service '{service}' is not called here, or not for this: a mock can answer the task"
-        );
+        return format!("AWS's service '{service}' is not called here: a mock can answer the task");
     }
     let advice = models::other_name(service)
         .map(|name| format!("did you mean `{name}`?"))

@@ -383,7 +383,7 @@ pub(super) fn read(operation: &Operation, shape: usize, reply: &Reply) -> Option
 }
 
 /// A member that is a header, if it is there; `None` when it is not what it should be.
-fn header(operation: &Operation, member: &Member, reply: &Reply) -> Option<Option<Json>> {
+pub(super) fn header(operation: &Operation, member: &Member, reply: &Reply) -> Option<Option<Json>> {
     if let Type::Shape(shape) = member.value.kind {
         let Shape::Map { .. } = operation.service.shapes[shape] else {
             let items = |text: &str| text.split(',').map(|item| Json::from(item.trim())).collect();

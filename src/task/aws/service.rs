@@ -153,13 +153,8 @@ fn modelled(
     let naming = if optimised.is_some() { Naming::Service } else { Naming::Java };
     let (operation, protocol) = model::find(package, action, naming)?;
     let service = operation.service;
-    // AWS answers synchronous executions at separate hosts.
-    let host = match (service.host, operation.name) {
-        ("states", "StartSyncExecution" | "TestState") => "sync-states",
-        (host, _) => host,
-    };
-    let region = settings::region_of_all(host, settings.region());
-    let caller = Arc::new(Caller::new(settings, &service.id, host, service.signing, region)?);
+    let region = settings::region_of_all(service.host, settings.region());
+    let caller = Arc::new(Caller::new(settings, &service.id, service.host, service.signing, region)?);
     let has_key = idempotency::has_member(&operation);
     Ok(Modelled { caller, operation, protocol, optimised, has_key })
 }
@@ -338,7 +333,7 @@ impl Modelled {
         match self.protocol {
             Protocol::Rest => {
                 let (method, draft) = rest::draft(operation, arena, input, key.as_ref())?;
-                return Ok((method, draft, None));
+                return Ok((method, draft, self.host(arena, input)?));
             }
             Protocol::RestXml => {
                 return rest_xml::draft(operation, arena, input, key.as_ref(), !self.caller.own_endpoint);
@@ -367,7 +362,33 @@ impl Modelled {
             idempotency::write(self.protocol, key, &mut body);
         }
         let draft = Draft { path: "/".to_owned(), headers, body, ..Draft::default() };
-        Ok(("POST", draft, None))
+        Ok(("POST", draft, self.host(arena, input)?))
+    }
+
+    /// What AWS's host begins with, of an operation that has one of its own: `sync-states`.
+    ///
+    /// # Errors
+    /// When a member that belongs there cannot be part of a host.
+    fn host(&self, arena: &Arena, input: Value) -> Result<Option<String>, String> {
+        let Operation { service, host, .. } = self.operation;
+        let Some(prefix) = host.filter(|_| !self.caller.own_endpoint) else { return Ok(None) };
+        let Some((before, rest)) = prefix.split_once('{') else {
+            return Ok(Some(format!("{prefix}{}", service.host)));
+        };
+        let (name, after) = match rest.split_once('}') {
+            Some(parts) => parts,
+            None => unreachable!("the model has names in braces: {prefix}"),
+        };
+        let members = self.operation.input.map(|shape| self.operation.members(shape)).unwrap_or(&[]);
+        let member = members.iter().find(|member| member.name(Naming::Service).eq_ignore_ascii_case(name));
+        let member = member.map_or(name, |member| member.name(self.operation.naming));
+        let given = arena.get_str(input, member).and_then(|value| arena.as_str(value));
+        let given = given.ok_or_else(|| format!("The field '{member}' is required but was missing"))?;
+        let is_label = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        if given.is_empty() || !given.bytes().all(is_label) {
+            return Err(wire::invalid(member));
+        }
+        Ok(Some(format!("{before}{given}{after}{}", service.host)))
     }
 }
 
@@ -452,16 +473,15 @@ fn result(operation: &Operation, protocol: Protocol, reply: &Reply) -> Result<(J
             }
             Ok((output, header))
         }
-        Protocol::Json | Protocol::Rest => {
+        Protocol::Json => {
             let body: Json = if reply.body.is_empty() {
                 json!({})
             } else {
                 serde_json::from_slice(&reply.body).map_err(unreadable)?
             };
-            let mut output = wire::read_json(operation, output, body);
-            rest::add_headers(operation, reply, &mut output);
-            Ok((output, header))
+            Ok((wire::read_json(operation, output, body), header))
         }
+        Protocol::Rest => Ok((rest::read(operation, shape, reply).map_err(unreadable)?, header)),
         Protocol::Query | Protocol::Ec2 => {
             let root = Element::parse(&reply.body).ok_or_else(|| unreadable("it is not XML"))?;
             let id = match protocol {

@@ -70,9 +70,16 @@ impl Endpoint {
         if region.is_empty() || !region.bytes().all(is_name) {
             return Err(format!("'{region}' is not a region"));
         }
-        let suffix = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+        let is_in_china = region.starts_with("cn-");
+        let suffix = match host_prefix {
+            _ if is_in_china => "amazonaws.com.cn",
+            _ if ONLY_DUAL_STACK.contains(&host_prefix) => "api.aws",
+            _ => "amazonaws.com",
+        };
         let host = match region_of_all(host_prefix, region) {
-            Some("us-east-1") => format!("{host_prefix}.{suffix}").into(),
+            Some("us-east-1") if WITHOUT_REGION.contains(&host_prefix) => {
+                format!("{host_prefix}.{suffix}").into()
+            }
             Some("us-gov-west-1") => format!("{host_prefix}.us-gov.{suffix}").into(),
             // Route 53 alone has no region in the name of its host in China.
             Some(_) if host_prefix == "route53" => format!("{host_prefix}.{suffix}").into(),
@@ -84,6 +91,32 @@ impl Endpoint {
     }
 }
 
+/// Services that are the same in all regions of a partition, by their host prefixes (endpoint rules of botocore 1.44.8): those
+/// whose hosts have no region, and others.
+const WITHOUT_REGION: [&str; 7] =
+    ["budgets", "cloudfront", "iam", "importexport", "route53", "savingsplans", "waf"];
+const IN_US_EAST_1: [&str; 8] = [
+    "account",
+    "billingconductor",
+    "ce",
+    "chime",
+    "notifications-contacts",
+    "organizations",
+    "shield",
+    "tax",
+];
+/// Services whose hosts are in another domain, from the same rules.
+const ONLY_DUAL_STACK: [&str; 8] = [
+    "datazone",
+    "eks-auth",
+    "gameliftstreams",
+    "internetmonitor",
+    "kendra-ranking",
+    "notifications",
+    "notifications-contacts",
+    "qbusiness",
+];
+
 /// The region in signatures of a service that is the same in all regions of a partition, whichever is given.
 pub(super) fn region_of_all(host_prefix: &str, region: &str) -> Option<&'static str> {
     let is_in_china = region.starts_with("cn-");
@@ -91,7 +124,12 @@ pub(super) fn region_of_all(host_prefix: &str, region: &str) -> Option<&'static 
         "iam" if is_in_china => Some("cn-north-1"),
         "cloudfront" | "route53" if is_in_china => Some("cn-northwest-1"),
         "iam" | "route53" if region.starts_with("us-gov-") => Some("us-gov-west-1"),
-        "cloudfront" | "iam" | "route53" => Some("us-east-1"),
+        // These have other hosts in the other partitions.
+        _ if is_in_china || region.starts_with("us-gov-") => None,
+        "networkmanager" => Some("us-west-2"),
+        _ if WITHOUT_REGION.contains(&host_prefix) || IN_US_EAST_1.contains(&host_prefix) => {
+            Some("us-east-1")
+        }
         _ => None,
     }
 }

@@ -370,14 +370,7 @@ pub(super) const JOBS: &[Row] = &[
         &["TERMINATED"],
         None
     ),
-    application!(
-        "deleteApplication",
-        Form::Application,
-        Given("ApplicationId"),
-        &["TERMINATED"],
-        &[],
-        None
-    ),
+    application!("deleteApplication", Form::Application, Given("ApplicationId"), &["TERMINATED"], &[], None),
     eks_creates!("createCluster", "deleteCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &["FAILED"]),
     eks_deletes!("deleteCluster", "describeCluster", EKS_CLUSTER, "/Cluster", &["FAILED"]),
     eks_creates!(
