@@ -5,6 +5,8 @@ use std::cell::Cell;
 
 #[path = "../benches/machines.rs"]
 mod machines;
+#[path = "required/mod.rs"]
+mod required;
 #[path = "../benches/workloads.rs"]
 mod workloads;
 
@@ -226,7 +228,10 @@ fn standard_executions_take_what_the_budget_says() {
         ("waits for one", true, 10_000, open + histories + over),
         ("forks", true, 100, open + histories + over),
         ("passes", true, 2_000, over),
-    ] {
+    ]
+    .into_iter()
+    .step_by(required::step(2))
+    {
         let builder = Service::builder().engine(|engine| engine.shards(1)).time(ManualTime::at(0));
         let (service, mut simulation) = builder.memory(BUDGET).simulate().unwrap();
         let mut arn = String::new();

@@ -148,7 +148,7 @@ fn raise_file_limit() -> u64 {
 #[cfg(target_os = "linux")]
 fn clients_that_said_all_they_had_to_say_do_not_slow_others() {
     use std::io::Write;
-    let many = (raise_file_limit() / 2 - 100).min(some_of(10_000, 10));
+    let many = (raise_file_limit() / 2 - 100).min(some_of(10_000, 20));
     let many = usize::try_from(many).expect("ten thousand");
     let serving = Serving::start(&["--threads", "2"]);
     let (pass, endless) = (create(&serving, "pass", PASS), create(&serving, "loops", LOOP));

@@ -471,7 +471,7 @@ fn is_concurrent(definitions: &[Json]) -> bool {
 
 #[test]
 fn a_process_that_ends_at_any_effect_changes_nothing() {
-    let seeds = std::env::var("CRASH_SEEDS").unwrap_or_else(|_| some_of(40, 2).to_string());
+    let seeds = std::env::var("CRASH_SEEDS").unwrap_or_else(|_| some_of(40, 4).to_string());
     let range = seeds.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
     let (from, to): (u64, u64) = match range {
         Some((from, to)) => (from.expect("a number"), to.expect("a number")),

@@ -93,7 +93,7 @@ impl Neighbourhood {
 #[test]
 fn who_behaves_has_its_share_beside_hostile_neighbours() {
     let alone = Neighbourhood::new(0, 0).orders_in(20);
-    for seed in 0..some_of(12, 2) {
+    for seed in 0..some_of(12, 4) {
         let hostile = 1 + seed % 6;
         let mut it = Neighbourhood::new(seed, hostile);
         for _ in 0..5 {

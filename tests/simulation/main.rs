@@ -29,7 +29,7 @@ use world::{Played, World};
 
 #[test]
 fn worlds() {
-    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| required::some_of(500, 2).to_string());
+    let seeds = std::env::var("EXPRESSWAY_SEEDS").unwrap_or_else(|_| required::some_of(500, 4).to_string());
     let range = seeds.split_once("..").map(|(from, to)| (from.parse(), to.parse()));
     let (from, to): (u64, u64) = match range {
         Some((from, to)) => (from.expect("a number"), to.expect("a number")),
