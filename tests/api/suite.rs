@@ -13,12 +13,12 @@ use crate::required::{is_all, some_of};
 
 #[test]
 fn suite_through_the_api() {
-    run_one_of(2, "through the API", false);
+    run_one_of(4, "through the API", false);
 }
 
 #[test]
 fn suite_through_a_socket() {
-    run_one_of(4, "through a socket", true);
+    run_one_of(8, "through a socket", true);
 }
 
 /// Each case has its own service, and in-line drivers and shards run all of them: here one of `every` suffices unless

@@ -13,6 +13,8 @@ use expressway::runtime::{
 use expressway::task::data::{DataStore, Sink, Source};
 use serde_json::Value as Json;
 
+use super::required::step;
+
 const NOW_MS: u64 = 1_700_000_000_000;
 const RESOURCE: &str = "arn:aws:states:::s3:getObject";
 /// Turns of a shard, each of about a millisecond of work.
@@ -203,7 +205,10 @@ fn data_without_items_keeps_nobody_waiting() {
             Endless::new(b"a,b\n", &blank, 1 << 40, b""),
             r#"{"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}"#,
         ),
-    ] {
+    ]
+    .into_iter()
+    .step_by(step(2))
+    {
         let mut world = store.world();
         let handle = world.start(&reads(config), "{}");
         world.others_have_their_turns();
