@@ -140,7 +140,8 @@ pub(super) fn partition_of(region: &str) -> &'static str {
 
 impl Builder {
     /// Publishes changes of Standard executions' status, as AWS does to EventBridge. They wait in memory, within a
-    /// bound, until they are delivered, in the order of each execution; those that wait when the process ends are lost.
+    /// bound, until they are delivered, in the order of each execution. Those of durable executions are delivered at
+    /// least once, also over a restart; others that wait when the process ends are lost.
     #[must_use]
     pub fn status_events(mut self, sink: impl StatusSink + 'static) -> Builder {
         self.status_sink = Some(Box::new(sink));

@@ -1,6 +1,7 @@
 //! `serve --journal --spread`: the work of a cluster is spread over its nodes, each of which answers everything.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -9,9 +10,9 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
 use crate::cluster::{ask_without_end, told};
-use crate::durable::{ask, create, describe, end, execution, machine, nothing_is_lost, start};
+use crate::durable::{ask, create, describe, end, execution, machine, metric, nothing_is_lost, start};
 use crate::engines::{Engine, Postgres};
-use crate::serving::Serving;
+use crate::serving::{Folder, Serving};
 
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
 
@@ -341,6 +342,50 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
     nothing_is_lost(rounds, first, disturb, |_| {});
     let verified = told(&["journal", "verify", &server.url(), "--cluster", "c"]);
     assert!(verified.starts_with("c: whole: blocks "), "{verified}");
+}
+
+/// Changes of status are told by the node that owns the execution, and what a lost node had not told by its successor.
+#[test]
+fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
+    let Some(server) = Postgres::start() else { return };
+    let folder = Folder::new("spread-status-events");
+    let (file, full) = (folder.0.join("events.ndjson"), folder.0.join("full.ndjson"));
+    std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
+    let telling = |file: &Path| {
+        let (url, file) = (server.url(), file.to_str().expect("UTF-8"));
+        let to = ["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure", "--spread"];
+        Serving::start(&[&to[..], &["--status-events", file]].concat())
+    };
+    let first = telling(&file);
+    // It can tell nobody.
+    let second = telling(&full);
+    shared(&server, 2);
+    create(&first, "waits", waits(6));
+    let names: Vec<String> = (0..40).map(|n| format!("e{n}")).collect();
+    for name in &names {
+        start(&first, "waits", name, json!({}));
+    }
+    let told_by = |node: &Serving| metric(node, "expressway_status_events_sent_total");
+    let waiting = |node: &Serving| metric(node, "expressway_status_events_waiting");
+    wait_for(|| told_by(&first) + waiting(&second) >= 40);
+    assert!(waiting(&second) > 0 && told_by(&second) == 0, "both own some");
+    second.kill();
+    shared(&server, 1);
+    for name in &names {
+        assert_eq!(end(&first, &execution("waits", name))["status"], "SUCCEEDED");
+    }
+    wait_for(|| waiting(&first) == 0);
+    let events = std::fs::read_to_string(&file).expect("a file");
+    let events: Vec<Json> = events.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let of = |name: &str| -> Vec<&str> {
+        let all = events.iter().filter(|event| event["detail"]["name"] == name);
+        all.map(|event| event["detail"]["status"].as_str().expect("a status")).collect()
+    };
+    for name in &names {
+        assert_eq!(of(name), ["RUNNING", "SUCCEEDED"], "{name}");
+    }
+    let ids: BTreeSet<&str> = events.iter().map(|event| event["id"].as_str().expect("an id")).collect();
+    assert_eq!(ids.len(), 80);
 }
 
 /// While nodes end in order, one after the other, clients of the other nodes get slower answers, and no errors.

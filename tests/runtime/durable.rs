@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use expressway::asl::MachineType;
-use expressway::journal::{self, Journal, Record, Room, SyncMode};
 use expressway::observe::history::Detail;
 use expressway::observe::{Event, History, LiveHistory};
 use expressway::runtime::{
     BuildError, Durable, DurableError, Engine, Handle, Machine, MachineSpec, StartError, StartOptions, Status,
 };
 use expressway::task::{Attempt, TaskError, asynchronous_with};
+
+use crate::kept::{records, write_records};
 
 pub(crate) struct Folder(pub(crate) PathBuf);
 
@@ -333,44 +334,7 @@ fn bless(folder: &Folder) {
     }
     drop((engine, machine));
     drop(self::engine(folder));
-    std::fs::write(golden(VERSION), records(folder)).expect("a file");
-}
-
-/// The records of a journal that is not in use, one per line.
-pub(crate) fn records(folder: &Folder) -> String {
-    let mut text = String::new();
-    let disk = journal::Folder::at(folder.0.join("journal"), SyncMode::Data);
-    let report = journal::scan(&disk).expect("it is whole");
-    let mut lines = |block: &journal::Block<'_>| {
-        for record in block.records() {
-            let hex: String = record.bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-            text.push_str(&format!("{} {hex}\n", record.kind));
-        }
-    };
-    report.read(&disk, &mut lines).expect("it is read");
-    text
-}
-
-/// Writes a journal with these records.
-pub(crate) fn write_records(folder: &Folder, text: &str) {
-    let options = journal::Options {
-        segment_bytes: 256 << 10,
-        block_bytes_max: 64 << 10,
-        partition: Some(0),
-        ..Default::default()
-    };
-    let journal = folder.0.join("journal");
-    let opened = journal::open(&journal, SyncMode::Data, options, Vec::new(), &mut |_| ());
-    let (log, _) = opened.expect("a journal");
-    for line in text.lines() {
-        let (kind, hex) = line.split_once(' ').expect("a kind and bytes");
-        let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
-        let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
-        let record = Record { kind: kind.parse().expect("a number"), partition: 0, bytes: &bytes };
-        let last = log.append(record, Room::Ordinary).expect("room");
-        log.wait(last).expect("a disk");
-    }
-    log.close().expect("a disk");
+    std::fs::write(golden(VERSION), records(&folder.0)).expect("a file");
 }
 
 #[test]
@@ -380,7 +344,7 @@ fn records_of_all_versions_are_read() {
     }
     for version in 1..=VERSION {
         let folder = folder(&format!("golden-{version}"));
-        write_records(&folder, &std::fs::read_to_string(golden(version)).expect("it is kept"));
+        write_records(&folder.0, &std::fs::read_to_string(golden(version)).expect("it is kept"));
         let engine = engine(&folder);
         let (mut told, mut histories) = (Vec::new(), String::new());
         let golden = machine(&engine, GOLDEN);

@@ -12,7 +12,8 @@ use expressway::runtime::{
 use expressway::task::TaskError;
 use serde_json::{Value as Json, json};
 
-use crate::durable::{Folder, folder, lines, records, write_records};
+use crate::durable::{Folder, folder, lines};
+use crate::kept::{records, write_records};
 
 const VERSION: u32 = 2;
 const NOW_MS: u64 = 1_800_000_000_000;
@@ -120,7 +121,7 @@ fn bless() {
     world.engine.send_task_success(&answered.1, br#"{"answer":42}"#).expect("the token is good");
     world.engine.send_task_failure(&refused.1, "Refused", "by somebody").expect("the token is good");
     drop(world);
-    std::fs::write(golden("kinds"), records(&folder)).expect("a file");
+    std::fs::write(golden("kinds"), records(&folder.0)).expect("a file");
 }
 
 #[test]
@@ -133,7 +134,7 @@ fn records_of_other_kinds_are_read() {
     // Notes, answers, forgotten executions, redrives.
     assert!(["2", "4", "7", "8"].iter().all(|kind| kinds.contains(kind)), "{kinds:?}");
     let folder = folder("golden-kinds");
-    write_records(&folder, &kept);
+    write_records(&folder.0, &kept);
 
     let mut world = World::open(&folder);
     assert_eq!(world.engine.noted(NOTE.0).as_deref(), Some(NOTE.1));

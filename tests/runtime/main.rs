@@ -8,6 +8,8 @@ mod corpora;
 mod durable;
 mod engine;
 mod golden;
+#[path = "../kept/mod.rs"]
+mod kept;
 mod library;
 mod map_runs;
 #[cfg(feature = "map-data")]

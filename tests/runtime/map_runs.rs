@@ -15,7 +15,8 @@ use expressway::runtime::{
 use expressway::task::{TaskError, Tasks, asynchronous};
 use serde_json::{Value, json};
 
-use crate::durable::{Folder, folder, records, write_records};
+use crate::durable::{Folder, folder};
+use crate::kept::{records, write_records};
 
 const TASK: &str = "arn:aws:lambda:us-east-1:123456789012:function:double";
 /// Bytes of each child's output, about, where compaction matters.
@@ -210,7 +211,7 @@ fn bless() {
     let runs = world.start("runs", 10);
     world.is_halfway();
     drop((world, runs));
-    std::fs::write(golden(), records(&folder)).expect("a file");
+    std::fs::write(golden(), records(&folder.0)).expect("a file");
 }
 
 #[test]
@@ -221,7 +222,7 @@ fn records_of_all_versions_are_read() {
     let kept = std::fs::read_to_string(golden()).expect("it is kept");
     assert!(kept.lines().filter(|line| line.starts_with("11 ")).count() > 6);
     let (folder, may) = (folder("golden-map-runs"), Arc::new(AtomicBool::new(true)));
-    write_records(&folder, &kept);
+    write_records(&folder.0, &kept);
     let world = world(disk(&folder), &may, 1);
     for execution in world.engine.recovered() {
         let (name, id) = (execution.name.clone(), execution.id);

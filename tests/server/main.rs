@@ -13,6 +13,8 @@ mod corpora;
 #[cfg(feature = "console")]
 mod edits;
 mod floods;
+#[path = "../kept/mod.rs"]
+mod kept;
 #[cfg(feature = "console")]
 mod live;
 #[allow(dead_code, reason = "cases are played through the API here, not by a driver")]
@@ -21,6 +23,7 @@ mod recorded;
 #[path = "../required/mod.rs"]
 mod required;
 mod small;
+mod statuses;
 #[path = "../test_state/mod.rs"]
 mod test_state;
 mod untaken;
