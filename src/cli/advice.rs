@@ -31,14 +31,20 @@ pub(super) fn with_next_step(why: impl std::fmt::Display, next: &str) -> String 
 #[cfg(any(feature = "cli-cluster", feature = "cli-pipe"))]
 pub(super) fn away(server: Server, why: impl std::fmt::Display) -> String {
     let why = why.to_string();
-    // Where credentials are missing, it is said how they are given.
-    if why.contains("AWS_ACCESS_KEY_ID") {
-        return why;
-    }
-    let refuses = ["authori", "authenti", "credentials", "password"]
-        .iter()
-        .any(|word| why.to_lowercase().contains(word));
-    with_next_step(why, if refuses { server.credentials() } else { server.address() })
+    let next = if is_about_credentials(&why) { server.credentials() } else { server.address() };
+    with_next_step(why, next)
+}
+
+/// Why a server refuses, and what to try if that is because of the user.
+#[cfg(feature = "cli-pipe")]
+pub(super) fn refused(server: Server, why: String) -> String {
+    if is_about_credentials(&why) { with_next_step(why, server.credentials()) } else { why }
+}
+
+#[cfg(any(feature = "cli-cluster", feature = "cli-pipe"))]
+fn is_about_credentials(why: &str) -> bool {
+    let why = why.to_lowercase();
+    ["authori", "authenti", "credentials", "password"].iter().any(|word| why.contains(word))
 }
 
 #[cfg(any(feature = "cli-cluster", feature = "cli-pipe"))]

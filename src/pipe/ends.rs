@@ -22,6 +22,13 @@ pub enum End {
     DeadLetters,
 }
 
+impl End {
+    /// Its name and its address, if it has one.
+    pub(super) fn at(self, address: &str) -> String {
+        if address.is_empty() { self.to_string() } else { format!("{self} {address}") }
+    }
+}
+
 impl fmt::Display for End {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

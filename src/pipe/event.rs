@@ -18,14 +18,30 @@ pub enum PipeError {
     /// It may work later: a broker is unreachable, a connection broke. Pipelines retry automatically.
     #[error("{0}")]
     Away(String),
-    /// It will not work later: from a source, the stream does not exist or may not be read, and the pipeline ends,
-    /// unless the source has worked before. From a sink, it never accepts these outputs, which become dead letters; what
-    /// someone can put right, such as a stream that does not exist or a missing permission, is [`Away`](Self::Away).
+    /// The stream, topic, queue or bucket does not exist. Someone may create it: pipelines wait for that, as for what is
+    /// [`Away`](Self::Away).
+    #[error("{0}")]
+    Absent(String),
+    /// It will not work later: from a source, it may not be read, and the pipeline ends, unless the source has worked
+    /// before. From a sink, it never accepts these outputs, which become dead letters; what someone can put right, such as
+    /// a missing permission, is [`Away`](Self::Away).
     #[error("{0}")]
     Refused(String),
     /// The sink is closed: the pipeline ends, and what was not settled stays with the source.
     #[error("{0}")]
     Closed(String),
+}
+
+impl PipeError {
+    /// The same error, with other words.
+    pub(super) fn said(self, say: impl FnOnce(String) -> String) -> PipeError {
+        match self {
+            PipeError::Away(why) => PipeError::Away(say(why)),
+            PipeError::Absent(why) => PipeError::Absent(say(why)),
+            PipeError::Refused(why) => PipeError::Refused(say(why)),
+            PipeError::Closed(why) => PipeError::Closed(say(why)),
+        }
+    }
 }
 
 /// How much room a pipeline has.
@@ -282,7 +298,8 @@ pub trait Sink: Send + Sync {
     /// Checks whether outputs could be published: every few seconds while none are.
     ///
     /// # Errors
-    /// [`PipeError::Away`] when the broker does not answer, or has no such stream; other errors count as an answer.
+    /// [`PipeError::Away`] when the broker does not answer, [`PipeError::Absent`] when it has no such stream; other errors
+    /// count as an answer.
     fn check(&self) -> Later<'_, Result<(), PipeError>> {
         Box::pin(ready(Ok(())))
     }

@@ -11,8 +11,9 @@ use tokio::time::{sleep, timeout};
 
 use super::dedup::Dedup;
 use super::ends::{Cause, End, Trouble};
-use super::event::{Batch, Disposition, PipeError, Room, Sink, Source};
+use super::event::{Batch, Disposition, Later, PipeError, Room, Sink, Source};
 use super::failed::{self, FailedEvent};
+use super::opening::{Opener, Opening};
 use super::order::{KeyOf, Lane, Lanes, Order, Turn};
 use super::process::Processor;
 use super::settings::{AWAY_MAX, AWAY_MIN, Attempts, CLOSE_MAX, Settings};
@@ -27,13 +28,14 @@ use crate::runtime::{Engine, Machine};
 pub struct Pipe {
     engine: Engine,
     machine: Machine,
-    source: Box<dyn Source>,
-    sink: Option<Arc<dyn Sink>>,
-    dead: Option<Arc<dyn Sink>>,
+    source: Opening<Box<dyn Source>>,
+    sink: Option<Opening<Arc<dyn Sink>>>,
+    dead: Option<Opening<Arc<dyn Sink>>>,
     order: Order,
     settings: Settings,
     troubles: Troubles,
     failures: Option<failed::Listener>,
+    running: Option<Box<dyn FnOnce() + Send>>,
     stats: Arc<Stats>,
     stop: Sender<bool>,
 }
@@ -57,11 +59,41 @@ impl Pipe {
 
     /// As [`new`](Pipe::new), for a source that is chosen at run time.
     pub fn boxed(engine: Engine, machine: Machine, source: Box<dyn Source>) -> Pipe {
+        Pipe::of(engine, machine, Opening::Opened(source))
+    }
+
+    /// As [`new`](Pipe::new), for a source that is opened when the pipeline [runs](Pipe::run). While it is
+    /// [away](PipeError::Away) or [absent](PipeError::Absent), that is [reported](Pipe::on_trouble) with this address, and
+    /// it is opened again after growing delays; other errors end the pipeline. No event is received before the source and
+    /// all sinks are open.
+    pub fn opening(
+        engine: Engine,
+        machine: Machine,
+        address: impl Into<String>,
+        open: impl FnMut() -> Later<'static, Result<Box<dyn Source>, PipeError>> + Send + 'static,
+    ) -> Pipe {
+        Pipe::of(engine, machine, Opening::Closed { address: address.into(), open: Box::new(open) })
+    }
+
+    fn of(engine: Engine, machine: Machine, source: Opening<Box<dyn Source>>) -> Pipe {
         let (stats, order, settings): (Arc<Stats>, _, _) = Default::default();
         let troubles = Troubles { listener: None, stats: Arc::clone(&stats) };
         let stop = Sender::new(false);
-        let (sink, dead, failures) = (None, None, None);
-        Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop }
+        let (sink, dead, failures, running) = (None, None, None, None);
+        Pipe {
+            engine,
+            machine,
+            source,
+            sink,
+            dead,
+            order,
+            settings,
+            troubles,
+            failures,
+            running,
+            stats,
+            stop,
+        }
     }
 
     /// The sink of outputs.
@@ -71,7 +103,18 @@ impl Pipe {
 
     /// As [`sink`](Pipe::sink), for a shared sink.
     pub fn shared_sink(mut self, sink: Arc<dyn Sink>) -> Pipe {
-        self.sink = Some(sink);
+        self.sink = Some(Opening::Opened(sink));
+        self
+    }
+
+    /// As [`sink`](Pipe::sink), for a sink that is [opened](Pipe::opening) when the pipeline runs. It is open when it also
+    /// answers a [check](Sink::check).
+    pub fn opening_sink(
+        mut self,
+        address: impl Into<String>,
+        open: impl FnMut() -> Later<'static, Result<Arc<dyn Sink>, PipeError>> + Send + 'static,
+    ) -> Pipe {
+        self.sink = Some(Opening::Closed { address: address.into(), open: Box::new(open) });
         self
     }
 
@@ -83,7 +126,29 @@ impl Pipe {
 
     /// As [`dead_letters`](Pipe::dead_letters), for a shared sink.
     pub fn shared_dead_letters(mut self, sink: Arc<dyn Sink>) -> Pipe {
-        self.dead = Some(sink);
+        self.dead = Some(Opening::Opened(sink));
+        self
+    }
+
+    /// As [`dead_letters`](Pipe::dead_letters), for a sink that is [opened](Pipe::opening_sink) when the pipeline runs.
+    pub fn opening_dead_letters(
+        mut self,
+        address: impl Into<String>,
+        open: impl FnMut() -> Later<'static, Result<Arc<dyn Sink>, PipeError>> + Send + 'static,
+    ) -> Pipe {
+        self.dead = Some(Opening::Closed { address: address.into(), open: Box::new(open) });
+        self
+    }
+
+    /// How long [opening](Pipe::opening) the source and the sinks may take; by default as long as it needs.
+    pub fn open_within(mut self, within: Duration) -> Pipe {
+        self.settings.open_within = Some(within);
+        self
+    }
+
+    /// Sets a listener that is called once, when the source and the sinks are open.
+    pub fn on_running(mut self, listener: impl FnOnce() + Send + 'static) -> Pipe {
+        self.running = Some(Box::new(listener));
         self
     }
 
@@ -181,11 +246,41 @@ impl Pipe {
     /// with one of several threads, batches are processed in parallel.
     ///
     /// # Errors
-    /// When the source refuses before it has handed anything over, the sink is closed, or the pipeline was stopped
-    /// while events of a source that cannot redeliver were under way.
+    /// When an end cannot be [opened](Pipe::opening), the source refuses before it has handed anything over, the sink is
+    /// closed, or the pipeline was stopped while events of a source that cannot redeliver were under way.
     pub async fn run(self) -> Result<Report, PipeError> {
-        let Pipe { engine, machine, source, sink, dead, order, settings, troubles, failures, stats, stop } =
-            self;
+        let Pipe {
+            engine,
+            machine,
+            source,
+            sink,
+            dead,
+            order,
+            settings,
+            troubles,
+            failures,
+            running,
+            stats,
+            stop,
+        } = self;
+        let opener = Opener { troubles: &troubles, within: settings.open_within };
+        let ends = async {
+            tokio::try_join!(
+                opener.source(source),
+                opener.sink(End::Sink, sink),
+                opener.sink(End::DeadLetters, dead)
+            )
+        };
+        let mut stopped = stop.subscribe();
+        let (source, sink, dead) = tokio::select! {
+            opened = ends => opened?,
+            // Nothing was received.
+            _ = stopped.wait_for(|stop| *stop) => return Ok(stats.report()),
+        };
+        stats.running.store(true, Ordering::Release);
+        if let Some(running) = running {
+            running();
+        }
         let dedup = settings.unique.as_ref().map(|(_, keep)| Mutex::new(Dedup::new(*keep)));
         let redelivers = source.redelivers();
         let in_place = !redelivers || matches!(order, Order::Key(_));
@@ -244,6 +339,7 @@ impl Flow {
         let ended = self.receive().await;
         // Running work is finished, or left to its source.
         let grace = self.processor.settings.grace;
+        self.processor.stats.running.store(false, Ordering::Release);
         if ended.is_err() || *stopped.borrow_and_update() {
             self.processor.stop.send_replace(true);
         }
@@ -296,9 +392,10 @@ impl Flow {
                 Ok(None) => return Ok(()),
                 // What worked before may work again: the stream was removed, or the permission to read it revoked.
                 Err(PipeError::Refused(why)) if !worked || !self.processor.redelivers => {
-                    return Err(PipeError::Refused(why));
+                    let source = End::Source.at(&self.processor.source);
+                    return Err(PipeError::Refused(format!("the {source}: {why}")));
                 }
-                Err(PipeError::Away(why) | PipeError::Refused(why)) => {
+                Err(PipeError::Away(why) | PipeError::Absent(why) | PipeError::Refused(why)) => {
                     let Processor { troubles, source, .. } = &*self.processor;
                     troubles.failed(End::Source, Cause::Operation, || source.clone(), &why);
                     // A source that worked for a while begins anew; not one that only seems to work between failures.

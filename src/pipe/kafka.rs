@@ -30,10 +30,10 @@ pub struct Kafka {
     config: ClientConfig,
 }
 
-/// How long the cluster may take to list its topics.
-const METADATA_MAX: Duration = Duration::from_secs(10);
-/// As before, for a check: the end of the pipeline waits for one that is under way.
+/// How long the cluster may take to list its topics: the end of the pipeline waits for a question that is under way.
 const CHECK_MAX: Duration = Duration::from_secs(3);
+/// How often it is asked for that by one client, if that reports no error: a cluster may be far away.
+const QUESTIONS_MAX: u32 = 3;
 
 fn away(error: impl std::fmt::Display) -> PipeError {
     PipeError::Away(format!("Kafka: {error}"))
@@ -55,10 +55,11 @@ fn trouble(error: &KafkaError) -> PipeError {
             | Code::InvalidTopic
             | Code::MessageSizeTooLarge
             | Code::SaslAuthenticationFailed
-            | Code::TopicAuthorizationFailed
-            | Code::UnknownTopic
-            | Code::UnknownTopicOrPartition,
+            | Code::TopicAuthorizationFailed,
         ) => refused(error),
+        Some(Code::UnknownTopic | Code::UnknownTopicOrPartition) => {
+            PipeError::Absent(format!("Kafka: {error}"))
+        }
         _ => match error {
             KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::Nul(_) => {
                 refused(error)
@@ -81,6 +82,47 @@ fn not_published(error: &KafkaError) -> PipeError {
     }
 }
 
+/// The last error that librdkafka reported, which says more than that a question had no answer.
+#[derive(Clone, Debug, Default)]
+struct Words(Arc<Mutex<Option<Said>>>);
+
+#[derive(Clone, Debug)]
+struct Said {
+    reason: String,
+    /// Whether the servers refuse the credentials.
+    refuses: bool,
+}
+
+impl Words {
+    fn lock(&self) -> MutexGuard<'_, Option<Said>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, error: &KafkaError, reason: &str) {
+        use RDKafkaErrorCode as Code;
+        let code = error.rdkafka_error_code();
+        let refuses = matches!(code, Some(Code::Authentication | Code::SaslAuthenticationFailed));
+        let mut said = self.lock();
+        // That no server can be reached says less than why one cannot.
+        if said.is_none() || code != Some(Code::AllBrokersDown) {
+            *said = Some(Said { reason: reason.to_owned(), refuses });
+        }
+    }
+
+    /// Why the cluster does not answer, if it does not.
+    fn explain(&self, answer: Result<(), PipeError>) -> Result<(), PipeError> {
+        let mut said = self.lock();
+        if answer.is_ok() {
+            *said = None;
+        }
+        answer.map_err(|error| match (error, &*said) {
+            (PipeError::Away(_), Some(Said { reason, refuses: true })) => refused(reason),
+            (PipeError::Away(why), Some(said)) => PipeError::Away(format!("{why}: {}", said.reason)),
+            (error, _) => error,
+        })
+    }
+}
+
 /// What librdkafka reports when no server can be reached, and when credentials are refused.
 fn hear(connection: &Connection, error: &KafkaError, reason: &str) {
     use RDKafkaErrorCode as Code;
@@ -98,15 +140,18 @@ fn is_of_one_server(code: RDKafkaErrorCode) -> bool {
 }
 
 /// Whether the cluster answers, and has this topic.
-fn has_topic<C: ClientContext>(client: &Client<C>, topic: &str, within: Duration) -> Result<(), PipeError> {
-    let metadata = client.fetch_metadata(Some(topic), within).map_err(|error| trouble(&error))?;
+fn has_topic<C: ClientContext>(client: &Client<C>, topic: &str) -> Result<(), PipeError> {
+    let metadata = client.fetch_metadata(Some(topic), CHECK_MAX).map_err(|error| trouble(&error))?;
     match metadata.topics().iter().find_map(rdkafka::metadata::MetadataTopic::error) {
-        Some(error) => Err(refused(match RDKafkaErrorCode::from(error) {
+        Some(error) => Err(match RDKafkaErrorCode::from(error) {
             RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::UnknownTopicOrPartition => {
-                format!("there is no topic {topic}: create it, or correct the name")
+                let why = format!("there is no topic {topic}: create it, or correct the name");
+                PipeError::Absent(format!("Kafka: {why}"))
             }
-            error => format!("topic {topic}: {error}"),
-        })),
+            // While it is created, for instance.
+            RDKafkaErrorCode::LeaderNotAvailable => away(format!("topic {topic}: {error:?}")),
+            error => refused(format!("topic {topic}: {error}")),
+        }),
         None => Ok(()),
     }
 }
@@ -151,7 +196,15 @@ impl Kafka {
             config.create_with_context(progress.clone()).map_err(|error| trouble(&error))?;
         let consumer = Arc::new(consumer);
         let topics: Arc<[String]> = topics.iter().map(|&topic| topic.to_owned()).collect();
-        have_topics(&consumer, &topics, METADATA_MAX).await?;
+        for questions in 1.. {
+            let Err(error) = have_topics(&consumer, &topics).await else { break };
+            // It reports errors where messages are received. There are none before it subscribes.
+            while let Some(Err(_)) = consumer.recv().now_or_never() {}
+            let is_said = progress.words.lock().is_some();
+            if is_said || questions == QUESTIONS_MAX || !matches!(error, PipeError::Away(_)) {
+                progress.words.explain(Err(error))?;
+            }
+        }
         let names: Vec<&str> = topics.iter().map(String::as_str).collect();
         consumer.subscribe(&names).map_err(|error| trouble(&error))?;
         let address = self.address();
@@ -169,10 +222,10 @@ impl Kafka {
     /// # Errors
     /// When a property is invalid.
     pub fn sink(&self, topic: impl Into<String>) -> Result<KafkaSink, PipeError> {
-        let hearing = Hearing(Connection::default());
-        let connection = hearing.0.clone();
+        let hearing = Hearing::default();
+        let (connection, words) = (hearing.connection.clone(), hearing.words.clone());
         let producer = self.producing().create_with_context(hearing).map_err(|error| trouble(&error))?;
-        Ok(KafkaSink { producer, connection, address: self.address(), topic: topic.into() })
+        Ok(KafkaSink { producer, connection, words, address: self.address(), topic: topic.into() })
     }
 
     /// A producer for other purposes: for [tasks](crate::task::kafka), for instance.
@@ -194,12 +247,16 @@ impl Kafka {
 }
 
 /// Hears of a producer's connections.
-#[derive(Clone)]
-struct Hearing(Connection);
+#[derive(Clone, Default)]
+struct Hearing {
+    connection: Connection,
+    words: Words,
+}
 
 impl ClientContext for Hearing {
     fn error(&self, error: KafkaError, reason: &str) {
-        hear(&self.0, &error, reason);
+        self.words.keep(&error, reason);
+        hear(&self.connection, &error, reason);
     }
 }
 
@@ -207,10 +264,9 @@ impl ClientContext for Hearing {
 async fn have_topics(
     consumer: &Arc<StreamConsumer<Progress>>,
     topics: &Arc<[String]>,
-    within: Duration,
 ) -> Result<(), PipeError> {
     let (consumer, topics) = (Arc::clone(consumer), Arc::clone(topics));
-    let look = move || topics.iter().try_for_each(|topic| has_topic(consumer.client(), topic, within));
+    let look = move || topics.iter().try_for_each(|topic| has_topic(consumer.client(), topic));
     tokio::task::spawn_blocking(look).await.map_err(away)?
 }
 
@@ -248,9 +304,12 @@ struct Place {
     deliveries: u32,
 }
 
-/// How far each partition is settled.
+/// How far each partition is settled, and what the client reports.
 #[derive(Clone, Default)]
-struct Progress(Arc<Mutex<Partitions>>);
+struct Progress {
+    partitions: Arc<Mutex<Partitions>>,
+    words: Words,
+}
 
 type Partitions = HashMap<(Arc<str>, i32), Partition>;
 
@@ -284,13 +343,14 @@ impl Partition {
 
 impl Progress {
     fn lock(&self) -> MutexGuard<'_, Partitions> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl ClientContext for Progress {
     /// Receiving returns it, too.
     fn error(&self, error: KafkaError, reason: &str) {
+        self.words.keep(&error, reason);
         tracing::debug!(error = %error, reason, "librdkafka");
     }
 }
@@ -320,7 +380,7 @@ impl KafkaSource {
         let consumer = Arc::clone(&self.consumer);
         if self.failed && self.kept.is_empty() {
             // The client reports what fails, and not that it works again.
-            have_topics(&consumer, &self.topics, CHECK_MAX).await?;
+            have_topics(&consumer, &self.topics).await?;
             return Ok(self.hand_over());
         }
         if self.kept.is_empty() {
@@ -332,7 +392,7 @@ impl KafkaSource {
                     }
                     // It may be over already: what the client reports waits in a queue.
                     Err(error) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) => {
-                        if have_topics(&consumer, &self.topics, CHECK_MAX).await.is_err() {
+                        if have_topics(&consumer, &self.topics).await.is_err() {
                             return Err(away(error));
                         }
                     }
@@ -526,6 +586,7 @@ impl KafkaReceipts {
 pub struct KafkaSink {
     producer: FutureProducer<Hearing>,
     connection: Connection,
+    words: Words,
     address: String,
     topic: String,
 }
@@ -581,8 +642,9 @@ impl Sink for KafkaSink {
     fn check(&self) -> Later<'_, Result<(), PipeError>> {
         let (producer, topic) = (self.producer.clone(), self.topic.clone());
         Box::pin(async move {
-            let look = move || has_topic(producer.client(), &topic, CHECK_MAX);
-            match tokio::task::spawn_blocking(look).await.map_err(away)? {
+            let look = move || has_topic(producer.client(), &topic);
+            let looked = tokio::task::spawn_blocking(look).await.map_err(away)?;
+            match self.words.explain(looked) {
                 Err(PipeError::Refused(why)) => Err(PipeError::Away(why)),
                 looked => looked,
             }

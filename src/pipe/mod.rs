@@ -39,6 +39,7 @@ mod kafka;
 mod lines;
 #[cfg(feature = "nats")]
 mod nats;
+mod opening;
 mod order;
 mod process;
 mod publish;

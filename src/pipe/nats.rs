@@ -9,16 +9,18 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use async_nats::Event;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, FromConsumer};
 use async_nats::jetstream::context::{
-    GetStreamByNameErrorKind, GetStreamError, GetStreamErrorKind, PublishError, PublishErrorKind,
+    GetStreamByNameErrorKind, GetStreamError, GetStreamErrorKind, KeyValueError, KeyValueErrorKind,
+    PublishError, PublishErrorKind,
 };
 use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::message::PublishMessage;
+use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
 use async_nats::jetstream::{self, AckKind, Context, kv};
+use async_nats::{ConnectErrorKind, Event};
 use futures_util::{FutureExt, StreamExt};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
@@ -143,6 +145,10 @@ fn away(error: impl std::fmt::Display) -> PipeError {
     PipeError::Away(format!("NATS: {}", os::without_number(&error.to_string())))
 }
 
+fn absent(error: impl std::fmt::Display) -> PipeError {
+    PipeError::Absent(format!("NATS: {error}"))
+}
+
 fn refused(error: impl std::fmt::Display) -> PipeError {
     PipeError::Refused(format!("NATS: {}", os::without_number(&error.to_string())))
 }
@@ -193,7 +199,12 @@ impl Nats {
             connect = connect.add_root_certificates(file);
         }
         let addresses: Vec<String> = url.split(',').map(|url| without_credentials(url.trim())).collect();
-        let client = connect.connect(addresses).await.map_err(away)?;
+        let client = connect.connect(addresses).await.map_err(|error| match error.kind() {
+            ConnectErrorKind::ServerParse
+            | ConnectErrorKind::Authentication
+            | ConnectErrorKind::AuthorizationViolation => refused(error),
+            _ => away(error),
+        })?;
         let context = jetstream::context::ContextBuilder::new()
             .max_ack_inflight(UNACKNOWLEDGED_MAX)
             .backpressure_on_inflight(true)
@@ -204,7 +215,8 @@ impl Nats {
     /// The events of a durable consumer, which is created if it does not exist.
     ///
     /// # Errors
-    /// When there is no such stream, or the existing consumer has settings that contradict these.
+    /// When there is no such stream, the server does not answer, or the existing consumer has settings that contradict
+    /// these.
     pub async fn source(&self, consumer: NatsConsumer) -> Result<NatsSource, PipeError> {
         let stream = self.context.get_stream(&consumer.stream).await;
         let stream = stream.map_err(|error| self.no_stream(&consumer, &error))?;
@@ -226,7 +238,7 @@ impl Nats {
         let found: Consumer<pull::Config> = stream
             .get_or_create_consumer(&consumer.durable, config)
             .await
-            .map_err(|error| refused(format!("consumer {}: {error}", consumer.durable)))?;
+            .map_err(|error| self.no_consumer(&consumer.durable, &error))?;
         // An existing consumer keeps its settings.
         let in_force = pull::Config::try_from_consumer_config(found.cached_info().config.clone());
         let visibility_timeout = in_force.map_or(consumer.ack_wait, |config| config.ack_wait);
@@ -254,24 +266,55 @@ impl Nats {
             }
             _ => None,
         };
-        refused(match code {
+        match code {
             Some(ErrorCode::STREAM_NOT_FOUND) => {
                 let subjects = match consumer.subjects.as_slice() {
                     // Those of the stream are not known here: as NATS's own examples have them.
                     [] => format!("{}.>", name.to_lowercase()),
                     subjects => subjects.join(","),
                 };
-                format!(
+                absent(format!(
                     "there is no stream {name}; create it: nats --server {} stream add {name} --subjects '{subjects}' \
                      --defaults",
                     self.address
-                )
+                ))
             }
             Some(ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT) => {
-                format!("stream {name}: the server has no JetStream; start it with `nats-server -js`")
+                absent(format!("stream {name}: the server has no JetStream; start it with `nats-server -js`"))
             }
-            _ => self.said.explained(&format!("stream {name}: {error}")),
-        })
+            _ => away(self.said.explained(&format!("stream {name}: {error}"))),
+        }
+    }
+
+    /// Why a consumer cannot be made: what the server refuses is wrong for good.
+    fn no_consumer(&self, durable: &str, error: &ConsumerError) -> PipeError {
+        let text = self.said.explained(&format!("consumer {durable}: {error}"));
+        match error.kind() {
+            // Errors from 500 on are the server's own: a cluster without a leader, for instance.
+            ConsumerErrorKind::JetStream(error) if error.code() < 500 => refused(text),
+            ConsumerErrorKind::InvalidConsumerType | ConsumerErrorKind::InvalidName => refused(text),
+            _ => away(text),
+        }
+    }
+
+    /// Why a bucket cannot be read.
+    fn no_bucket(&self, bucket: &str, error: &KeyValueError) -> PipeError {
+        let of_stream =
+            std::error::Error::source(error).and_then(|error| error.downcast_ref::<GetStreamError>());
+        let code = of_stream.and_then(|error| match error.kind() {
+            GetStreamErrorKind::JetStream(error) => Some(error.error_code()),
+            _ => None,
+        });
+        match (error.kind(), code) {
+            (_, Some(ErrorCode::STREAM_NOT_FOUND)) => absent(format!(
+                "there is no bucket {bucket}; create it: nats --server {} kv add {bucket}",
+                self.address
+            )),
+            (KeyValueErrorKind::GetBucket, _) => {
+                away(self.said.explained(&format!("bucket {bucket}: {error}")))
+            }
+            _ => refused(format!("bucket {bucket}: {error}")),
+        }
     }
 
     /// The connection, for other purposes: for [tasks](crate::task::nats), for instance.
@@ -295,7 +338,7 @@ impl Nats {
     /// When there is no such bucket.
     pub async fn watch(&self, bucket: &str, key: &str) -> Result<NatsValue, PipeError> {
         let store = self.context.get_key_value(bucket).await;
-        let store = store.map_err(|error| refused(format!("bucket {bucket}: {error}")))?;
+        let store = store.map_err(|error| self.no_bucket(bucket, &error))?;
         Ok(NatsValue { store, key: key.to_owned(), watch: None, dedup: 0 })
     }
 }
@@ -369,11 +412,10 @@ impl NatsSource {
     async fn messages(&mut self) -> Result<&mut pull::Stream, PipeError> {
         if self.lost {
             // The consumer is created again if it is missing; a removed stream may also come back.
-            let again = self
-                .nats
-                .source(self.wanted.clone())
-                .await
-                .map_err(|why| PipeError::Away(why.to_string()))?;
+            let again = self.nats.source(self.wanted.clone()).await.map_err(|why| match why {
+                PipeError::Refused(why) => PipeError::Away(why),
+                other => other,
+            })?;
             (self.consumer, self.visibility_timeout, self.lost) =
                 (again.consumer, again.visibility_timeout, false);
         }
@@ -623,7 +665,7 @@ impl Sink for NatsSink {
                     let (server, subject) = (&self.nats.address, &self.subject);
                     // A stream's name has no points.
                     let name = subject.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-                    Err(away(format!(
+                    Err(absent(format!(
                         "no stream captures the subject {subject}; create one: nats --server {server} stream add {name} \
                          --subjects '{subject}' --defaults"
                     )))

@@ -79,7 +79,7 @@ impl Processor {
                     self.stats.published.fetch_add(outputs.len() as u64, Ordering::Relaxed);
                     return Ok(());
                 }
-                Err(PipeError::Away(why)) => {
+                Err(PipeError::Away(why) | PipeError::Absent(why)) => {
                     self.troubles.failed(End::Sink, Cause::Operation, || sink.address(), &why);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));
@@ -146,7 +146,7 @@ impl Processor {
                 }
                 Err(PipeError::Refused(why)) => return Ok(Err(why)),
                 Err(PipeError::Closed(why)) => return Err(PipeError::Closed(why)),
-                Err(PipeError::Away(why)) => {
+                Err(PipeError::Away(why) | PipeError::Absent(why)) => {
                     self.troubles.failed(End::DeadLetters, Cause::Operation, || sink.address(), &why);
                     if self.pause(wait).await.is_err() {
                         return Err(PipeError::Away(why));

@@ -171,7 +171,11 @@ impl Redis {
     /// # Errors
     /// When the URL is invalid, the server is unreachable, or it refuses the credentials.
     pub async fn connect(url: &str) -> Result<Redis, PipeError> {
-        let client = Client::open(url).map_err(refused)?;
+        let client = Client::open(url).map_err(|_| {
+            let forms =
+                "redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], rediss://… with TLS, or unix:///PATH";
+            refused(format!("that is not the URL of a server: {forms}"))
+        })?;
         let link = Arc::new(Link::new(&client, ANSWER_MAX));
         link.connection().await?;
         Ok(Redis { client, address: without_credentials(url).into(), link })

@@ -53,7 +53,7 @@ impl Redrive {
     /// Sends them.
     ///
     /// # Errors
-    /// When the source refuses, or the sink is unreachable for long: what was not sent stays where it is.
+    /// When the source refuses or does not exist, or the sink is unreachable for long: what was not sent stays where it is.
     pub async fn run(mut self) -> Result<Redriven, PipeError> {
         let mut redriven = Redriven::default();
         let mut wait = AWAY_MIN;

@@ -56,6 +56,8 @@ pub(super) struct Settings {
     pub(super) history_bytes: Option<usize>,
     /// How long running work may take once the pipeline is to end.
     pub(super) grace: Duration,
+    /// How long it may take to open the ends.
+    pub(super) open_within: Option<Duration>,
 }
 
 impl Default for Settings {
@@ -71,6 +73,7 @@ impl Default for Settings {
             unique: None,
             history_bytes: Some(64 << 10),
             grace: Duration::from_secs(30),
+            open_within: None,
         }
     }
 }

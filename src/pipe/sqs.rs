@@ -105,7 +105,7 @@ impl Sqs {
         match self.call("GetQueueAttributes", json!({ "AttributeNames": ["QueueArn"] })).await {
             Err(error @ ClientError::Unanswered(_)) => Err(self.trouble(error)),
             Err(ClientError::Refused { code, message }) if is_absent(&code) => {
-                Err(self.trouble(ClientError::Refused { code, message }))
+                Err(PipeError::Absent(self.refusal(&code, &message)))
             }
             Ok(_) | Err(ClientError::Refused { .. }) => Ok(()),
         }
@@ -114,6 +114,9 @@ impl Sqs {
     fn trouble(&self, error: ClientError) -> PipeError {
         match error {
             ClientError::Unanswered(text) => PipeError::Away(format!("SQS: {text}")),
+            ClientError::Refused { code, message } if is_absent(&code) => {
+                PipeError::Absent(self.refusal(&code, &message))
+            }
             ClientError::Refused { code, message } => PipeError::Refused(self.refusal(&code, &message)),
         }
     }
@@ -124,7 +127,13 @@ impl Sqs {
         if is_absent(code) {
             let fifo = if self.is_fifo() { " --attributes FifoQueue=true" } else { "" };
             let said = said.trim_end_matches('.');
-            format!("{said}; create it: aws sqs create-queue --queue-name {}{fifo}", self.name)
+            // Not all versions of that command take the endpoint of an emulator from the environment.
+            let server = self.url.strip_suffix(&*self.name).filter(|it| !it.contains(".amazonaws.com/"));
+            let server = server.and_then(|server| Some(server.match_indices('/').nth(2)?.0));
+            let server = server.map_or_else(String::new, |end| {
+                format!(" --endpoint-url {}", without_credentials(&self.url[..end]))
+            });
+            format!("{said}; create it: aws{server} sqs create-queue --queue-name {}{fifo}", self.name)
         } else {
             said
         }
@@ -513,13 +522,7 @@ impl Sink for SqsSink {
     }
 
     fn check(&self) -> Later<'_, Result<(), PipeError>> {
-        Box::pin(async move {
-            self.queue.check().await.map_err(|error| match error {
-                // Someone can create it.
-                PipeError::Refused(why) => PipeError::Away(why),
-                error => error,
-            })
-        })
+        Box::pin(self.queue.check())
     }
 }
 

@@ -1,6 +1,6 @@
 //! The counters of a pipeline, and the state of its ends.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::ends::{End, Ends, Trouble};
 
@@ -14,6 +14,7 @@ macro_rules! counts {
             /// One more than the events that wait at the source; 0 while that is unknown.
             pub(super) waiting: AtomicU64,
             pub(super) ends: Ends,
+            pub(super) running: AtomicBool,
         }
 
         /// The counts of a pipeline.
@@ -69,6 +70,11 @@ counts! {
 }
 
 impl Stats {
+    /// Whether the pipeline receives events: its source and its sinks are open, and it was not stopped.
+    pub fn is_running(&self) -> bool {
+        self.running.load(Ordering::Acquire)
+    }
+
     /// The ends that fail at present, with the last error of each; empty while all is well.
     pub fn failing(&self) -> Vec<Trouble> {
         let ends = [End::Source, End::Sink, End::DeadLetters].into_iter().zip(&self.ends.0);

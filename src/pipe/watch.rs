@@ -93,7 +93,7 @@ impl Watched {
     /// Takes the answer to a check that began at `before`.
     fn answered(&self, before: Progress, answer: Result<Result<(), PipeError>, Elapsed>) {
         let why = match answer {
-            Ok(Err(PipeError::Away(why))) => why,
+            Ok(Err(PipeError::Away(why) | PipeError::Absent(why))) => why,
             // One that refuses, because counting is not permitted for instance, is there.
             Ok(_) => return self.processor.troubles.answered(self.end, before),
             Err(_) => format!("it did not answer within {} s", CHECK_EVERY.as_secs()),

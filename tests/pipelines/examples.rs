@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::servers::{self, running, terminate};
 
-fn examples() -> PathBuf {
+pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
 }
 
@@ -176,8 +176,8 @@ fn orders_are_posted_and_metrics_told() {
             return rest.strip_suffix(after).expect("the path").to_owned();
         }
     };
-    let webhook = address("Post events to http://", "/orders");
     let metrics = address("Metrics are at http://", "/metrics");
+    let webhook = address("Post events to http://", "/orders");
     let (good, bad) = orders();
     let post = |order: &str| {
         let request = format!(

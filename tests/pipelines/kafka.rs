@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
-use crate::servers::{expressway, pipeline};
+use crate::servers::{expressway, pipeline, terminate};
 use crate::{examples, lag};
 use expressway::pipe::{Batch, Disposition, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source};
 use expressway::runtime::Engine;
@@ -270,6 +270,35 @@ async fn a_cluster_that_is_lost_while_nothing_flows_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_comes_after_the_pipeline_is_waited_for() {
+    let mut bench = Bench::new("later");
+    let config = bench.config(TWICE, "[pipe]\nmetrics = \"127.0.0.1:0\"");
+    let at = format!("kafka {}", bench.cluster.bootstrap_servers());
+    let ends = [("source", "events"), ("sink", "out"), ("dead-letter sink", "dead")];
+    let ends = ends.map(|(end, of)| format!("{end} {at} {of}"));
+    bench.cluster.broker_down(1).expect("it goes");
+    let back = |bench: &mut Bench| bench.cluster.broker_up(1).expect("it comes");
+    let pipe = pipelines::away_at_start(&mut bench, &config, &ends, &back);
+    pipelines::goes_on(&bench, pipe).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_does_not_exist_at_the_start_is_told_and_waited_for() {
+    let bench = Bench::new("topic");
+    let config = bench.config(TWICE, "");
+    let text = std::fs::read_to_string(&config).expect("the description");
+    std::fs::write(&config, text.replace("[\"events\"]", "[\"later\"]")).expect("a file");
+    let (mut child, mut said) = pipelines::speaking(&config);
+    let source = format!("The source kafka {} later ", bench.cluster.bootstrap_servers());
+    said.until(&[format!(
+        "{source}failed and is retried: Kafka: there is no topic later: create it, or correct"
+    )]);
+    bench.cluster.create_topic("later", PARTITIONS, 1).expect("a topic");
+    said.until(&[format!("{source}recovered after "), "The pipeline runs.".to_owned()]);
+    assert_eq!(terminate(&mut child), Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn orders_go_through_the_example() {
     let bench = Bench::new("example");
     for topic in ["orders", "orders-done", "orders-dead"] {
@@ -324,7 +353,7 @@ async fn what_cannot_work_is_refused_by_name() {
     assert!(matches!(&wrong, Err(PipeError::Refused(why)) if why.contains("no.such.property")), "{wrong:?}");
     let none = bench.kafka().source("worker", &["nosuch"]).await;
     let why = "Kafka: there is no topic nosuch: create it, or correct the name";
-    assert!(matches!(&none, Err(PipeError::Refused(it)) if it == why), "{none:?}");
+    assert!(matches!(&none, Err(PipeError::Absent(it)) if it == why), "{none:?}");
     let absent = Kafka::new("127.0.0.1:1").source("worker", &["events"]).await;
     assert!(matches!(absent, Err(PipeError::Away(_))), "{absent:?}");
 }

@@ -15,6 +15,7 @@ mod redis;
 mod servers;
 #[cfg(feature = "cli-pipe")]
 mod sqs;
+mod starts;
 mod stopped;
 mod watched;
 #[cfg(feature = "cli-pipe")]

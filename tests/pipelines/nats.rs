@@ -188,6 +188,101 @@ async fn a_connection_that_is_lost_while_nothing_flows_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_after_the_pipeline_is_waited_for() {
+    let Some(mut bench) = Bench::new().await else { return };
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("\"twice.asl.json\"", "metrics = \"127.0.0.1:0\"");
+    let at = format!("nats://127.0.0.1:{}", bench.server.port);
+    let ends = [("source ", "EVENTS"), ("sink ", "out"), ("dead-letter sink ", "dead")];
+    let ends = ends.map(|(end, of)| format!("{end}{at} {of}"));
+    bench.server.kill();
+    let start = |server: &mut Server| server.start();
+    let pipe = pipelines::away_at_start(&mut bench.server, &config, &ends, &start);
+    bench.context = jetstream::new(async_nats::connect(&at).await.expect("a connection"));
+    pipelines::goes_on(&bench, pipe).await;
+}
+
+/// All that a pipeline needs of a server is made one after the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_does_not_exist_at_the_start_is_told_and_waited_for() {
+    let Some(mut bench) = Bench::new().await else { return };
+    for stream in ["EVENTS", "OUT"] {
+        bench.context.delete_stream(stream).await.expect("it is removed");
+    }
+    let at = format!("nats://127.0.0.1:{}", bench.server.port);
+    let definition = format!(r#"{{ url = "{at}", bucket = "definitions", key = "orders" }}"#);
+    let more = format!("metrics = \"127.0.0.1:0\"\n[tasks]\nnats = {{ url = \"{at}\" }}");
+    let config = bench.config(&definition, &more);
+    bench.server.kill();
+    let (mut child, mut said) = pipelines::speaking(&config);
+    let metrics = said.until(&["Metrics are at http://"]);
+    let metrics = metrics.split('/').nth(2).expect("an address").to_owned();
+    let mut tells = |told: &[String]| {
+        let line = said.until(told);
+        let (status, why) = crate::servers::get(&metrics, "/ready");
+        assert_eq!(status, 503, "{why}");
+        line
+    };
+    let tasks = format!("The tasks' NATS connection {at} ");
+    tells(&[format!("{tasks}failed and is retried: NATS: IO error: Connection refused; is a NATS server")]);
+    tells(&[format!("{tasks}still fails after ")]);
+    bench.server.start();
+    let bucket =
+        format!("The definition's bucket {at} definitions failed and is retried: NATS: there is no ");
+    tells(&[format!("{tasks}recovered.")]);
+    tells(&[format!("{bucket}bucket definitions; create it: nats --server {at} kv add definitions")]);
+    let context = jetstream::new(async_nats::connect(&at).await.expect("a connection"));
+    let make = async |name: &str, subject: &str, kept: i64| {
+        let (name, subjects) = (name.to_owned(), vec![subject.to_owned()]);
+        let max_messages_per_subject = kept;
+        let config = stream::Config { name, subjects, max_messages_per_subject, ..Default::default() };
+        context.create_stream(config).await.expect("a stream");
+    };
+    make("KV_definitions", "$KV.definitions.>", 1).await;
+    tells(&[format!(
+        "{bucket}value at the key orders; put one: nats --server {at} kv put definitions orders "
+    )]);
+    let values = context.get_key_value("definitions").await.expect("the bucket");
+    values.put("orders", TWICE.into()).await.expect("it is kept");
+    tells(&[
+        format!("The source {at} EVENTS failed and is retried: NATS: there is no stream EVENTS; create it: "),
+        format!("The sink {at} out failed and is retried: NATS: no stream captures the subject out; create"),
+    ]);
+    make("EVENTS", "events", -1).await;
+    tells(&[format!("The source {at} EVENTS recovered after ")]);
+    make("OUT", "out", -1).await;
+    said.until(&["The pipeline runs."]);
+    bench.context = context;
+    bench.publish(0..3).await;
+    bench.wait_until_done().await;
+    assert_eq!((terminate(&mut child), bench.texts("OUT").await.len()), (Some(0), 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn credentials_that_are_refused_end_it() {
+    let Some(server) = servers::nats_with(&["--user", "me", "--pass", "secret"]) else { return };
+    let port = server.port;
+    for user in ["", "me:wrong@"] {
+        let text = format!(
+            "definition = \"it.asl.json\"\nsource = {{ type = \"nats\", url = \"nats://{user}127.0.0.1:{port}\", \
+             stream = \"S\", durable = \"d\" }}\n"
+        );
+        let config = server.folder.join("pipe.toml");
+        std::fs::write(&config, text).expect("a file");
+        std::fs::write(server.folder.join("it.asl.json"), TWICE).expect("a file");
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
+        let output = command.arg("pipe").arg(&config).output().expect("an answer");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let next = "; are the user and the password in `url`, or the file `credentials`, right?\n";
+        assert!(
+            said.starts_with(&format!("expressway: the source nats://127.0.0.1:{port} S: NATS: ")),
+            "{said}"
+        );
+        assert!(said.ends_with(next) && output.status.code() == Some(2), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_cut_off_for_a_while_is_waited_for() {
     let Some(bench) = Bench::new().await else { return };
     let stall = Stall::before(bench.server.port);

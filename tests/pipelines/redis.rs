@@ -167,6 +167,19 @@ async fn a_server_that_is_lost_while_nothing_flows_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_comes_after_the_pipeline_is_waited_for() {
+    let Some(mut bench) = Bench::new() else { return };
+    bench.file("twice.asl.json", TWICE);
+    let config = bench.config("twice.asl.json", bench.server.port, "metrics = \"127.0.0.1:0\"");
+    let ends = [("source", "events"), ("sink", "out"), ("dead-letter sink", "dead")];
+    let ends = ends.map(|(end, of)| format!("{end} {} {of}", bench.url()));
+    bench.server.kill();
+    let start = |server: &mut Server| server.start();
+    let pipe = pipelines::away_at_start(&mut bench.server, &config, &ends, &start);
+    pipelines::goes_on(&bench, pipe).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_sink_that_someone_can_put_right_is_waited_for() {
     let Some(bench) = Bench::new() else { return };
     bench.file("twice.asl.json", TWICE);

@@ -213,13 +213,18 @@ async fn a_queue_is_connected_when_it_has_answered() {
     let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
     said.until(&[connected("source", &from), connected("sink", &to)]);
     assert_eq!(terminate(&mut child), Some(0));
-    // A source that is not there ends the pipeline; a sink that is not there is not connected.
+    // Neither a source nor a sink that is not there is connected.
+    let create = |name: &str| {
+        let at = format!("http://127.0.0.1:{}", bench.server.port);
+        format!("; create it: aws --endpoint-url {at} sqs create-queue --queue-name {name}")
+    };
     let absent = from.replace("/from", "/absent");
     let config = bench.file("pipe.toml", &text(&absent, &to));
-    let output = bench.command("pipe", &config).output().expect("an answer");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("; create it: aws sqs create-queue --queue-name absent"), "{said}");
-    assert!(!said.contains("connected"), "{said}");
+    let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
+    said.until(&[format!("The source {absent} failed and is retried: SQS: "), create("absent")]);
+    assert_eq!(terminate(&mut child), Some(0));
+    let said = said.rest();
+    assert!(!said.contains("connected end=\"source\""), "{said}");
     let config = bench.file("pipe.toml", &text(&from, &absent));
     let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
     let failed = said.until(&[format!("The sink {absent} failed and is retried: SQS: ")]);
@@ -233,20 +238,67 @@ async fn a_queue_is_connected_when_it_has_answered() {
         said.contains(&connected("source", &from)) && !said.contains(&connected("sink", &absent)),
         "{said}"
     );
-    // Nor is a service that is away.
-    let mut command = bench.command("pipe", &config);
-    command.env("AWS_ENDPOINT_URL", "http://127.0.0.1:1");
-    let output = command.output().expect("an answer");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(said.contains("AWS_ENDPOINT_URL says where it is") && !said.contains("connected"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_comes_after_the_pipeline_and_its_queues_are_waited_for() {
+    let Some(mut bench) = Bench::new() else { return };
+    let at = |name: &str| format!("http://127.0.0.1:{}/123456789012/{name}", bench.server.port);
+    let (from, to) = (at("from"), at("to"));
+    let text = format!(
+        "definition = \"keep.asl.json\"\nsource = {{ type = \"sqs\", url = \"{from}\", receivers = 1 }}\n\
+         sink = {{ type = \"sqs\", url = \"{to}\" }}\n"
+    );
+    let config = bench.file("pipe.toml", &text);
+    bench.server.kill();
+    let (mut child, mut said) = pipelines::speaks(bench.command("pipe", &config));
+    let told = |what: &str| [format!("The source {from} {what}"), format!("The sink {to} {what}")];
+    said.until(&told("failed and is retried: SQS: "));
+    bench.server.start();
+    let absent = "still fails after ";
+    said.until(&[&told(absent)[..], &["create-queue --queue-name from".to_owned()]].concat());
+    assert!(!said.all.contains("The pipeline runs."), "{}", said.all);
+    assert_eq!((bench.queue("from").await, bench.queue("to").await), (from.clone(), to.clone()));
+    said.until(&[&told("recovered after ")[..], &["The pipeline runs.".to_owned()]].concat());
+    bench.send(&from, events(0..3)).await;
+    bench.wait_until_done(&from).await;
+    assert_eq!(terminate(&mut child), Some(0));
+    assert_eq!(bench.drain(&to).await.len(), 3);
+}
+
+/// Runs the commands that `sqs.toml` names, but that of the pipeline, with the AWS command line of PyPI.
+fn commands_of_the_example(at: &str) {
+    // It is installed where `moto_server` is.
+    let beside =
+        std::env::var_os("MOTO_SERVER").and_then(|moto| Some(Path::new(&moto).parent()?.join("aws")));
+    let aws = beside.filter(|aws| aws.is_file()).unwrap_or_else(|| "aws".into());
+    if !Command::new(&aws).arg("--version").output().is_ok_and(|output| output.status.success()) {
+        return servers::not_run("the AWS command line is not installed, so it created no queues");
+    }
+    let text = std::fs::read_to_string(examples::examples().join("pipelines/sqs.toml")).expect("the example");
+    let commands = text.lines().filter_map(|line| line.strip_prefix("#   "));
+    let commands: Vec<&str> = commands.filter(|command| !command.starts_with("expressway ")).collect();
+    let script = commands.join("\n").replace("127.0.0.1:9324", at);
+    let script = script.replace("\naws ", "\n\"$AWS\" ");
+    let mut bash = Command::new("bash");
+    let nowhere = "/nowhere";
+    bash.env("AWS_CONFIG_FILE", nowhere)
+        .env("AWS_SHARED_CREDENTIALS_FILE", nowhere)
+        .env_remove("AWS_PROFILE");
+    let output = bash.args(["-ec", &script]).env("AWS", &aws).output().expect("an answer");
+    let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+    let created = said.matches(&format!("\"QueueUrl\": \"http://{at}/123456789012/orders")).count();
+    assert!(output.status.success() && created == 3, "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_go_through_the_example() {
     let Some(bench) = Bench::new() else { return };
+    let at = format!("127.0.0.1:{}", bench.server.port);
+    commands_of_the_example(&at);
+    // The commands have created them, where they could be run.
     let from = bench.queue("orders").await;
     let (to, dead) = (bench.queue("orders-done").await, bench.queue("orders-dead").await);
-    let at = format!("127.0.0.1:{}", bench.server.port);
     // `moto_server` gives one message to two concurrent requests.
     let one = ("visibility = 30.0", "visibility = 30.0\nreceivers = 1");
     let replaced = [("127.0.0.1:9324", &*at)];
@@ -383,7 +435,7 @@ async fn what_cannot_work_is_refused_by_name() {
     let Some(bench) = Bench::new() else { return };
     let url = format!("http://127.0.0.1:{}/123456789012/absent", bench.server.port);
     let wrong = bench.sqs(&url).source().receive(ROOM).await.expect_err("there is no such queue");
-    assert!(matches!(&wrong, PipeError::Refused(why) if why.contains("NonExistentQueue")), "{wrong}");
+    assert!(matches!(&wrong, PipeError::Absent(why) if why.contains("NonExistentQueue")), "{wrong}");
     let wrong = Sqs::queue(&bench.integrations(), "orders").expect_err("no URL");
     assert!(matches!(wrong, PipeError::Refused(_)), "{wrong}");
     let nowhere = Integrations::new().endpoint_url("http://127.0.0.1:1").expect("a URL");

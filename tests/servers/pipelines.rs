@@ -151,6 +151,32 @@ pub(crate) fn lost_while_idle<B>(
     assert_eq!(child.try_wait().expect("its state"), None);
 }
 
+/// The broker is away when the pipeline starts, and comes later, which `back` does: each end is told with its address, it
+/// is not ready meanwhile, and it begins when the broker is there. The pipeline has `metrics`, and goes on.
+pub(crate) fn away_at_start<B>(
+    broker: &mut B,
+    config: &Path,
+    ends: &[String],
+    back: &dyn Fn(&mut B),
+) -> (Child, Said) {
+    let (mut child, mut said) = speaking(config);
+    let metrics = said.until(&["Metrics are at http://"]);
+    let metrics = metrics.split('/').nth(2).expect("an address").to_owned();
+    let told = |what: &str| ends.iter().map(|end| format!("The {end} {what}")).collect::<Vec<_>>();
+    said.until(&told("failed and is retried: "));
+    said.until(&told("still fails after "));
+    let (status, why) = get(&metrics, "/ready");
+    assert!(status == 503 && ends.iter().all(|end| why.contains(&format!("\nThe {end} "))), "{status} {why}");
+    let down = get(&metrics, "/metrics").1;
+    assert!(down.contains("expressway_pipe_end_up{end=\"source\"} 0\n"), "{down}");
+    assert_eq!(child.try_wait().expect("its state"), None);
+    back(broker);
+    said.until(&[told("recovered after "), vec!["The pipeline runs.".to_owned()]].concat());
+    assert_eq!(get(&metrics, "/ready"), (200, "ready\n".to_owned()), "{}", said.all);
+    assert!(get(&metrics, "/metrics").1.contains("expressway_pipe_end_up{end=\"source\"} 1\n"));
+    (child, said)
+}
+
 /// Deliveries of a broker that counts them: 20 events, of which three failed once before they failed for good.
 pub(crate) fn counted_once(said: &mut Said) -> impl FnOnce() + use<> {
     let metrics = said.until(&["Metrics are at http://"]);

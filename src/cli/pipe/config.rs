@@ -270,6 +270,9 @@ pub(super) struct Settings {
     pub(super) history_bytes: Option<usize>,
     #[serde(deserialize_with = "seconds")]
     pub(super) grace: Option<Duration>,
+    /// How long the source and the sinks may be away at the start; by default as long as it takes.
+    #[serde(deserialize_with = "seconds")]
+    pub(super) start_within: Option<Duration>,
     /// The address of `/metrics`, `/health` and `/ready`.
     pub(super) metrics: Option<std::net::SocketAddr>,
     /// Host names at which these pages are served, beside loopback names and the address; `*` is any.

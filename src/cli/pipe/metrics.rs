@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use expressway::hosts::Hosts;
 use expressway::pipe::{End, Report, Stats};
@@ -17,6 +16,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::waits::Waits;
 use crate::cli::{Stop, advice, say};
 
 /// Requests at the same time.
@@ -26,9 +26,10 @@ const HEAD_WITHIN: std::time::Duration = std::time::Duration::from_secs(10);
 /// The data of the pages.
 #[derive(Clone)]
 pub(super) struct Told {
-    pub(super) stats: Arc<Stats>,
-    /// Whether the pipeline runs.
-    pub(super) ready: Arc<AtomicBool>,
+    /// Of the pipeline, once there is one.
+    pub(super) stats: Arc<OnceLock<Arc<Stats>>>,
+    /// What is waited for until then.
+    pub(super) waits: Arc<Waits>,
     /// The addresses of the source, the sink, and the dead letters.
     pub(super) ends: [Option<String>; 3],
 }
@@ -92,7 +93,7 @@ impl Pages {
             (Ok(()), "/metrics") => (StatusCode::OK, told.prometheus()),
             (Ok(()), "/stats") => {
                 kind = "application/json";
-                (StatusCode::OK, told.stats())
+                (StatusCode::OK, told.json())
             }
             (Ok(()), _) => {
                 (StatusCode::NOT_FOUND, "there are /metrics, /stats, /health and /ready\n".to_owned())
@@ -121,28 +122,40 @@ impl Pages {
 impl Told {
     /// Why it is not ready, in lines; `None` if it is.
     fn unready(&self) -> Option<String> {
-        if !self.ready.load(Ordering::Acquire) {
-            return Some("The pipeline does not run: it begins, or it ends.\n".to_owned());
+        let failing = self.failing();
+        if !failing.is_empty() {
+            return Some(failing.iter().map(|failing| format!("{failing}\n")).collect());
         }
-        let failing = self.stats.failing();
-        (!failing.is_empty()).then(|| failing.iter().map(|trouble| format!("{trouble}\n")).collect())
+        let is_running = self.stats.get().is_some_and(|stats| stats.is_running());
+        (!is_running).then(|| "The pipeline does not run: it begins, or it ends.\n".to_owned())
+    }
+
+    /// What fails, in sentences.
+    fn failing(&self) -> Vec<String> {
+        let of_ends = self.stats().failing().into_iter().map(|trouble| trouble.to_string());
+        self.waits.failing().into_iter().chain(of_ends).collect()
+    }
+
+    /// The counts; all are 0 before there is a pipeline.
+    fn stats(&self) -> Arc<Stats> {
+        self.stats.get().map_or_else(Arc::default, Arc::clone)
     }
 
     /// The counts, and where events come from and go to, as JSON.
-    fn stats(&self) -> String {
+    fn json(&self) -> String {
         let [source, sink, dead_letters] = &self.ends;
-        let failing: Vec<String> = self.stats.failing().iter().map(ToString::to_string).collect();
+        let (stats, failing) = (self.stats(), self.failing());
         let stats = json!({
             "source": source, "sink": sink, "deadLetters": dead_letters, "ready": self.unready().is_none(),
             "failing": failing,
-            "inFlight": self.stats.in_flight(), "lag": self.stats.lag(), "counts": self.stats.report(),
+            "inFlight": stats.in_flight(), "lag": stats.lag(), "counts": stats.report(),
         });
         stats.to_string() + "\n"
     }
 
     /// In the text format of Prometheus.
     fn prometheus(&self) -> String {
-        let stats = &self.stats;
+        let stats = self.stats();
         let Report {
             received,
             redelivered,

@@ -7,20 +7,24 @@ mod metrics;
 mod redrive;
 mod status;
 mod tasks;
+mod waits;
 mod wrong;
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use expressway::pipe::{
-    Attempts, FailedEvent, KeyOf, Order, Pipe, PipeError, Report, Sink, Stats, all_without_credentials,
+    Attempts, FailedEvent, KeyOf, Later, Order, Pipe, PipeError, Report, Sink, Source, Stats,
+    all_without_credentials,
 };
 use expressway::runtime::{DefinitionError, Engine, Machine};
+use expressway::task::functions::Functions;
+use tokio::sync::watch;
 
 use self::config::{Config, Definition, Endpoint, InBucket, Settings};
 use self::metrics::Told;
+use self::waits::Waits;
 use super::{Level, Stop, Went, definition, functions, log, progress, say};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
@@ -45,6 +49,9 @@ The pipeline ends with its source, or with SIGINT or SIGTERM: then nothing more 
 finished (pipe.grace seconds at most; the rest stays with the source).
 
 An event is acknowledged only after its output, or its dead letter, is published.
+
+A broker that is away, at the start too, and a stream that does not exist are told, retried, and waited for \
+(pipe.start_within bounds the start).
 
 Descriptions for each kind of source and sink are in examples/pipelines. That of lines through a workflow, orders.toml:
   definition = \"orders.asl.json\"
@@ -72,11 +79,15 @@ fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     if arguments.quiet { arguments.log.begin_quietly() } else { arguments.log.begin() }?;
     let config = config::read(&arguments.config)?;
-    let begun = OnceLock::new();
-    let ended = runtime()?.block_on(run(config, arguments, &begun));
+    let begun = Arc::new(OnceLock::new());
+    let runtime = runtime()?;
+    let ended = runtime.block_on(run(config, arguments, &begun));
+    // A question to a broker that does not answer may still be under way.
+    runtime.shutdown_background();
     status::clear();
     // One that broke off has done something, too.
-    let report = ended.as_ref().ok().copied().or_else(|| begun.get().map(|stats| stats.report()));
+    let broken_off = begun.get().map(|stats| stats.report()).filter(|report| report.received > 0);
+    let report = ended.as_ref().ok().copied().or(broken_off);
     if let (Some(report), false) = (report, arguments.quiet) {
         say(&summary(&report, ended.is_err()));
     }
@@ -85,77 +96,80 @@ pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
 }
 
 /// Adds to an error which end of the pipeline it is about, and where that is.
-fn at(end: &str, described: &Endpoint, stop: Stop) -> Stop {
-    match stop {
-        Stop::Failed(why) => Stop::Failed(format!("the {end} {}: {why}", described.place())),
-        other => other,
+fn at(end: &str, described: &Endpoint, error: &PipeError) -> Stop {
+    Stop::failed(format!("the {end} {}: {error}", described.place()))
+}
+
+/// Opens the source that is described, whenever it is called.
+fn source(
+    described: &Endpoint,
+) -> impl FnMut() -> Later<'static, Result<Box<dyn Source>, PipeError>> + use<> {
+    let described = described.clone();
+    move || {
+        let described = described.clone();
+        Box::pin(async move { ends::source(&described).await })
     }
 }
 
-fn connected(end: &str, address: &str) {
-    tracing::info!(target: "expressway::pipe", end, address, "connected");
-}
-
-/// Reports a sink as connected once it answers: the clients of some brokers do not wait for that. If it does not, the
-/// pipeline reports so.
-fn connect(end: &'static str, address: String, sink: Arc<dyn Sink>) {
-    tokio::spawn(async move {
-        if sink.check().await.is_ok() {
-            connected(end, &address);
-        }
-    });
+/// Opens the sink that is described, whenever it is called.
+fn sink(described: &Endpoint) -> impl FnMut() -> Later<'static, Result<Arc<dyn Sink>, PipeError>> + use<> {
+    let described = described.clone();
+    move || {
+        let described = described.clone();
+        Box::pin(async move { ends::sink(&described).await })
+    }
 }
 
 /// Runs it to its end; `begun` gets what it counts.
-async fn run(config: Config, arguments: &Arguments, begun: &OnceLock<Arc<Stats>>) -> Result<Report, Stop> {
-    let quiet = arguments.quiet;
-    let signalled = signalled();
+async fn run(
+    config: Config,
+    arguments: &Arguments,
+    begun: &Arc<OnceLock<Arc<Stats>>>,
+) -> Result<Report, Stop> {
+    let stop = watch::Sender::new(false);
+    let (signalled, mut stopped) = (signalled(), stop.subscribe());
+    tokio::spawn(async move {
+        signalled.await;
+        stop.send_replace(true);
+    });
+    let waits = Arc::new(Waits::new(config.pipe.start_within, status::tell));
+    if let Some(address) = config.pipe.metrics {
+        let place = |end: Option<&Endpoint>| end.map(Endpoint::place);
+        let ends = [Some(&config.source), config.sink.as_ref(), config.dead_letters.as_ref()].map(place);
+        let told = Told { stats: Arc::clone(begun), waits: Arc::clone(&waits), ends };
+        metrics::serve(address, &config.pipe.metrics_hosts, told).await?;
+    }
     // The functions' processes end with the pipeline.
     let functions = arguments.functions.start(None, None)?;
     let functions = functions.as_ref().map(|started| &started.0);
-    let engine = tasks::given(Engine::builder(), &config.tasks, functions).await?;
-    let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
-    let machine = machine(&engine, &config.definition).await?;
-    let ready = Arc::new(AtomicBool::new(false));
-    let source = ends::source(&config.source).await.map_err(|stop| at("source", &config.source, stop))?;
-    connected("source", &config.source.place());
-    let mut pipe = settle(Pipe::boxed(engine, machine, source), &config.pipe)?;
-    if let Some(sink) = &config.sink {
-        let opened = ends::sink(sink).await.map_err(|stop| at("sink", sink, stop))?;
-        connect("sink", sink.place(), Arc::clone(&opened));
-        pipe = pipe.shared_sink(opened);
-    }
-    if let Some(sink) = &config.dead_letters {
-        let opened = ends::sink(sink).await.map_err(|stop| at("dead-letter sink", sink, stop))?;
-        connect("dead letters", sink.place(), Arc::clone(&opened));
-        pipe = pipe.shared_dead_letters(opened);
-    }
+    let pipe = tokio::select! {
+        pipe = described(&config, functions, &waits) => pipe?,
+        _ = stopped.wait_for(|stop| *stop) => return Ok(Report::default()),
+    };
+    let stats = Arc::clone(begun.get_or_init(|| pipe.stats()));
     let stopper = pipe.stopper();
     tokio::spawn(async move {
-        signalled.await;
+        // It is never dropped before it is sent.
+        let _ = stopped.wait_for(|stop| *stop).await;
         stopper.stop();
     });
-    if let Some(address) = config.pipe.metrics {
-        let place = |end: Option<&Endpoint>| end.map(|end| end.place().to_string());
-        let ends = [Some(&config.source), config.sink.as_ref(), config.dead_letters.as_ref()].map(place);
-        let told = Told { stats: pipe.stats(), ready: Arc::clone(&ready), ends };
-        metrics::serve(address, &config.pipe.metrics_hosts, told).await?;
-    }
-    ready.store(true, Ordering::Release);
-    begun.get_or_init(|| pipe.stats());
+    let quiet = arguments.quiet;
     if !quiet {
-        say("The pipeline runs.");
-        tokio::spawn(status::keep_telling(pipe.stats(), arguments.log.is_text()));
+        tokio::spawn(status::keep_telling(stats, arguments.log.is_text()));
     }
     // A log for machines has the library's own events; people read sentences.
     let (is_text, failures) = (arguments.log.is_text(), status::Failures::new(config.dead_letters.is_some()));
     let pipe = pipe
+        .on_running(move || {
+            if !quiet {
+                status::clear();
+                say("The pipeline runs.");
+            }
+        })
         // Errors are shown even with `--quiet`.
         .on_trouble(move |trouble| {
             if is_text && (!quiet || trouble.why.is_some()) {
-                status::clear();
-                let level = if trouble.why.is_some() { Level::Warn } else { Level::Info };
-                log::say_now(level, &trouble.to_string());
+                status::tell(&trouble.to_string(), trouble.why.is_none());
             }
         })
         .on_failure(move |failed| match is_text {
@@ -168,13 +182,23 @@ async fn run(config: Config, arguments: &Arguments, begun: &OnceLock<Arc<Stats>>
                 tracing::warn!(target: "expressway::pipe", source, id, error, cause, attempts, "an event failed after all retries");
             }
         });
-    let ended = pipe.run().await.map_err(|error| match error {
-        // Only sources refuse.
-        PipeError::Refused(_) => at("source", &config.source, refused(error)),
-        error => refused(error),
-    });
-    ready.store(false, Ordering::Release);
-    ended
+    pipe.run().await.map_err(refused)
+}
+
+/// The pipeline of a description, whose source and sinks are not open yet.
+async fn described(config: &Config, functions: Option<&Functions>, waits: &Waits) -> Result<Pipe, Stop> {
+    let engine = tasks::given(Engine::builder(), &config.tasks, functions, waits).await?;
+    let engine = engine.build().map_err(|error| Stop::failed(error.to_string()))?;
+    let machine = machine(&engine, &config.definition, waits).await?;
+    let pipe = Pipe::opening(engine, machine, config.source.place(), source(&config.source));
+    let mut pipe = settle(pipe, &config.pipe)?;
+    if let Some(described) = &config.sink {
+        pipe = pipe.opening_sink(described.place(), sink(described));
+    }
+    if let Some(described) = &config.dead_letters {
+        pipe = pipe.opening_dead_letters(described.place(), sink(described));
+    }
+    Ok(pipe)
 }
 
 /// Waits for SIGINT or SIGTERM, which have no other effect from now on.
@@ -234,24 +258,41 @@ fn settle(mut pipe: Pipe, settings: &Settings) -> Result<Pipe, Stop> {
         (None, Some(_)) => return Err(Stop::failed("pipe.unique_for needs pipe.unique")),
         (None, None) => pipe,
     };
+    if let Some(within) = settings.start_within {
+        pipe = pipe.open_within(within);
+    }
     Ok(pipe.grace(settings.grace.unwrap_or(Duration::from_secs(30))))
 }
 
+/// How long a value may take that is there.
+const VALUE_WITHIN: Duration = Duration::from_secs(2);
+
 /// The state machine; if the definition is in a bucket, each new value replaces it.
-async fn machine(engine: &Engine, definition: &Definition) -> Result<Machine, Stop> {
+async fn machine(engine: &Engine, definition: &Definition, waits: &Waits) -> Result<Machine, Stop> {
     match definition {
         Definition::File(file) => {
             let text = definition::text(file)?;
             create(engine, &machine_name(file), (&file.display().to_string(), &text))
         }
         Definition::Nats(InBucket { url, bucket, key, credentials }) => {
-            let options =
-                expressway::pipe::NatsOptions { credentials: credentials.clone(), ..Default::default() };
             let what = format!("The definition's bucket {} {bucket}", all_without_credentials(url));
-            let failed = |error: PipeError| Stop::failed(format!("{what}: {error}"));
-            let nats = expressway::pipe::Nats::connect(url, options).await.map_err(failed)?;
-            let mut value = nats.watch(bucket, key).await.map_err(failed)?;
-            let text = value.next().await.map_err(failed)?;
+            let connect = async || {
+                let nats = ends::nats(url, credentials.clone()).await?;
+                let value = nats.watch(bucket, key).await?;
+                Ok((nats, value))
+            };
+            let (nats, mut value) = waits.until(&what, connect).await.map_err(Stop::failed)?;
+            let first = async || {
+                let first = tokio::time::timeout(VALUE_WITHIN, value.next()).await;
+                first.unwrap_or_else(|_| {
+                    let server = all_without_credentials(url);
+                    Err(PipeError::Absent(format!(
+                        "NATS: there is no value at the key {key}; put one: nats --server {server} kv put {bucket} {key} \
+                         \"$(cat FILE)\""
+                    )))
+                })
+            };
+            let text = waits.until(&what, first).await.map_err(Stop::failed)?;
             status::keep_watching(what, nats.connection());
             let machine = create(engine, &machine_name(std::path::Path::new(key)), (key, &text))?;
             tokio::spawn(follow(engine.clone(), machine.clone(), value, key.clone()));

@@ -54,13 +54,13 @@ pub(in crate::cli) fn redrive(arguments: &Arguments) -> Result<Went, Stop> {
     let redriven = runtime()?.block_on(async {
         let source: Box<dyn Source> = match &config.source {
             config::Endpoint::File { path } if !arguments.all => {
-                let source = ends::unsent(path)?;
+                let source = ends::unsent(path).map_err(refused)?;
                 skipped = Box::new(source.skipped());
                 Box::new(source)
             }
-            source => ends::source(source).await.map_err(|stop| at("source", source, stop))?,
+            source => ends::source(source).await.map_err(|error| at("source", source, &error))?,
         };
-        let sink = ends::sink(&config.sink).await.map_err(|stop| at("sink", &config.sink, stop))?;
+        let sink = ends::sink(&config.sink).await.map_err(|error| at("sink", &config.sink, &error))?;
         let redrive = Redrive::new(source, sink).idle(idle).at_most(arguments.at_most.unwrap_or(u64::MAX));
         redrive.run().await.map_err(refused)
     })?;

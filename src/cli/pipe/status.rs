@@ -56,16 +56,20 @@ pub(super) fn clear() {
     }
 }
 
+/// Says that something fails, or that this is over.
+pub(super) fn tell(sentence: &str, is_over: bool) {
+    clear();
+    log::say_now(if is_over { Level::Info } else { Level::Warn }, sentence);
+}
+
 /// Reports when a connection that is neither the source nor a sink is lost and made again.
 pub(super) fn keep_watching(what: String, connection: Connection) {
     tokio::spawn(async move {
         loop {
             let why = connection.until_lost().await;
-            clear();
-            log::say_now(Level::Warn, &format!("{what} failed and is retried: {why}"));
+            tell(&format!("{what} failed and is retried: {why}"), false);
             connection.until_connected().await;
-            clear();
-            log::say_now(Level::Info, &format!("{what} recovered."));
+            tell(&format!("{what} recovered."), true);
         }
     });
 }
@@ -93,9 +97,10 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
             let mut err = io::stderr().lock();
             let _ = write!(err, "\r{line}\x1b[K").and_then(|()| err.flush());
         } else {
+            let state = if stats.is_running() { "the pipeline runs" } else { "the pipeline begins, or ends" };
             tracing::info!(
                 target: "expressway::pipe",
-                events, rate, in_flight, lag, failed = dead, retried = again, redelivered, "the pipeline runs"
+                events, rate, in_flight, lag, failed = dead, retried = again, redelivered, "{state}"
             );
         }
         (before, at) = (events, now);

@@ -7,7 +7,8 @@ use expressway::task::functions::Functions;
 use expressway::task::nats;
 
 use super::config::Tasks;
-use super::{ends, status};
+use super::waits::Waits;
+use super::{ends, refused, status};
 use crate::cli::{Stop, services};
 
 /// An engine with these tasks.
@@ -15,6 +16,7 @@ pub(super) async fn given(
     mut builder: Builder,
     tasks: &Tasks,
     functions: Option<&Functions>,
+    waits: &Waits,
 ) -> Result<Builder, Stop> {
     if tasks.services {
         let mut settings = services::Settings::default();
@@ -28,8 +30,8 @@ pub(super) async fn given(
     }
     if let Some(server) = &tasks.nats {
         let what = format!("The tasks' NATS connection {}", all_without_credentials(&server.url));
-        let connected = ends::nats(&server.url, server.credentials.clone()).await;
-        let connected = connected.map_err(|stop| Stop::failed(format!("{what}: {stop}")))?;
+        let connect = async || ends::nats(&server.url, server.credentials.clone()).await;
+        let connected = waits.until(&what, connect).await.map_err(Stop::failed)?;
         status::keep_watching(what, connected.connection());
         builder = builder
             .async_handler(nats::PUBLISH, nats::publish(connected.client().clone()))
@@ -38,12 +40,12 @@ pub(super) async fn given(
     match &tasks.kafka {
         None => Ok(builder),
         #[cfg(not(feature = "kafka"))]
-        Some(_) => Err(ends::absent("kafka")),
+        Some(_) => Err(refused(ends::absent("kafka"))),
         #[cfg(feature = "kafka")]
         Some(cluster) => {
             use expressway::task::kafka;
             let producer = ends::kafka(&cluster.servers, &cluster.properties).producer();
-            Ok(builder.async_handler(kafka::PRODUCE, kafka::produce(producer.map_err(super::refused)?)))
+            Ok(builder.async_handler(kafka::PRODUCE, kafka::produce(producer.map_err(refused)?)))
         }
     }
 }
