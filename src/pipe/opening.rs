@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
+use super::connection::Connection;
 use super::ends::{Cause, End};
 use super::event::{Later, PipeError, Sink, Source};
 use super::settings::{AWAY_MAX, AWAY_MIN};
@@ -112,6 +113,8 @@ impl Opener<'_> {
             match sink.check().await {
                 Err(error @ (PipeError::Away(_) | PipeError::Absent(_))) => attempts.failed(error).await?,
                 Ok(()) | Err(_) => {
+                    // It answers, whatever its client reported before.
+                    sink.connection().iter().for_each(Connection::connected);
                     attempts.succeeded();
                     return Ok(Some(sink));
                 }

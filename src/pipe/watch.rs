@@ -47,7 +47,10 @@ pub(super) fn begin(processor: &Arc<Processor>, source: &dyn Source) -> JoinSet<
 impl Watched {
     /// Reports when the connection is lost and when it is there again.
     async fn listen(self, connection: Connection) {
-        let (mut changes, mut losses) = (connection.watch(), 0);
+        let mut changes = connection.watch();
+        let begun = changes.borrow().clone();
+        // What was over before the pipeline began was reported then.
+        let mut losses = if begun.is_lost { 0 } else { begun.losses };
         loop {
             let state = changes.borrow_and_update().clone();
             if state.losses > losses {

@@ -185,9 +185,15 @@ async fn a_sink_that_someone_can_put_right_is_waited_for() {
     bench.file("twice.asl.json", TWICE);
     let mut connection = bench.connection().await;
     let () = connection.set("out", "no stream").await.expect("it is kept");
-    bench.publish(0..3).await;
     let (mut child, mut said) = pipelines::speaking(&bench.config("twice.asl.json", bench.server.port, ""));
-    said.until(&[format!("The sink {} out failed and is retried: Redis: ", bench.url())]);
+    let failed = format!("The sink {} out failed and is retried: Redis: ", bench.url());
+    // At the start by a check, while it runs by the first output.
+    said.until(&[format!("{failed}the key out is a string, not a stream")]);
+    let () = connection.del("out").await.expect("it is removed");
+    said.until(&["The pipeline runs."]);
+    let () = connection.set("out", "no stream").await.expect("it is kept");
+    bench.publish(0..3).await;
+    said.until(&[failed]);
     said.until(&["attempts in", "WRONGTYPE"]);
     let () = connection.del("out").await.expect("it is removed");
     bench.wait_until_done().await;
