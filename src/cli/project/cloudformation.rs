@@ -168,7 +168,8 @@ impl<'t> Template<'t> {
 
     /// A file beside the template.
     fn beside(&self, name: &str) -> PathBuf {
-        self.path.parent().unwrap_or(Path::new(".")).join(name)
+        // Without the point of `./nested.yaml`.
+        self.path.parent().unwrap_or(Path::new(".")).join(name).components().collect()
     }
 
     /// Forgets what was said of the value before.

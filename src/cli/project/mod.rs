@@ -7,6 +7,7 @@
 mod cloudformation;
 #[cfg(feature = "cli-serve")]
 mod destinations;
+mod nearby;
 mod resources;
 mod serverless;
 mod substitutions;
@@ -323,6 +324,14 @@ pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Project>
         return folder(path, given).map(Some);
     }
     let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+    if extension == "tf" && path.is_file() {
+        // Its names are those of the whole folder.
+        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return of_terraform(folder, given).map(Some);
+    }
+    if let Some(why) = nearby::not_read(path) {
+        return Err(Stop::failed(format!("{}: {why}", path.display())));
+    }
     if !matches!(extension, "json" | "yaml" | "yml" | "template") || !path.is_file() {
         return Ok(None);
     }
@@ -419,10 +428,7 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
         return of_terraform(folder, given);
     }
     if files.is_empty() {
-        let name = match first_definition(folder) {
-            Some(file) => format!("name one of its definitions, such as {}", file.display()),
-            None => "name the file of a definition".to_owned(),
-        };
+        let name = nearby::advice(folder);
         return Err(Stop::failed(format!(
             "{} is a folder without template.yaml, template.json, cdk.out, serverless.yml or *.tf: {name}",
             folder.display()
@@ -464,16 +470,6 @@ fn tell_apart(mut all: Vec<(String, Project)>) -> Vec<(String, Project)> {
         }
     }
     all
-}
-
-/// The first definition of a folder by name, for a suggestion.
-fn first_definition(folder: &Path) -> Option<PathBuf> {
-    let entries = fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_definition = |path: &PathBuf| {
-        let name = path.file_name().and_then(|name| name.to_str());
-        name.is_some_and(|name| [".asl.json", ".asl.yaml", ".asl.yml"].iter().any(|end| name.ends_with(end)))
-    };
-    entries.filter(is_definition).min()
 }
 
 #[cfg(feature = "cli-terraform")]

@@ -104,7 +104,9 @@ fn module(
             let own = block.body().attributes();
             let own = own.map(|it| (it.key().to_owned(), module.evaluate(it.expr(), &known, 0)));
             let (own, prefix) = (own.collect(), format!("{id}."));
-            if let Err(stop) = self::module(&folder.join(source), given, &own, &prefix, depth + 1, project) {
+            // Without the point of `./modules`.
+            let folder: PathBuf = folder.join(source).components().collect();
+            if let Err(stop) = self::module(&folder, given, &own, &prefix, depth + 1, project) {
                 let stop = Stop::at(place.clone(), format!("source = {source:?}: {stop}"));
                 project.failed(Part::Module(id), stop);
             }
@@ -276,7 +278,7 @@ impl<'m> Module<'m> {
             return Err(Stop::at(place.clone(), broken));
         }
         if let [whole] = &unresolved[..]
-            && definition == format!("${{{whole}}}")
+            && definition == evaluate::placeholder(whole)
         {
             let why = format!(
                 "nothing is known of its definition, `{whole}`: take its value from `terraform show -json`, and give that \
@@ -325,6 +327,25 @@ impl<'m> Module<'m> {
         blocks.find(|it| it.identifier() == what && label(it, 0) == kind && label(it, 1) == name)
     }
 
+    /// A resource as a value, or all of a block that makes several: what is known of its attributes.
+    fn whole(&self, block: &Block, key: Option<&str>, depth: usize) -> Option<Json> {
+        let one = |key: Option<&str>| {
+            let attributes = ATTRIBUTES.into_iter();
+            let known =
+                attributes.filter_map(|it| Some((it.to_owned(), self.resource(block, key, it, depth)?)));
+            Json::Object(known.collect())
+        };
+        if key.is_some() || !Self::has_keys(block) {
+            return Some(one(key));
+        }
+        let keys = self.keys(block, depth)?;
+        Some(if attribute(block, "for_each").is_some() {
+            Json::Object(keys.into_iter().map(|key| (key.clone(), one(Some(&key)))).collect())
+        } else {
+            keys.iter().map(|key| one(Some(key))).collect()
+        })
+    }
+
     /// An attribute of a resource, which may be one of several by its key: its ARN, or its name.
     fn resource(&self, block: &Block, key: Option<&str>, wanted: &str, depth: usize) -> Option<Json> {
         let (kind, name) = (label(block, 0), label(block, 1));
@@ -361,6 +382,10 @@ impl<'m> Module<'m> {
         }
     }
 }
+
+/// The attributes that are known of a resource.
+const ATTRIBUTES: [&str; 8] =
+    ["arn", "qualified_arn", "invoke_arn", "id", "url", "name", "function_name", "bucket"];
 
 /// The attributes with the name of a resource.
 const NAMED_BY: [&str; 5] = ["function_name", "name", "bucket", "family", "identifier"];

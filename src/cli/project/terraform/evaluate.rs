@@ -119,7 +119,7 @@ impl Module<'_> {
         if !unresolved.contains(&written) {
             unresolved.push(written.clone());
         }
-        Json::from(format!("${{{written}}}"))
+        Json::from(placeholder(&written))
     }
 
     /// The text of a template; one that is a single expression has that one's value.
@@ -236,12 +236,15 @@ impl Module<'_> {
 
     /// What is behind the name of a resource or a data source: perhaps a key, an attribute, and what is in it.
     fn of_block(&self, block: &Block, steps: &[String], depth: usize) -> Option<Json> {
-        let (key, steps) = if Self::has_keys(block) {
-            steps.split_first().map(|(key, steps)| (Some(&**key), steps))?
-        } else {
-            (None, steps)
+        let (key, steps) = match steps.split_first() {
+            Some((key, steps)) if Self::has_keys(block) => (Some(&**key), steps),
+            _ => (None, steps),
         };
-        let (wanted, rest) = steps.split_first()?;
+        let Some((wanted, rest)) = steps.split_first() else {
+            return Some(block)
+                .filter(|it| it.identifier() == "resource")
+                .and_then(|it| self.whole(it, key, depth));
+        };
         let found = match (block.identifier(), label(block, 0), &**wanted) {
             ("data", "template_file", "rendered") => self.rendered(block, key, depth + 1)?,
             ("data", "local_file", "content") => {
@@ -294,6 +297,11 @@ fn inside(found: Json, steps: &[String]) -> Option<Json> {
         Json::Array(items) => items.get(step.parse::<usize>().ok()?).cloned(),
         other => other.get(step).cloned(),
     })
+}
+
+/// What stands for an unknown value. It may be within a text in JSON, which its quotes and line breaks must not end.
+pub(super) fn placeholder(written: &str) -> String {
+    format!("${{{}}}", written.replace('"', "'").replace(['\n', '\\'], " "))
 }
 
 /// A value of the command line. A list or an object is one, as Terraform's `-var` takes it.

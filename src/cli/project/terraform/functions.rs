@@ -1,5 +1,6 @@
 //! Functions of Terraform that definitions use. Others are unknown.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
@@ -14,6 +15,33 @@ use serde_json::{Map, Value as Json};
 use super::super::text as read_text;
 use super::evaluate::{DEPTH_MAX, Variables, number, number_of, truth, written};
 use super::{Module, Stop, not_hcl};
+
+/// Files of one `fileset`, and folders in folders.
+const FILESET_MAX: usize = 1_000;
+const FILESET_DEPTH_MAX: usize = 8;
+
+/// A pattern of `fileset`: `*`, `**`, `?`, `{a,b}` and `[a-z]`.
+fn glob(pattern: &str) -> Option<Regex> {
+    let mut regex = String::from("^");
+    let (mut rest, mut in_braces) = (pattern, false);
+    while let Some(first) = rest.chars().next() {
+        let (taken, piece) = match first {
+            '*' if rest.starts_with("**/") => ("**/", "(?:.*/)?".to_owned()),
+            '*' if rest.starts_with("**") => ("**", ".*".to_owned()),
+            '*' => ("*", "[^/]*".to_owned()),
+            '?' => ("?", "[^/]".to_owned()),
+            '{' => ("{", "(?:".to_owned()),
+            '}' => ("}", ")".to_owned()),
+            ',' if in_braces => (",", "|".to_owned()),
+            '[' | ']' | '-' => (&rest[..1], first.to_string()),
+            other => (&rest[..other.len_utf8()], regex::escape(&other.to_string())),
+        };
+        in_braces = (in_braces || taken == "{") && taken != "}";
+        regex.push_str(&piece);
+        rest = &rest[taken.len()..];
+    }
+    Regex::new(&(regex + "$")).ok()
+}
 
 /// A value as templates write it.
 pub(super) fn text(value: &Json) -> String {
@@ -41,6 +69,7 @@ impl Module<'_> {
             }
             "templatestring" => self.filled(&string(0)?.parse().ok()?, &value(1)?, depth)?,
             "file" => Json::from(self.content_for(call, &self.beside(&string(0)?))?),
+            "fileset" => self.fileset(&string(0)?, &string(1)?)?,
             "fileexists" => Json::from(self.beside(&string(0)?).is_file()),
             "format" => format(&all())?,
             "join" => {
@@ -103,6 +132,28 @@ impl Module<'_> {
             "can" => Json::from(self.tried(call.args.first()?, known, depth).is_some()),
             name => return of_values(name, &all()),
         })
+    }
+
+    /// The files below a folder whose paths match a pattern, ordered by name.
+    fn fileset(&self, folder: &str, pattern: &str) -> Option<Json> {
+        let (folder, pattern) = (self.beside(folder), glob(pattern)?);
+        let (mut found, mut folders) = (Vec::new(), vec![(PathBuf::new(), 0)]);
+        while let Some((below, depth)) = folders.pop() {
+            for entry in fs::read_dir(folder.join(&below)).ok()?.filter_map(Result::ok) {
+                let path = below.join(entry.file_name());
+                let kind = fs::metadata(entry.path()).ok()?;
+                if kind.is_dir() && depth < FILESET_DEPTH_MAX {
+                    folders.push((path, depth + 1));
+                } else if kind.is_file() && pattern.is_match(path.to_str()?) {
+                    found.push(path.to_str()?.to_owned());
+                    if found.len() > FILESET_MAX {
+                        return None;
+                    }
+                }
+            }
+        }
+        found.sort();
+        Some(found.into())
     }
 
     /// A path relative to the folder, as Terraform resolves it.

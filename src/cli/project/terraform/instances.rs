@@ -66,6 +66,20 @@ impl Module<'_> {
         Ok(instances)
     }
 
+    /// The keys of the instances of a block that makes several, if they are known.
+    pub(super) fn keys(&self, block: &Block, depth: usize) -> Option<Vec<String>> {
+        let value =
+            |argument| attribute(block, argument).map(|it| self.evaluate(it, &Variables::new(), depth));
+        let keys: Vec<String> = match value("for_each") {
+            Some(collection) => self.keyed(&collection)?.into_keys().collect(),
+            None => {
+                let count = number_of(&value("count")?).filter(|count| *count >= 0.0)? as usize;
+                (0..count.min(INSTANCES_MAX)).map(|n| n.to_string()).collect()
+            }
+        };
+        Some(keys).filter(|keys| keys.len() <= INSTANCES_MAX && !keys.iter().any(|key| key.contains("${")))
+    }
+
     /// `each` or `count` in a block, for the instance with this key.
     pub(super) fn known_of(&self, block: &Block, key: Option<&str>, depth: usize) -> Variables {
         let Some(key) = key else { return Variables::new() };
