@@ -66,6 +66,8 @@ mod serve;
 mod server;
 #[path = "../serving/mod.rs"]
 mod serving;
+#[cfg(all(feature = "cli-serve", feature = "map-data"))]
+mod shapes;
 #[cfg(all(feature = "cli-cluster", target_os = "linux"))]
 mod spread;
 #[cfg(feature = "cli-serve")]

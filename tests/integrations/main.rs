@@ -28,6 +28,8 @@ mod s3;
 mod s3_api;
 mod server;
 mod services;
+#[cfg(feature = "map-data")]
+mod shapes;
 mod tls;
 
 use expressway::runtime::{Engine, Outcome, Profile};
