@@ -379,3 +379,132 @@ fn without_credentials_no_role_is_taken_on_for_a_server_of_ones_own() {
     output(&run_machine(integrations, &json!({"StartAt": "T", "States": {"T": task}}), &json!({})));
     assert_eq!(asked(&services), (Vec::new(), vec!["unsigned ".to_owned()]));
 }
+
+/// EC2's metadata service, version 2: each question has the token that it gave.
+#[test]
+fn machines_hand_out_credentials_for_a_token() {
+    let home = Home::new("machine", "");
+    for (role_name, keys, expected) in [
+        (
+            "the-role",
+            r#"{"Code": "Success", "AccessKeyId": "MACHINE", "SecretAccessKey": "s", "Token": "t", "Expiration": "2999-01-01T00:00:00Z"}"#,
+            Ok("MACHINE"),
+        ),
+        (
+            "the-role",
+            r#"{"Code": "AssumeRoleUnauthorizedAccess", "Message": "no trust"}"#,
+            Err("response has no AccessKeyId or SecretAccessKey"),
+        ),
+        ("the-role", "", Err("gives no JSON")),
+    ] {
+        let machine = Server::start(move |asked| {
+            let has_token = asked.headers.get("x-aws-ec2-metadata-token").is_some_and(|token| token == "tok");
+            let ttl = asked.headers.get("x-aws-ec2-metadata-token-ttl-seconds").map(String::as_str);
+            match (asked.method.as_str(), asked.target.as_str()) {
+                ("PUT", "/latest/api/token") if ttl == Some("21600") => answer(200, &[], "tok"),
+                ("GET", _) if !has_token => answer(401, &[], ""),
+                ("GET", "/latest/meta-data/iam/security-credentials/") => {
+                    answer(200, &[], format!("{role_name}\n"))
+                }
+                ("GET", "/latest/meta-data/iam/security-credentials/the-role") => answer(200, &[], keys),
+                _ => answer(404, &[], ""),
+            }
+        });
+        let services = services(FUTURE);
+        let variables = [
+            ("HOME", home.0.to_str().expect("UTF-8").to_owned()),
+            ("AWS_ENDPOINT_URL", services.url()),
+            ("AWS_EC2_METADATA_SERVICE_ENDPOINT", machine.url()),
+        ];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value));
+        let integrations = Integrations::from_variables(variables).expect("settings");
+        let outcome = run_machine(integrations, &calls(2), &json!({}));
+        match expected {
+            Ok(key) => {
+                output(&outcome);
+                let asked: Vec<Asked> = services.asked.try_iter().collect();
+                assert_eq!(asked.iter().map(self::key).collect::<Vec<_>>(), [key, key]);
+                assert_eq!(machine.asked.try_iter().count(), 3, "a token, the role, its keys: once");
+            }
+            Err(why) => {
+                let (_, cause) = failure(&outcome);
+                let begin = "Unable to load credentials: the machine's credentials endpoint";
+                assert!(cause.contains(begin) && cause.contains(why), "{cause}");
+            }
+        }
+    }
+}
+
+/// Old ones serve while new ones cannot be had, and one request at a time asks for those.
+#[test]
+fn credentials_that_end_soon_are_renewed_ahead_and_serve_until_then() {
+    let home = Home::new("soon", CONFIG);
+    let soon = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(200);
+    let (soon, turns) = (soon.to_string(), std::sync::atomic::AtomicUsize::new(0));
+    let services = Server::start(move |asked| match asked.target.as_str() {
+        "/" => match turns.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => role(asked, &soon),
+            1 => answer(503, &[], "<x/>"),
+            _ => role(asked, FUTURE),
+        },
+        _ => answer(200, &[], "1"),
+    });
+    let integrations = home.integrations(&services, &[("AWS_PROFILE", "one")]);
+    output(&run_machine(integrations, &calls(5), &json!({})));
+    let asked: Vec<Asked> = services.asked.try_iter().collect();
+    let shown: Vec<&str> =
+        asked.iter().map(|asked| if asked.target == "/" { "STS" } else { key(asked) }).collect();
+    // Got, refused, got anew, kept.
+    assert_eq!(shown, ["STS", "ONE", "STS", "ONE", "STS", "ONE", "ONE", "ONE"]);
+}
+
+/// Roles, for real: who the caller is, as moto's STS knows it by the keys it gave.
+#[test]
+fn roles_are_taken_on_from_moto() {
+    let Some(moto) = crate::moto::moto() else { return };
+    let home = Home::new("moto", CONFIG);
+    let token = home.write("token", "a.b.c");
+    let who = |more: &[(&str, &str)], task_role: Option<&str>| {
+        let mut variables = vec![
+            ("HOME", home.0.to_str().expect("UTF-8")),
+            ("AWS_ENDPOINT_URL", moto.url()),
+            ("AWS_EC2_METADATA_DISABLED", "true"),
+        ];
+        variables.extend(more);
+        let variables = variables.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let integrations = Integrations::from_variables(variables).expect("settings");
+        let mut task = json!({"Type": "Task", "End": true, "Parameters": {},
+            "Resource": "arn:aws:states:::aws-sdk:sts:getCallerIdentity"});
+        if let Some(role) = task_role {
+            task["Credentials"] = json!({ "RoleArn": role });
+        }
+        let machine = json!({"StartAt": "Who", "States": {"Who": task}});
+        output(&run_machine(integrations, &machine, &json!({})))["Arn"].as_str().expect("an ARN").to_owned()
+    };
+    let keys = [("AWS_ACCESS_KEY_ID", "testing"), ("AWS_SECRET_ACCESS_KEY", "testing")];
+    let role = "arn:aws:iam::123456789012:role/task";
+    let of = |name: &str, session: &str| format!("arn:aws:sts::123456789012:assumed-role/{name}/{session}");
+    for (what, variables, task_role, expected) in [
+        ("a role of a profile", vec![("AWS_PROFILE", "one")], None, of("one", "me")),
+        ("a role of a role", vec![("AWS_PROFILE", "two")], None, of("two", "expressway")),
+        ("a role by a process", vec![("AWS_PROFILE", "by-process")], None, of("three", "expressway")),
+        (
+            "a web identity",
+            vec![
+                ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_str()),
+                ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/web"),
+                ("AWS_ROLE_SESSION_NAME", "pod"),
+            ],
+            None,
+            of("web", "pod"),
+        ),
+        ("a task's role", keys.to_vec(), Some(role), of("task", "expressway")),
+        ("a task's role by a role", vec![("AWS_PROFILE", "one")], Some(role), of("task", "expressway")),
+    ] {
+        let found = who(&variables, task_role);
+        let session = found.rsplit('/').next().expect("a session");
+        // A task's session is named otherwise; the role is what counts.
+        let expected = if task_role.is_some() { of("task", session) } else { expected };
+        assert_eq!(found, expected, "{what}");
+    }
+}

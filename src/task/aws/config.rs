@@ -238,9 +238,17 @@ impl Chain<'_> {
         if get("AWS_EC2_METADATA_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true")) {
             return Source::None;
         }
-        let url = get("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-        let url = url.unwrap_or_else(|| "http://169.254.169.254".to_owned());
-        Source::Machine(Provided::by(Way::Machine { url }))
+        match get("AWS_EC2_METADATA_SERVICE_ENDPOINT") {
+            // Who names it wants its credentials for every endpoint.
+            Some(url) => {
+                let url = url.trim_end_matches('/').to_owned();
+                Source::Provided(Provided::by(Way::Machine { url }))
+            }
+            None => {
+                let url = "http://169.254.169.254".to_owned();
+                Source::Machine(Provided::by(Way::Machine { url }))
+            }
+        }
     }
 }
 
