@@ -37,6 +37,8 @@ pub const STANDARD_SECONDS_MAX: u64 = 365 * 24 * 60 * 60;
 pub const MAP_CONCURRENCY_MAX: u32 = 40;
 /// Child executions of a Map Run that run at the same time (AWS quota).
 pub const MAP_RUN_CONCURRENCY_MAX: u64 = 10_000;
+/// Bytes of a file of a Map Run's results, from which on the next one is begun (AWS's files have 5 GB at most).
+pub const MAP_RUN_RESULT_FILE_BYTES: u64 = 5_000_000_000 - (4 << 20);
 /// How often a Map Run is redriven (AWS quota).
 pub const MAP_RUN_REDRIVES_MAX: u32 = 1_000;
 /// Items that an `ItemReader` reads at most (`MaxItems`).

@@ -632,3 +632,52 @@ fn moto_is_read_and_written() {
     assert_eq!(error, "States.ItemReaderFailed");
     assert!(cause.starts_with("The specified key does not exist. (Service: S3, Status Code: 404"), "{cause}");
 }
+
+/// A Map Run whose failures are too many lists what succeeded, what failed, and what never began.
+#[test]
+fn children_that_never_begin_are_listed_as_pending() {
+    for (transformation, batch) in [("NONE", None), ("COMPACT", None), ("FLATTEN", Some(2))] {
+        let taken = Arc::default();
+        let server = taking(&taken, |_, _| None);
+        let mut more = writer("JSONL", transformation);
+        more["MaxConcurrency"] = json!(1);
+        more["ItemsPath"] = json!("$.items");
+        if let Some(batch) = batch {
+            more["ItemBatcher"] = json!({ "MaxItemsPerBatch": batch });
+        }
+        let mut machine = map(json!({}), &more);
+        let each = machine["States"]["M"].as_object_mut().expect("an object");
+        each.remove("ItemReader");
+        // The second child fails.
+        let (variable, value) = if batch.is_some() { ("$.Items[0]", 2) } else { ("$", 1) };
+        let fails = json!({"Variable": variable, "NumericEquals": value, "Next": "F"});
+        each["ItemProcessor"]["StartAt"] = "C".into();
+        each["ItemProcessor"]["States"] = json!({"C": {"Type": "Choice", "Choices": [fails], "Default": "P"},
+            "P": {"Type": "Pass", "End": true}, "F": {"Type": "Fail", "Error": "E"}});
+        let outcome = run(&server.url(), &machine, &json!({"items": [0, 1, 2, 3, 4, 5]}));
+        assert_eq!(failure(&outcome).0, "States.ExceedToleratedFailureThreshold");
+        let taken = taken.lock().expect("the lock");
+        let read = |name: &str| -> Vec<Value> {
+            let mut files = taken.objects.iter().filter(|(path, _)| path.ends_with(name));
+            let text = files.next().map_or(String::new(), |(_, text)| String::from_utf8_lossy(text).into());
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+        };
+        let manifest = &read("/manifest.json")[0]["ResultFiles"];
+        let sizes: Vec<usize> = ["SUCCEEDED", "FAILED", "PENDING"]
+            .map(|kind| {
+                let listed = manifest[kind].as_array().expect("files");
+                assert!(listed[0]["Key"].as_str().expect("a key").ends_with(&format!("/{kind}_0.jsonl")));
+                read(&format!("/{kind}_0.jsonl")).len()
+            })
+            .into();
+        assert_eq!(sizes[1..], if batch.is_some() { [1, 1] } else { [1, 4] }, "{transformation}");
+        let pending = read("/PENDING_0.jsonl");
+        let inputs: Vec<&str> = pending.iter().filter_map(|it| it["Input"].as_str()).collect();
+        let expected = if batch.is_some() { vec![r#"{"Items":[4,5]}"#] } else { vec!["2", "3", "4", "5"] };
+        assert_eq!(inputs, expected, "{transformation}");
+        let (arn, name) = (pending[0]["ExecutionArn"].as_str(), pending[0]["Name"].as_str());
+        let expected =
+            format!("arn:aws:states:us-east-1:123456789012:execution:machine/each:{}", name.expect("a name"));
+        assert_eq!((arn, &pending[0]["Status"]), (Some(expected.as_str()), &json!("PENDING")));
+    }
+}

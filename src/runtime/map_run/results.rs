@@ -33,10 +33,22 @@ struct Files {
     arguments: Json,
     /// The folder of the Map Run's files.
     folder: String,
-    succeeded: ResultFile,
-    failed: ResultFile,
+    succeeded: Series,
+    failed: Series,
+    /// Children that never began.
+    pending: Series,
     /// Written after all other files.
     manifest: Option<ResultFile>,
+}
+
+/// Files of one kind, each of which has a number.
+struct Series {
+    /// Of the first file, without its number and what follows it.
+    name: String,
+    end: &'static str,
+    /// Names and sizes of those that are written.
+    written: Vec<(String, u64)>,
+    file: ResultFile,
 }
 
 struct ResultFile {
@@ -98,8 +110,9 @@ impl Results {
             _ => text,
         };
         if let Some(files) = &mut self.files {
-            let file = if end.status == Status::Succeeded { &mut files.succeeded } else { &mut files.failed };
-            file.add(&text, self.lines);
+            let files =
+                if end.status == Status::Succeeded { &mut files.succeeded } else { &mut files.failed };
+            files.add(&text, self.lines);
             return Ok(());
         }
         self.bytes += text.len() + 1;
@@ -117,6 +130,18 @@ impl Results {
         Ok(())
     }
 
+    /// Whether children that never begin are listed.
+    pub(super) fn lists_pending(&self) -> bool {
+        self.files.is_some()
+    }
+
+    /// Lists a child that never begins.
+    pub(super) fn add_pending(&mut self, text: &[u8]) {
+        if let Some(files) = &mut self.files {
+            files.pending.add(text, self.lines);
+        }
+    }
+
     fn is_too_large(&self) -> bool {
         self.bytes > limits::PAYLOAD_BYTES_MAX as usize + 1
     }
@@ -125,8 +150,9 @@ impl Results {
     pub(super) fn poll_write(&mut self, context: &mut Context<'_>) -> Result<Poll<()>, Fault> {
         let Some(files) = &mut self.files else { return Ok(Poll::Ready(())) };
         let mut has_room = Poll::Ready(());
-        for succeeded in [true, false] {
-            match files.poll_write(context, succeeded, BUFFER_BYTES) {
+        let Files { store, arguments, succeeded, failed, pending, .. } = files;
+        for series in [succeeded, failed, pending] {
+            match series.poll_write(context, &**store, arguments, self.lines) {
                 Poll::Ready(written) => written?,
                 Poll::Pending => has_room = Poll::Pending,
             }
@@ -179,22 +205,9 @@ impl Files {
         let arguments = super::arguments(execution, request.writer);
         let arn = execution.arena.str(request.arn);
         let folder = arn.rsplit_once(':').map_or(arn, |(_, uuid)| uuid).to_owned();
-        let file = |name: &str| {
-            let end = if writer.lines { "jsonl" } else { "json" };
-            ResultFile::new(format!("{folder}/{name}.{end}"))
-        };
-        let (succeeded, failed) = (file("SUCCEEDED_0"), file("FAILED_0"));
-        Ok(Some(Files { store, arguments, folder, succeeded, failed, manifest: None }))
-    }
-
-    fn poll_write(
-        &mut self,
-        context: &mut Context<'_>,
-        succeeded: bool,
-        bytes_min: usize,
-    ) -> Poll<Result<(), Fault>> {
-        let file = if succeeded { &mut self.succeeded } else { &mut self.failed };
-        file.poll_write(context, &*self.store, &self.arguments, bytes_min)
+        let series = |kind: &str| Series::new(format!("{folder}/{kind}"), writer.lines);
+        let (succeeded, failed, pending) = (series("SUCCEEDED"), series("FAILED"), series("PENDING"));
+        Ok(Some(Files { store, arguments, folder, succeeded, failed, pending, manifest: None }))
     }
 
     /// Ends the files, and writes the manifest after them.
@@ -204,22 +217,21 @@ impl Files {
         run: &MapRun,
         lines: bool,
     ) -> Poll<Result<Vec<u8>, Fault>> {
-        let Files { store, arguments, folder, succeeded, failed, manifest } = self;
-        for file in [&mut *succeeded, &mut *failed] {
-            if file.is_used && !file.is_whole && !lines {
-                file.buffer.push(b']');
-            }
-            file.is_whole = true;
-            ready!(file.poll_finish(context, &**store, arguments))?;
+        let Files { store, arguments, folder, succeeded, failed, pending, manifest } = self;
+        for series in [&mut *succeeded, &mut *failed, &mut *pending] {
+            ready!(series.poll_finish(context, &**store, arguments, lines))?;
         }
         let manifest = manifest.get_or_insert_with(|| {
-            let listed = |file: &ResultFile| {
-                let mut entry = store.listed(arguments, &file.name);
-                entry["Size"] = file.bytes.into();
-                if file.is_used { json!([entry]) } else { json!([]) }
+            let listed = |series: &Series| -> Vec<Json> {
+                let entry = |(name, bytes): &(String, u64)| {
+                    let mut entry = store.listed(arguments, name);
+                    entry["Size"] = (*bytes).into();
+                    entry
+                };
+                series.written.iter().map(entry).collect()
             };
             let mut text = json!({"MapRunArn": run.arn(), "ResultFiles":
-                {"FAILED": listed(failed), "PENDING": [], "SUCCEEDED": listed(succeeded)}});
+                {"FAILED": listed(failed), "PENDING": listed(pending), "SUCCEEDED": listed(succeeded)}});
             if let Some(bucket) = arguments.get("Bucket") {
                 text["DestinationBucket"] = bucket.clone();
             }
@@ -232,6 +244,55 @@ impl Files {
         let place = store.place(arguments, &manifest.name);
         let result = json!({"MapRunArn": run.arn(), "ResultWriterDetails": place});
         Poll::Ready(Ok(result.to_string().into_bytes()))
+    }
+}
+
+impl Series {
+    fn new(name: String, lines: bool) -> Series {
+        let end = if lines { "jsonl" } else { "json" };
+        let file = ResultFile::new(format!("{name}_0.{end}"));
+        Series { name, end, written: Vec::new(), file }
+    }
+
+    fn add(&mut self, text: &[u8], lines: bool) {
+        self.file.add(text, lines);
+    }
+
+    /// Ready when there is room for more. A file that is large enough is ended, and the next one begun.
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        store: &dyn DataStore,
+        arguments: &Json,
+        lines: bool,
+    ) -> Poll<Result<(), Fault>> {
+        if self.file.bytes + self.file.buffer.len() as u64 >= limits::MAP_RUN_RESULT_FILE_BYTES {
+            return self.poll_finish(context, store, arguments, lines);
+        }
+        self.file.poll_write(context, store, arguments, BUFFER_BYTES)
+    }
+
+    /// Ends the file that is being written.
+    fn poll_finish(
+        &mut self,
+        context: &mut Context<'_>,
+        store: &dyn DataStore,
+        arguments: &Json,
+        lines: bool,
+    ) -> Poll<Result<(), Fault>> {
+        let file = &mut self.file;
+        if !file.is_used {
+            return Poll::Ready(Ok(()));
+        }
+        if !file.is_whole && !lines {
+            file.buffer.push(b']');
+        }
+        file.is_whole = true;
+        ready!(file.poll_finish(context, store, arguments))?;
+        let next = ResultFile::new(format!("{}_{}.{}", self.name, self.written.len() + 1, self.end));
+        let ResultFile { name, bytes, .. } = std::mem::replace(file, next);
+        self.written.push((name, bytes));
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -349,6 +410,19 @@ fn member(name: &str, value: Option<&str>, text: &mut Vec<u8>) {
         text.push(b':');
         json::write_string(value, text);
     }
+}
+
+/// A child that never began, as in `DescribeExecution`, in the order of names.
+pub(super) fn never_began(arn: &str, name: &str, input: &[u8], machine_arn: &str) -> Vec<u8> {
+    let mut text = vec![b'{'];
+    member("ExecutionArn", Some(arn), &mut text);
+    member("Input", Some(&String::from_utf8_lossy(input)), &mut text);
+    text.extend_from_slice(b",\"InputDetails\":{\"Included\":true}");
+    member("Name", Some(name), &mut text);
+    member("StateMachineArn", Some(machine_arn), &mut text);
+    member("Status", Some("PENDING"), &mut text);
+    text.push(b'}');
+    text
 }
 
 /// A child as in `DescribeExecution`, in the order of names.

@@ -9,11 +9,12 @@ use std::task::{Context, Poll};
 use super::children::{Amount, Children, Started, TOGETHER_BYTES_MAX};
 use super::inputs::{Input, Inputs, Next, Share};
 use super::log::{Entry, Log, MapRunResult, Past};
-use super::results::Results;
+use super::results::{self, Results};
 use super::{MapRun, MapRunSettings, Setup};
 use crate::engine;
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::limits;
+use crate::random;
 use crate::runtime::Status;
 use crate::runtime::engine::Engine;
 
@@ -45,12 +46,17 @@ impl Work {
             Ok(()) => self.work().await,
             Err(fault) => Err(fault),
         };
-        if let Err(fault) = worked {
-            let Work { run, mut results, children, .. } = self;
+        if let Err(why) = worked {
+            let Work { run, setup, mut inputs, mut results, children, .. } = self;
             // Children that still run are stopped. The outcomes of others are written before the Map Run fails.
             drop(children);
+            if results.lists_pending()
+                && why.error.as_deref() == Some(fault::EXCEED_TOLERATED_FAILURE_THRESHOLD)
+            {
+                let _ = list_pending(&run, &setup, &mut inputs, &mut results).await;
+            }
             let _ = poll_fn(|context| results.poll_finish(context, &run)).await;
-            return Err(fault);
+            return Err(why);
         }
         let Work { run, results, .. } = &mut self;
         poll_fn(|context| results.poll_finish(context, run)).await
@@ -318,5 +324,50 @@ impl Work {
         let mut started = self.children.start(engine, &self.run, &self.setup, inputs, wants_all)?;
         started.rest.extend(later);
         Ok(started)
+    }
+}
+
+/// Lists the children that never begin, up to the end of the data or to what cannot be read or written.
+async fn list_pending(
+    run: &MapRun,
+    setup: &Setup,
+    inputs: &mut Inputs,
+    results: &mut Results,
+) -> Result<(), Fault> {
+    let arn = run.machine_arn().replacen(":stateMachine:", ":execution:", 1);
+    let mut together = 0;
+    loop {
+        let next = poll_fn(|context| {
+            inputs.begin_poll();
+            match results.poll_write(context) {
+                Err(fault) => return Poll::Ready(Err(fault)),
+                Ok(Poll::Pending) => return Poll::Pending,
+                Ok(Poll::Ready(())) => {}
+            }
+            if together >= STARTS_MAX {
+                together = 0;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match inputs.next(context, setup.now_ms) {
+                Err(fault) => Poll::Ready(Err(fault)),
+                Ok(Next::Later) => Poll::Pending,
+                Ok(next) => Poll::Ready(Ok(next)),
+            }
+        });
+        match next.await? {
+            Next::Input(input) => {
+                let name = crate::uuid::text(random::next(), random::next());
+                let name = String::from_utf8_lossy(&name);
+                let text =
+                    results::never_began(&format!("{arn}:{name}"), &name, &input.text, run.machine_arn());
+                results.add_pending(&text);
+                together += 1;
+            }
+            Next::Later => unreachable!("it is waited for"),
+            Next::Over if inputs.is_over() => return Ok(()),
+            // The last batch may have come.
+            Next::Over => {}
+        }
     }
 }
