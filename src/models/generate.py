@@ -25,6 +25,7 @@ name, its shapes, which are counted from 0, and the bounds of its values, which 
     NAME INPUT OUTPUT [WRAPPER]                     an operation, its shapes (`-`: none), the query protocol's result element
     NAME INPUT OUTPUT METHOD/PATH [ROOT[!]]         one of REST; with XML, the element around the members of the request's
                                                     body; with `!`, S3 wants a checksum of it (`!` alone: of a member)
+    NAME INPUT OUTPUT METHOD/PATH ~                 one of REST whose answer is a stream of events
     ... @PREFIX                                     what stands before the host of an operation; members in braces
     {MEMBER ...                                     a shape: a structure; `|MEMBER ...`: one that is a union
     [TYPE [ELEMENT]    [~TYPE [ELEMENT]             a list, a flattened one
@@ -256,13 +257,20 @@ class Service:
         return f"<{flat}{self.type(shape['value'])}{names}"
 
     def rest_target(self, operation):
-        """None for an operation whose body is a stream of events, or whose host S3 gives it."""
+        """None for an operation whose request is a stream of events, or whose host S3 gives it."""
         shapes = [self.model["shapes"][operation[side]["shape"]] for side in ("input", "output") if side in operation]
-        payloads = [shape["members"][shape["payload"]]["shape"] for shape in shapes if "payload" in shape]
+        streams = [
+            side
+            for side in ("input", "output") if side in operation
+            for shape in [self.model["shapes"][operation[side]["shape"]]] if "payload" in shape
+            if self.model["shapes"][shape["members"][shape["payload"]]["shape"]].get("eventstream")
+        ]
         is_routed = operation.get("endpoint", {}).get("hostPrefix") == "{RequestRoute}."
-        if is_routed or any(self.model["shapes"][it].get("eventstream") for it in payloads):
+        if is_routed or "input" in streams:
             return None
         target = operation["http"]["method"] + operation["http"]["requestUri"].rstrip("?")
+        if streams:
+            return f"{target} ~"
         if self.protocol != "rest-xml":
             return target
         root = operation.get("input", {}).get("locationName", "")

@@ -67,6 +67,7 @@ struct Row {
     wrapper: Option<&'static str>,
     root: Option<&'static str>,
     has_checksum: bool,
+    is_stream: bool,
     host: Option<&'static str>,
 }
 
@@ -83,6 +84,8 @@ pub(crate) struct Operation {
     pub(crate) root: Option<&'static str>,
     /// Whether the service wants a checksum of the body, in REST with XML.
     pub(crate) has_checksum: bool,
+    /// Whether its answer is a stream of events.
+    pub(crate) is_stream: bool,
     /// What stands before the service's host, with members in braces.
     pub(crate) host: Option<&'static str>,
     pub(crate) naming: Naming,
@@ -254,8 +257,20 @@ impl Service {
             Some(order) => order,
             None => unreachable!("generate.py writes the names of operations"),
         });
-        let Row { name, input, output, wrapper, root, has_checksum, host } = self.operations[at.ok()?];
-        Some(Operation { service: self, name, input, output, wrapper, root, has_checksum, host, naming })
+        let Row { name, input, output, wrapper, root, has_checksum, is_stream, host } =
+            self.operations[at.ok()?];
+        Some(Operation {
+            service: self,
+            name,
+            input,
+            output,
+            wrapper,
+            root,
+            has_checksum,
+            is_stream,
+            host,
+            naming,
+        })
     }
 }
 
@@ -356,8 +371,6 @@ pub(crate) fn operation(call: Call<'_>) -> Option<Operation> {
         }
         ("bedrock", "invokeModel") => return modelled("bedrocktask")?.operation(action, Naming::Service),
         ("elasticmapreduce", _) => return modelled("emrtask")?.operation(action, Naming::Service),
-        // Its parameters are special, and not documented as a whole.
-        ("bedrockagentcore", _) => return None,
         ("states", _) => "sfn",
         ("events", _) => "eventbridge",
         (service, _) => &names::package(service),
@@ -417,8 +430,9 @@ fn read_operation(line: &'static str) -> Row {
     let (wrapper, root) = (words.next(), words.next().unwrap_or(""));
     assert!(words.next().is_none(), "generate.py writes two words and a host: {line}");
     let (root, has_checksum) = root.strip_suffix('!').map_or((root, false), |root| (root, true));
-    let root = Some(root).filter(|root| !root.is_empty());
-    Row { name, input, output, wrapper, root, has_checksum, host }
+    let is_stream = root == "~";
+    let root = Some(root).filter(|root| !root.is_empty() && !is_stream);
+    Row { name, input, output, wrapper, root, has_checksum, is_stream, host }
 }
 
 fn read_shape(line: &'static str) -> Shape {

@@ -41,7 +41,10 @@ fn calls() -> Vec<(&'static str, Json)> {
             json!({"ClusterName": "c", "CertificateAuthority": "Y2E=", "Endpoint.$": "$.prompt", "Job": {"kind": "Job"},
             "LogOptions": {"RetrieveLogs": true}}),
         ),
-        ("bedrockagentcore:invokeHarness", json!({})),
+        (
+            "bedrockagentcore:invokeHarness",
+            json!({"HarnessArn": "a", "RuntimeSessionId.$": "$.prompt", "Messages": []}),
+        ),
         ("aws-sdk:s3:getObject", json!({"Bucket": "b", "Key.$": "$.prompt"})),
         ("aws-sdk:glue:getTable", json!({"DatabaseName": "d", "Name": "t"})),
         (

@@ -8,6 +8,7 @@ mod credentials;
 mod datasets;
 mod ec2;
 mod eks;
+mod harness;
 mod http;
 #[cfg(feature = "durable")]
 mod idempotency;

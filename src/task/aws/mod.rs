@@ -25,8 +25,10 @@ mod connections;
 mod credentials;
 mod eks;
 mod emr;
+mod event_stream;
 mod failure;
 mod fields;
+mod harness;
 mod http;
 mod http1;
 mod idempotency;
@@ -462,14 +464,16 @@ fn resolve(settings: &Settings, kind: &ResourceKind, arn: &str) -> Result<Arc<dy
             let emr = emr.ok_or_else(|| format!("EMR has no action {action}"))?;
             Ok(Arc::new(emr.map_err(|why| format!("The service task {arn} is not supported. {why}"))?))
         }
+        ("bedrockagentcore", "invokeHarness") => {
+            let harness = service::integration_of(service)?.operation(settings, action);
+            let harness = harness.map_err(|why| format!("The service task {arn} is not supported. {why}"))?;
+            Ok(Arc::new(harness::Invoke(harness)))
+        }
         (service, action) => {
             let handler = match service.strip_prefix("aws-sdk:") {
                 Some(service) => service::sdk(settings, service, action),
-                None => (service::optimised(settings, service, action)).unwrap_or_else(|| {
-                    Err("Of the optimised integrations, all are but bedrockagentcore and, by themselves, states with \
-                        .sync"
-                        .to_owned())
-                }),
+                None => (service::optimised(settings, service, action))
+                    .unwrap_or_else(|| Err(format!("The integration {service} has no action {action}"))),
             };
             let handler = handler.map_err(|why| format!("The service task {arn} is not supported. {why}"))?;
             Ok(Arc::new(handler))

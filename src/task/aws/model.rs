@@ -8,7 +8,9 @@ pub(super) fn find(service: &str, action: &str, naming: Naming) -> Result<(Opera
     let not_found = match models::find(service, action, naming) {
         Ok(operation) => match operation.service.protocol {
             // Its body is a stream of events, for instance.
-            Some(Protocol::Rest | Protocol::RestXml) if operation.wrapper.is_none() => {
+            Some(Protocol::Rest | Protocol::RestXml)
+                if operation.wrapper.is_none() || (operation.is_stream && naming == Naming::Java) =>
+            {
                 return Err(format!("Bodies of {service}:{action} cannot be sent or read"));
             }
             Some(protocol) => return Ok((operation, protocol)),

@@ -71,7 +71,7 @@ macro_rules! integrations {
     };
 }
 
-const INTEGRATIONS: [Integration; 18] = integrations! {
+const INTEGRATIONS: [Integration; 19] = integrations! {
     "sqs", "sqs", "SQS", "AmazonSQS", "AmazonSQSException": "sendMessage";
     "sns", "sns", "SNS", "AmazonSNS", "AmazonSNSException": "publish";
     "dynamodb", "dynamodb", "DynamoDB", "AmazonDynamoDBv2", "AmazonDynamoDBException": "getItem" "putItem" "updateItem" "deleteItem";
@@ -99,6 +99,7 @@ const INTEGRATIONS: [Integration; 18] = integrations! {
         "retryBuildBatch" "deleteBuildBatch";
     "mediaconvert", "mediaconvert", "MediaConvert", "AWSMediaConvert", "AWSMediaConvertException": "createJob";
     "bedrock", "bedrock", "Bedrock", "AmazonBedrock", "AmazonBedrockException": "createModelCustomizationJob";
+    "bedrockagentcore", "bedrockagentcore", "BedrockAgentCore", "AmazonBedrockAgentCore", "AmazonBedrockAgentCoreException":;
 };
 
 /// The optimised integration of a service.
@@ -256,6 +257,17 @@ impl Modelled {
     /// # Errors
     /// When there is no answer, or the service refuses.
     pub(super) async fn ask(&self, asked: Asked) -> Result<Answered, Trouble> {
+        let reply = self.reply(asked, ANSWER_BYTES_MAX).await?;
+        let (output, request_id) =
+            result(&self.operation, self.protocol, &reply).map_err(Trouble::Lasting)?;
+        Ok(Answered { output, reply, request_id })
+    }
+
+    /// Sends a request, and returns an answer with success.
+    ///
+    /// # Errors
+    /// When there is no answer, or the service refuses.
+    pub(super) async fn reply(&self, asked: Asked, bytes_max: usize) -> Result<Reply, Trouble> {
         let Modelled { caller, operation, protocol, optimised, .. } = self;
         let Asked { method, mut draft, host, copy } = asked;
         let at_host = host.map(|host| caller.at_host(&host)).transpose();
@@ -269,7 +281,7 @@ impl Modelled {
                 copy.add(&credentials, operation, caller.region(), now, &mut draft.body).map_err(failed)?;
             }
         }
-        let reply = caller.send(method, &draft, ANSWER_BYTES_MAX).await.map_err(|error| {
+        let reply = caller.send(method, &draft, bytes_max).await.map_err(|error| {
             let passes = matches!(error, CallError::Client(_));
             let error = match optimised {
                 Some(names) => names.unanswered(error),
@@ -295,8 +307,12 @@ impl Modelled {
                 (false, false) => Trouble::Lasting(refused),
             });
         }
-        let (output, request_id) = result(operation, *protocol, &reply).map_err(Trouble::Lasting)?;
-        Ok(Answered { output, reply, request_id })
+        Ok(reply)
+    }
+
+    /// An exception in a stream of events that began with success.
+    pub(super) fn refused(&self, reply: &Reply, error: &ServiceError) -> TaskError {
+        refused(&self.operation, self.optimised, reply, error)
     }
 
     /// Sends a request with parameters that are known to be valid.

@@ -208,6 +208,29 @@ pub(super) fn jobs() -> Vec<Job> {
             cancel: ("POST /model-customization-jobs/arn%3Aj/stop", json!({})),
         },
         Job {
+            resource: "states:startExecution.sync:2",
+            parameters: json!({"StateMachineArn": "arn:m", "Input": {"a": 1}, "Name": "n"}),
+            start: ("StartExecution", json!({"executionArn": "arn:e", "startDate": 1_700_000_000.5})),
+            describe: ("DescribeExecution", json!({"executionArn": "arn:e"}), |status| {
+                json!({"executionArn": "arn:e", "status": status, "startDate": 1_700_000_000.5, "input": "{\"a\": 1}",
+                    "output": "[2]", "inputDetails": {"included": true}})
+            }),
+            running: "RUNNING",
+            succeeded: "SUCCEEDED",
+            failed: "TIMED_OUT",
+            result: |status| match status {
+                "SUCCEEDED" => {
+                    json!({"ExecutionArn": "arn:e", "Input": {"a": 1}, "InputDetails": {"Included": true},
+                    "Output": [2], "StartDate": 1_700_000_000_500_u64, "Status": status})
+                }
+                status => {
+                    json!({"ExecutionArn": "arn:e", "Input": "{\"a\": 1}", "InputDetails": {"Included": true},
+                    "Output": "[2]", "StartDate": 1_700_000_000_500_u64, "Status": status})
+                }
+            },
+            cancel: ("StopExecution", json!({"executionArn": "arn:e"})),
+        },
+        Job {
             resource: "ecs:runTask.sync",
             parameters: json!({"Cluster": "c", "TaskDefinition": "d"}),
             start: ("RunTask", task("PROVISIONING", &json!({}))),

@@ -56,6 +56,8 @@ pub(super) struct Job(Arc<Kind>);
 struct Kind {
     row: &'static Row,
     until: Until,
+    /// Whether input and output of an execution are JSON (`.sync:2`).
+    parses: bool,
     start: Modelled,
     describe: Modelled,
     cancel: Option<Modelled>,
@@ -71,19 +73,20 @@ pub(super) fn handler(
 ) -> Option<Result<Job, String>> {
     let row = JOBS.iter().find(|row| row.service == service && row.action == action)?;
     let until = match pattern {
-        ".sync" => Until::Ended,
+        ".sync" | ".sync:2" => Until::Ended,
         ".waitForTaskToken" => Until::Called,
         _ => Until::Started,
     };
     let is_one_operation = match until {
-        Until::Started => matches!(row.form, Form::Same | Form::EcsTask),
-        Until::Called => row.form == Form::Same,
+        Until::Started => matches!(row.form, Form::Same | Form::EcsTask | Form::Execution),
+        Until::Called => matches!(row.form, Form::Same | Form::Execution),
         Until::Ended => false,
     };
     if is_one_operation {
         return None;
     }
-    Some(kind(settings, row, until).map(|kind| Job(Arc::new(kind))))
+    let parses = pattern == ".sync:2";
+    Some(kind(settings, row, until).map(|kind| Job(Arc::new(Kind { parses, ..kind }))))
 }
 
 fn kind(settings: &Settings, row: &'static Row, until: Until) -> Result<Kind, String> {
@@ -92,6 +95,7 @@ fn kind(settings: &Settings, row: &'static Row, until: Until) -> Result<Kind, St
     Ok(Kind {
         row,
         until,
+        parses: false,
         start: operation(row.start)?,
         describe: operation(row.describe)?,
         cancel: row.cancel.map(|(action, _)| operation(action)).transpose()?,
@@ -225,6 +229,7 @@ impl Kind {
                 }
                 answer
             }
+            (Shown::Answer, Form::Execution) => execution(answer, self.parses && !is_failed),
             (Shown::Answer, _) => answer,
         };
         let text = shown.to_string();
@@ -242,6 +247,26 @@ enum Verdict {
     Over(Result<Vec<u8>, TaskError>),
     /// There is no such job in it.
     Unknown(Json),
+}
+
+/// An execution that has ended, by the names of its members; with `parses`, input and output as JSON.
+fn execution(answer: Json, parses: bool) -> Json {
+    let Json::Object(members) = answer else { return answer };
+    let members = members.into_iter().map(|(name, value)| {
+        let value = match (name.as_str(), value) {
+            ("StartDate" | "StopDate" | "RedriveDate", Json::String(time)) => {
+                let parsed = time.parse::<jiff::Timestamp>();
+                parsed.map_or(Json::String(time), |time| time.as_millisecond().into())
+            }
+            ("Input" | "Output", Json::String(text)) if parses => {
+                serde_json::from_str(&text).unwrap_or(Json::String(text))
+            }
+            (_, value) => value,
+        };
+        (name, value)
+    });
+    let sorted: std::collections::BTreeMap<String, Json> = members.collect();
+    Json::Object(sorted.into_iter().collect())
 }
 
 /// Whether an ended ECS task has failed: it did not start, or one of its containers failed.
@@ -348,7 +373,7 @@ impl Form {
             }
         };
         match self {
-            Form::Same | Form::EcsTask | Form::EmrCluster | Form::Application => None,
+            Form::Same | Form::EcsTask | Form::EmrCluster | Form::Application | Form::Execution => None,
             Form::EmrTermination => Some(listed("ClusterId", "JobFlowIds", &[])),
             Form::EmrStep => {
                 let others = [("ClusterId", "JobFlowId"), ("ExecutionRoleArn", "ExecutionRoleArn")];
@@ -361,7 +386,7 @@ impl Form {
     fn answer(self, answer: Json, given: &Json) -> Json {
         match self {
             Form::Application => json!({"ApplicationId": given.get("ApplicationId")}),
-            Form::Same | Form::EcsTask | Form::EmrTermination => answer,
+            Form::Same | Form::EcsTask | Form::EmrTermination | Form::Execution => answer,
             Form::EmrCluster => {
                 json!({"ClusterId": answer.get("JobFlowId"), "ClusterArn": answer.get("ClusterArn")})
             }

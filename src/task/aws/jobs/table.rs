@@ -62,6 +62,8 @@ pub(super) enum Form {
     EmrTermination,
     /// The service answers nothing; the integration, the application's identifier.
     Application,
+    /// An execution of a state machine: its times are in milliseconds, its input and output may be JSON.
+    Execution,
 }
 
 use self::Origin::{Answer, Given, Listed, Reason};
@@ -173,6 +175,18 @@ const BUILD_BATCH: Row = Row {
 };
 
 pub(super) const JOBS: &[Row] = &[
+    Row {
+        service: "states",
+        action: "startExecution",
+        form: Form::Execution,
+        start: "startExecution",
+        describe: "describeExecution",
+        asks: &[("ExecutionArn", Answer("/ExecutionArn"))],
+        succeeded: &["SUCCEEDED"],
+        failed: &["FAILED", "TIMED_OUT", "ABORTED"],
+        cancel: Some(("stopExecution", &[("ExecutionArn", Answer("/ExecutionArn")), ("Cause", Reason)])),
+        ..ROW
+    },
     Row {
         service: "ecs",
         action: "runTask",
