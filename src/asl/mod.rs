@@ -49,6 +49,8 @@ pub struct Options {
     pub machine_type: MachineType,
     /// Which resources a Task may name.
     pub resources: Resources,
+    /// Whether an Express machine may have distributed Maps, which AWS refuses.
+    pub express_maps: bool,
 }
 
 /// The type of a state machine.

@@ -224,7 +224,12 @@ fn optimised_suggestion(head: &str, service: &str, call: &str, ours: bool) -> Op
     // Most services and actions have no integration of their own, but can be called by the SDK's.
     let sdk = || {
         let package = package(service);
-        let meant = |action: &str| meant(&format!("aws-sdk:{package}"), action, pattern);
+        // Of the patterns, SDK integrations have one only.
+        let (pattern, note) = match pattern {
+            "" | ".waitForTaskToken" => (pattern, ""),
+            _ => ("", " It answers at once: SDK integrations have no `.sync`"),
+        };
+        let meant = |action: &str| meant(&format!("aws-sdk:{package}"), action, pattern) + note;
         match models::refusal(package, action) {
             None => Some(meant(action)),
             Some(Refused::Action) => near_action(package, action).as_deref().map(meant),

@@ -223,7 +223,7 @@ enum Format {
 impl Reading {
     fn options(self) -> Options {
         let machine_type = self.machine_type.map_or(MachineType::Express, Type::machine_type);
-        Options { machine_type, resources: Resources::AwsAndOthers }
+        Options { machine_type, resources: Resources::AwsAndOthers, express_maps: false }
     }
 
     /// Whether a type is given.

@@ -145,6 +145,9 @@ struct Memory {
     /// Let Express state machines use activities, `.sync` and `.waitForTaskToken`, which AWS refuses
     #[arg(long)]
     express_callbacks: bool,
+    /// Let Express state machines have distributed Maps, which AWS refuses
+    #[arg(long)]
+    express_maps: bool,
 }
 
 /// What tasks call. Region, credentials and endpoints come from the environment, as SDKs take them from there.
@@ -596,6 +599,7 @@ fn service(
         .express_only(arguments.express_only)
         .express_history(arguments.memory.express_history)
         .express_callbacks(arguments.memory.express_callbacks)
+        .express_maps(arguments.memory.express_maps)
         .retention_days(arguments.memory.retention_days)
         .redrive_days(arguments.memory.redrive_days)
         .open_executions_max(arguments.memory.open_executions_max);

@@ -44,7 +44,11 @@ const PROBLEMS_MAX: usize = 500;
 
 impl Draft<'_> {
     fn read(&self) -> (Option<Definition>, Vec<Diagnostic>) {
-        let options = Options { machine_type: self.machine_type, resources: Resources::AwsAndOurs };
+        let options = Options {
+            machine_type: self.machine_type,
+            resources: Resources::AwsAndOurs,
+            express_maps: false,
+        };
         match self.yaml {
             true if self.text.len() > limits::DEFINITION_BYTES_MAX => {
                 asl::read(self.text.as_bytes(), &options)
@@ -93,7 +97,7 @@ pub fn inspect(draft: Draft<'_>) -> Json {
 
 /// The picture of a machine's definition: `null` if it cannot be read.
 pub fn picture_of(text: &str, machine_type: MachineType) -> Json {
-    let options = Options { machine_type, resources: Resources::Any };
+    let options = Options { machine_type, resources: Resources::Any, express_maps: false };
     let (definition, _) = asl::read(text.as_bytes(), &options);
     definition.map_or(Json::Null, |definition| of_definition(&definition, &Places::of(text)))
 }

@@ -73,6 +73,7 @@ pub struct Builder {
     in_place: bool,
     time_scale: f64,
     express_callbacks: bool,
+    express_maps: bool,
     accept_unhandled: bool,
     accept_missing_stores: bool,
     has_activity: Arc<dyn Fn(&str) -> bool + Send + Sync>,
@@ -96,6 +97,7 @@ impl Default for Builder {
             in_place: true,
             time_scale: 1.0,
             express_callbacks: false,
+            express_maps: false,
             accept_unhandled: false,
             accept_missing_stores: false,
             has_activity: Arc::new(|_| true),
@@ -157,6 +159,14 @@ impl Builder {
     #[must_use]
     pub fn express_callbacks(mut self, allow: bool) -> Builder {
         self.express_callbacks = allow;
+        self
+    }
+
+    /// Lets Express machines have distributed Maps under the [profile](Profile) of AWS, too: over the lines of a file, at the
+    /// engine's speed.
+    #[must_use]
+    pub fn express_maps(mut self, allow: bool) -> Builder {
+        self.express_maps = allow;
         self
     }
 
@@ -426,11 +436,12 @@ impl Builder {
                 } else {
                     asl::Resources::Aws
                 };
-                (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, resources })
+                let express_maps = self.express_maps;
+                (limits::EXPRESS_SECONDS_MAX, asl::Options { machine_type, resources, express_maps })
             }
             Profile::Open => {
                 let (machine_type, resources) = (asl::MachineType::Standard, asl::Resources::Any);
-                (u64::MAX, asl::Options { machine_type, resources })
+                (u64::MAX, asl::Options { machine_type, resources, express_maps: true })
             }
         };
         // A power of two: a thread's stripe is looked up several times in each execution.

@@ -361,6 +361,13 @@ impl Builder {
         self
     }
 
+    /// An extension: Express state machines may have distributed Maps, which AWS refuses. Their Map Runs are not kept.
+    #[must_use]
+    pub fn express_maps(mut self, allow: bool) -> Builder {
+        self.engine = self.engine.express_maps(allow);
+        self
+    }
+
     /// Starts the engine's threads.
     ///
     /// # Errors

@@ -62,7 +62,7 @@ const RESULTS_MAX: usize = 100;
 /// ```
 pub fn validate(request: &ValidateStateMachineDefinition) -> Validation {
     let machine_type = if request.express { MachineType::Express } else { MachineType::Standard };
-    let options = Options { machine_type, resources: request.resources };
+    let options = Options { machine_type, resources: request.resources, express_maps: false };
     let (_, problems) = asl::read(request.definition.as_bytes(), &options);
     let ok = !problems.iter().any(|problem| problem.severity == Severity::Error);
     let results_max = match request.results_max as usize {

@@ -354,7 +354,7 @@ fn the_metrics_say_what_runs_and_top_shows_it() {
 #[test]
 fn what_is_mocked_may_be_what_is_not_supported() {
     let folder = Folder::new("mocks");
-    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}}, "End": true});
+    let state = json!({"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:codecatalyst:verifySession", "Parameters": {}, "End": true});
     let mocks = json!({"StateMachines": {"jobs": {"TestCases": {"Happy": {"S": "Started"}}}},
         "MockedResponses": {"Started": {"0": {"Return": {"JobRunId": "j"}}}}});
     let file = folder.write("mocks.json", &mocks.to_string());
@@ -366,7 +366,7 @@ fn what_is_mocked_may_be_what_is_not_supported() {
     let request = json!({"name": "jobs", "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
         "definition": json!({"StartAt": "S", "States": {"S": state}}).to_string()});
     let (status, body) = Serving::start(&[]).ask("CreateStateMachine", &request.to_string());
-    assert!(status == 400 && body.contains("modifyInstanceFleetByName"), "{body}");
+    assert!(status == 400 && body.contains("codecatalyst:verifySession"), "{body}");
 }
 
 const WORK: &str = r#"{"activityArn": "arn:aws:states:us-east-1:123456789012:activity:work"}"#;

@@ -154,3 +154,29 @@ fn the_placeholders_of_templates_are_named() {
         }
     }
 }
+
+/// AWS refuses it, and so it is here without the flag, which the refusal names.
+#[test]
+fn an_express_machine_may_have_distributed_maps_if_asked() {
+    let maps = json!({"StartAt": "M", "States": {"M": {"Type": "Map", "End": true, "ItemProcessor": {
+        "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"},
+        "StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}}}});
+    let request = json!({"name": "maps", "type": "EXPRESS", "definition": maps.to_string(),
+        "roleArn": "arn:aws:iam::123456789012:role/r"});
+    let (status, body) = Serving::start(&[]).ask("CreateStateMachine", &request.to_string());
+    assert!(status == 400 && body.contains("is not supported inside 'EXPRESS' state machines"), "{body}");
+    let serving = Serving::start(&["--express-maps"]);
+    let (status, body) = serving.ask("CreateStateMachine", &request.to_string());
+    assert_eq!(status, 200, "{body}");
+    let created: Json = serde_json::from_str(&body).expect("JSON");
+    let request = json!({"stateMachineArn": created["stateMachineArn"], "input": "[1,2]"});
+    let (_, body) = serving.ask("StartSyncExecution", &request.to_string());
+    assert!(body.contains(r#""output":"[1,2]""#), "{body}");
+
+    let folder = Folder::new("express-maps");
+    let file = folder.file("maps.asl.json", maps.to_string());
+    let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+    let output = command.args(["validate", "--type", "express", &file]).output().expect("an answer");
+    let shown = String::from_utf8(output.stdout).expect("UTF-8");
+    assert!(shown.contains("here `serve --express-maps`"), "{shown}");
+}

@@ -54,7 +54,7 @@ fn cases(file: &str) -> Vec<Case<'_>> {
 fn found(case: &Case<'_>) -> Vec<String> {
     let machine_type = if case.standard { MachineType::Standard } else { MachineType::Express };
     let resources = if case.ours { Resources::AwsAndOurs } else { Resources::Aws };
-    let options = Options { machine_type, resources };
+    let options = Options { machine_type, resources, express_maps: false };
     let text = case.text.trim_end();
     let (refused, diagnostics) = if case.state {
         let (state, diagnostics) = asl::read_state(text.as_bytes(), "S", &options);

@@ -28,7 +28,7 @@ fn errors(diagnostics: &[Diagnostic]) -> String {
 /// Accepted or refused, with what was found otherwise. Fixtures of linters and editors name resources such as `foo:bar`
 /// that AWS does not have; they are not about resources, so any will do.
 fn verdict(text: &str, accepted: bool, resources: Resources) -> Result<(), String> {
-    let options = Options { machine_type: MachineType::Standard, resources };
+    let options = Options { machine_type: MachineType::Standard, resources, express_maps: false };
     let (definition, diagnostics) = asl::read(text.as_bytes(), &options);
     match (definition.is_some(), accepted) {
         (true, true) | (false, false) => Ok(()),

@@ -15,7 +15,11 @@ const SEEDS: u64 = 8;
 #[test]
 fn real_definitions() {
     let Some(rows) = corpora::lines("asl/definitions.jsonl") else { return };
-    let options = asl::Options { machine_type: asl::MachineType::Express, resources: asl::Resources::Any };
+    let options = asl::Options {
+        machine_type: asl::MachineType::Express,
+        resources: asl::Resources::Any,
+        express_maps: false,
+    };
     let (mut passed, mut skipped) = (0, 0);
     let mut failures = Vec::new();
     let mut statuses: BTreeMap<&str, usize> = BTreeMap::new();

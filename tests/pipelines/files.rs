@@ -116,3 +116,56 @@ fn a_pipeline_that_breaks_off_says_how_far_it_came() {
     assert!(rest.contains("not published, and the source redelivers nothing: "), "{rest}");
     let _ = std::fs::remove_dir_all(&folder);
 }
+
+/// An event names a file, whose lines a distributed Map of the pipeline's Express machine reads.
+#[cfg(all(feature = "cli-pipe", feature = "map-data"))]
+#[test]
+fn a_map_reads_the_file_that_an_event_names() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let name = format!("maps-{}", std::process::id());
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    std::fs::create_dir_all(folder.join("data")).expect("a folder");
+    let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).expect("a file");
+    write("data/a.jsonl", "{\"n\":1}\n{\"n\":2}\n");
+    write("data/b.csv", "n\n3\n");
+    let map = |config: &str, child: &str| {
+        format!(
+            r#"{{"Type": "Map", "End": true, "MaxConcurrency": 1, "ItemReader": {{"Resource": "arn:aws:states:::file:read",
+            "ReaderConfig": {config}, "Parameters": {{"Path.$": "$.file"}}}},
+            "ItemProcessor": {{"ProcessorConfig": {{"Mode": "DISTRIBUTED", "ExecutionType": "EXPRESS"}},
+              "StartAt": "{child}", "States": {{"{child}": {{"Type": "Pass", "OutputPath": "$.n", "End": true}}}}}}}}"#
+        )
+    };
+    let lines = map(r#"{"InputType": "JSONL"}"#, "Line");
+    let cells = map(r#"{"InputType": "CSV", "CSVHeaderLocation": "FIRST_ROW"}"#, "Cell");
+    let machine = format!(
+        r#"{{"StartAt": "Kind", "States": {{"Kind": {{"Type": "Choice", "Default": "Lines", "Choices": [
+            {{"Variable": "$.file", "StringMatches": "*.csv", "Next": "Cells"}}]}}, "Lines": {lines}, "Cells": {cells}}}}}"#
+    );
+    write("each.asl.json", &machine);
+    let end = "source = { type = \"stdin\" }\nsink = { type = \"stdout\" }\n";
+    let run = |tasks: &str| {
+        write("pipe.toml", &format!("definition = \"each.asl.json\"\n{end}{tasks}"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
+        command.args(["pipe", "pipe.toml"]).current_dir(&folder);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the command starts");
+        let events = b"{\"file\":\"a.jsonl\"}\n{\"file\":\"b.csv\"}\n";
+        // It may have ended, refusing the definition.
+        let _ = child.stdin.take().expect("its input").write_all(events);
+        let output = child.wait_with_output().expect("its end");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        (text(output.stdout), text(output.stderr))
+    };
+    let (mut shown, said) = run("tasks = { files = \"data\" }\n");
+    // Events are handled at once, and may end in another order.
+    let mut lines: Vec<&str> = shown.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["[\"3\"]", "[1,2]"], "{said}");
+    // Without the folder it is as on AWS.
+    (shown, _) = run("");
+    assert_eq!(shown, "");
+    let _ = std::fs::remove_dir_all(&folder);
+}

@@ -255,7 +255,11 @@ impl Ready {
 
 /// Compiles a definition.
 fn program(definition: &str) -> Result<Arc<Program>, String> {
-    let options = asl::Options { machine_type: asl::MachineType::Express, resources: asl::Resources::Any };
+    let options = asl::Options {
+        machine_type: asl::MachineType::Express,
+        resources: asl::Resources::Any,
+        express_maps: false,
+    };
     let (read, problems) = asl::read(definition.as_bytes(), &options);
     let read = read.ok_or_else(|| asl::invalid_definition(&problems))?;
     let program = compile::compile(&read).map_err(|errors| {

@@ -219,17 +219,20 @@ impl Check {
         }
     }
 
-    /// An Express machine has no distributed Maps.
+    /// An Express machine has no distributed Maps on AWS.
     pub(super) fn distributed_in_express(&mut self, processor: &Node, place: Place<'_>, context: Context) {
         let mode = processor.get("ProcessorConfig").and_then(|it| it.get("Mode"));
         if let Some(mode) = mode
             && mode.as_str() == Some("DISTRIBUTED")
             && context.machine_type == MachineType::Express
+            && !self.options.express_maps
         {
             let message =
                 "The field 'Mode' with value 'DISTRIBUTED' is not supported inside 'EXPRESS' state machines";
             let place = place.field("ProcessorConfig");
-            self.schema(message, place.field("Mode"), mode.span);
+            let opt_in =
+                "AWS has none; here `serve --express-maps` and `files` of a pipeline's tasks allow them";
+            self.schema(message, place.field("Mode"), mode.span).suggestion = Some(opt_in.to_owned());
         }
     }
 

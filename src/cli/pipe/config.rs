@@ -36,6 +36,8 @@ pub(super) struct Tasks {
     pub(super) http_allow: Vec<String>,
     /// The connections that HTTP tasks may name.
     pub(super) connections: Option<PathBuf>,
+    /// The folder that distributed Maps may read and write.
+    pub(super) files: Option<PathBuf>,
     /// Tasks that publish to NATS and send requests over it.
     pub(super) nats: Option<NatsServer>,
     /// Tasks that publish to Kafka.
@@ -315,7 +317,7 @@ pub(super) fn read(path: &Path) -> Result<Config, Stop> {
             credentials.iter_mut().for_each(|file| rebase(path, file))
         }
     }
-    let files = config.tasks.connections.iter_mut();
+    let files = config.tasks.connections.iter_mut().chain(&mut config.tasks.files);
     let files = files.chain(config.tasks.nats.iter_mut().flat_map(|nats| &mut nats.credentials));
     files.for_each(|file| rebase(path, file));
     let ends = [Some(&mut config.source), config.sink.as_mut(), config.dead_letters.as_mut()];

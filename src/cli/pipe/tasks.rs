@@ -9,7 +9,7 @@ use expressway::task::nats;
 use super::config::Tasks;
 use super::waits::Waits;
 use super::{ends, refused, status};
-use crate::cli::{Stop, services};
+use crate::cli::{Stop, definition, services};
 
 /// An engine with these tasks.
 pub(super) async fn given(
@@ -27,6 +27,9 @@ pub(super) async fn given(
         return Err(Stop::failed("tasks.connections and tasks.http_allow need tasks.services = true"));
     } else if let Some(functions) = functions {
         builder = builder.aws(Integrations::new().only_functions(functions.clone()));
+    }
+    if let Some(folder) = &tasks.files {
+        builder = builder.files(definition::files(folder)?).express_maps(true);
     }
     if let Some(server) = &tasks.nats {
         let what = format!("The tasks' NATS connection {}", all_without_credentials(&server.url));

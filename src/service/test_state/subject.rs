@@ -40,7 +40,11 @@ pub(super) struct Subject {
 
 impl Subject {
     pub(super) fn read(request: &TestState, surroundings: &Surroundings) -> Result<Subject, Error> {
-        let options = Options { machine_type: MachineType::Standard, resources: surroundings.resources };
+        let options = Options {
+            machine_type: MachineType::Standard,
+            resources: surroundings.resources,
+            express_maps: false,
+        };
         let text = request.definition.as_bytes();
         let (found, problems) = match &request.state_name {
             None => {

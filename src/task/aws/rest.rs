@@ -221,3 +221,81 @@ pub(super) fn read(operation: &Operation, shape: usize, reply: &Reply) -> Result
     }
     Ok(output)
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::service;
+    use super::super::settings::{self, Settings};
+    use super::*;
+    use crate::json;
+    use crate::models::{self, Naming, Shape};
+
+    fn sample(operation: &Operation, kind: Type) -> Json {
+        match kind {
+            Type::Shape(shape) => match &operation.service.shapes[shape] {
+                Shape::List { .. } => json!([]),
+                Shape::Structure(_) | Shape::Map { .. } => json!({}),
+            },
+            Type::Integer | Type::Float => json!(1),
+            Type::Boolean => json!(true),
+            Type::Seconds | Type::Time | Type::HttpDate => json!("2026-01-31T00:00:00Z"),
+            Type::Text | Type::Bytes | Type::Any => json!("x"),
+        }
+    }
+
+    /// Every operation of every service that is called: with nothing, what is missing is told; with each member, there is a
+    /// request that has them all.
+    #[test]
+    fn every_operation_has_a_request() {
+        let settings = Settings::default();
+        let mut count = 0;
+        for package in models::called() {
+            for action in models::actions(package) {
+                let Ok(modelled) = service::sdk(&settings, package, &action) else { continue };
+                let operation = models::find(package, &action, Naming::Java).expect("an operation");
+                let members = operation.input.map(|shape| operation.members(shape)).unwrap_or(&[]);
+                let given = members.iter().map(|member| match member.name(Naming::Java) {
+                    // The one that is computed here.
+                    name @ "ChecksumAlgorithm" => (name.to_owned(), json!("SHA256")),
+                    name => (name.to_owned(), sample(&operation, member.value.kind)),
+                });
+                let given = Json::Object(given.collect());
+                for (input, is_whole) in [(json!({}), false), (given, true)] {
+                    let mut arena = Arena::default();
+                    let input = json::read(&mut arena, input.to_string().as_bytes()).expect("JSON");
+                    match modelled.asked(&arena, input, None) {
+                        Ok(asked) => {
+                            let path = &asked.draft().path;
+                            assert!(
+                                path.starts_with('/') && !path.contains('{'),
+                                "{package}:{action}: {path}"
+                            );
+                        }
+                        Err(why) => {
+                            let is_known = why.contains('\'') || why.contains("bucket");
+                            assert!(
+                                is_known && !is_whole || package == "s3control",
+                                "{package}:{action}: {why}"
+                            );
+                        }
+                    }
+                }
+                count += 1;
+            }
+        }
+        assert!(count > 19_000, "{count} operations");
+        let hosts = ["organizations", "datazone", "budgets", "networkmanager"];
+        let hosts = hosts.map(|host| {
+            settings::Endpoint::of_aws(host, "eu-west-1").expect("a host").origin.host.to_string()
+        });
+        let expected = [
+            "organizations.us-east-1.amazonaws.com",
+            "datazone.eu-west-1.api.aws",
+            "budgets.amazonaws.com",
+            "networkmanager.us-west-2.amazonaws.com",
+        ];
+        assert_eq!(hosts, expected);
+    }
+}

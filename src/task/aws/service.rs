@@ -170,6 +170,13 @@ pub(super) struct Asked {
     copy: Option<RegionCopy>,
 }
 
+#[cfg(test)]
+impl Asked {
+    pub(super) fn draft(&self) -> &Draft {
+        &self.draft
+    }
+}
+
 /// What a service answered.
 #[derive(Debug)]
 pub(super) struct Answered {
