@@ -114,12 +114,6 @@ impl ClusterArguments {
                 cluster.name()
             )));
         }
-        if is_spread && config.tls.is_some() {
-            return Err(Stop::failed(
-                "--tls-cert: nodes of a cluster whose work is spread call each other without encryption: let a proxy \
-                 decrypt before them",
-            ));
-        }
         config.hop_secret = Some(secret.clone());
         Ok(Some(Owning { cluster, address, secret, standby }))
     }

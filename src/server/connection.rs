@@ -72,7 +72,7 @@ async fn serve_tls(
     output_buffer: &Rc<RefCell<OutputBuffer>>,
     stream: Watched,
 ) {
-    let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.0)).accept(stream));
+    let mut handshake = pin!(TlsAcceptor::from(Arc::clone(&tls.config)).accept(stream));
     let stream = drive(local, watch, output_buffer, |context| {
         if local.is_draining() { Poll::Ready(None) } else { handshake.as_mut().poll(context).map(Result::ok) }
     });

@@ -22,6 +22,8 @@ mod descriptors;
 mod exchange;
 mod output_buffer;
 #[cfg(feature = "cluster")]
+mod peer_tls;
+#[cfg(feature = "cluster")]
 mod peers;
 mod reply;
 mod request_id;
@@ -238,7 +240,9 @@ impl Server {
         let shared = Arc::new(thread::Shared::new(config).map_err(StartError::Thread)?);
         #[cfg(feature = "cluster")]
         if let (Some(spread), Some(secret)) = (service.spread(), &config.hop_secret) {
-            spread.reach(Arc::new(peers::HttpPeers::start(secret).map_err(StartError::Thread)?));
+            spread.reach(Arc::new(
+                peers::HttpPeers::start(secret, config.tls.as_ref()).map_err(StartError::Thread)?,
+            ));
         }
         let threads = thread::start(&shared, listener, service).map_err(StartError::Thread)?;
         Ok(Server { address, shared, threads })

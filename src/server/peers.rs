@@ -1,13 +1,13 @@
 //! Other nodes of a cluster whose executions are spread: calls to them, over HTTP/2, and calls from them.
 //!
 //! A node that forwards a call has checked its caller already. Nodes recognize each other by the secret of the cluster,
-//! and tell whose call it is.
+//! and tell whose call it is. Calls to a node that publishes an address with `https` are encrypted.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
@@ -16,12 +16,16 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use super::auth::Denied;
 use super::exchange::HOP;
 use super::thread::Local;
+use super::{Tls, peer_tls};
 use crate::limits::STANDBY_STREAMS_MAX;
 use crate::service::spread::{Asked, NOT_OWNED, NotCalled, PeerCall, PeerReply, Peers};
 use crate::service::{Scope, Service};
@@ -34,6 +38,11 @@ const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const NOT_DONE: [&str; 2] = ["The server ends", NOT_OWNED];
 /// How long another node may take for an answer. Those that wait for something answer sooner.
 const ANSWER: Duration = Duration::from_secs(30);
+/// How long a node may take to accept a connection, and to encrypt it.
+const CONNECT: Duration = Duration::from_secs(1);
+const TOLD_EVERY: Duration = Duration::from_secs(30);
+/// What the addresses of nodes begin with that are called with encryption.
+const HTTPS: &str = "https://";
 
 /// The other nodes, whose calls have a thread of their own.
 pub(super) struct HttpPeers {
@@ -43,6 +52,9 @@ pub(super) struct HttpPeers {
 
 struct Shared {
     secret: HeaderValue,
+    tls: TlsConnector,
+    /// When it was last told that the certificate of the node at an address is not accepted.
+    told: Mutex<HashMap<String, Instant>>,
     /// Connections by address.
     links: Mutex<HashMap<String, Vec<Link>>>,
 }
@@ -56,9 +68,10 @@ struct Link {
 
 impl HttpPeers {
     /// Starts the thread, which ends when this is dropped.
-    pub(super) fn start(secret: &str) -> io::Result<HttpPeers> {
+    pub(super) fn start(secret: &str, own: Option<&Tls>) -> io::Result<HttpPeers> {
         let secret = HeaderValue::from_str(secret).map_err(io::Error::other)?;
-        let shared = Arc::new(Shared { secret, links: Mutex::default() });
+        let tls = peer_tls::connector(own).map_err(io::Error::other)?;
+        let shared = Arc::new(Shared { secret, tls, told: Mutex::default(), links: Mutex::default() });
         let (jobs, mut queue) = mpsc::unbounded_channel::<Asked<()>>();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let body = move || {
@@ -122,7 +135,8 @@ impl Shared {
         let PeerCall { target, trace_header, body, caller, scope } = call;
         let mut request = Request::new(Full::new(Bytes::from(body)));
         *request.method_mut() = Method::POST;
-        *request.uri_mut() = format!("http://{address}/").parse().ok()?;
+        let scheme = if address.starts_with(HTTPS) { "" } else { "http://" };
+        *request.uri_mut() = format!("{scheme}{address}/").parse().ok()?;
         let headers = request.headers_mut();
         headers.insert(HOP, self.secret.clone());
         headers.insert(TARGET, HeaderValue::from_str(&target).ok()?);
@@ -180,7 +194,7 @@ impl Shared {
                 return Some(free.clone());
             }
         }
-        let sender = connect(address).await?;
+        let sender = self.connect(address).await?;
         let link = Link { sender, streams: Arc::new(Semaphore::new(STANDBY_STREAMS_MAX)) };
         let mut links = self.links();
         // Nodes that are gone are not called again.
@@ -190,12 +204,49 @@ impl Shared {
     }
 }
 
-/// A new connection to a node, over HTTP/2.
+impl Shared {
+    fn tell(&self, address: &str, error: &io::Error) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        // Nodes that are gone are forgotten.
+        told.retain(|_, at| at.elapsed() < TOLD_EVERY);
+        if !told.contains_key(address) {
+            tracing::warn!(address, %error, "another node cannot be called: its certificate is not accepted");
+            told.insert(address.to_owned(), Instant::now());
+        }
+    }
+
+    async fn connect(&self, address: &str) -> Option<SendRequest<Full<Bytes>>> {
+        let Some(place) = address.strip_prefix(HTTPS) else { return connect(address).await };
+        let name = place.rsplit_once(':').map_or(place, |(host, _)| host);
+        let name = ServerName::try_from(name.trim_matches(['[', ']'])).ok()?.to_owned();
+        let stream = connected(place).await?;
+        let encrypted = tokio::time::timeout(CONNECT, self.tls.connect(name, stream)).await.ok()?;
+        match encrypted {
+            Ok(stream) => handshake(stream).await,
+            Err(error) => {
+                self.tell(address, &error);
+                None
+            }
+        }
+    }
+}
+
+/// A new connection to a node, over HTTP/2 and not encrypted.
 pub(super) async fn connect(address: &str) -> Option<SendRequest<Full<Bytes>>> {
-    let connecting = tokio::time::timeout(Duration::from_secs(1), TcpStream::connect(address));
-    let stream = connecting.await.ok()?.ok()?;
+    handshake(connected(address).await?).await
+}
+
+async fn connected(address: &str) -> Option<TcpStream> {
+    let stream = tokio::time::timeout(CONNECT, TcpStream::connect(address)).await.ok()?.ok()?;
     // Without it, answers are late at most.
     let _ = stream.set_nodelay(true);
+    Some(stream)
+}
+
+async fn handshake<S>(stream: S) -> Option<SendRequest<Full<Bytes>>>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.initial_stream_window_size(1 << 20).initial_connection_window_size(4 << 20);
     let (sender, connection) = http.handshake(TokioIo::new(stream)).await.ok()?;

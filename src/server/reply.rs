@@ -50,9 +50,10 @@ impl Buf for Piece {
 #[derive(Debug, Default)]
 pub(super) struct Rest {
     left: Bytes,
-    /// The charge of a piece of a body of unknown length.
-    charge: Charge,
     hold: Option<Rc<Hold>>,
+    /// The charge of a piece of a body of unknown length.
+    #[cfg(feature = "console")]
+    charge: Charge,
     /// The following pieces, of a body of unknown length.
     #[cfg(feature = "console")]
     more: Option<tokio::sync::mpsc::Receiver<(Bytes, Charge)>>,

@@ -10,7 +10,12 @@ use tokio_rustls::rustls::{self, ServerConfig, crypto::ring};
 
 /// A certificate with its key, ready to be served.
 #[derive(Clone, Debug)]
-pub struct Tls(pub(super) Arc<ServerConfig>);
+pub struct Tls {
+    pub(super) config: Arc<ServerConfig>,
+    /// The certificate, and those that vouch for it.
+    #[cfg(feature = "cluster")]
+    pub(super) chain: Arc<[CertificateDer<'static>]>,
+}
 
 /// Why a certificate cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -50,11 +55,17 @@ impl Tls {
             return Err(wrong(certificates, "there is no certificate in it".to_owned()));
         }
         let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong(key, why(error)))?;
+        #[cfg(feature = "cluster")]
+        let kept = chain.clone().into();
         let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
             .map_err(TlsError::Pair)?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Tls(Arc::new(config)))
+        Ok(Tls {
+            config: Arc::new(config),
+            #[cfg(feature = "cluster")]
+            chain: kept,
+        })
     }
 }

@@ -220,6 +220,7 @@ impl Keeper {
         let me = self.cluster.node();
         let peer = |name: &str, address: &str| Peer {
             name: name.into(),
+            // With the scheme where it is encrypted.
             address: address.strip_prefix("http://").unwrap_or(address).into(),
         };
         let owner = |owned: &Owned| {

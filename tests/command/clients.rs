@@ -175,3 +175,27 @@ fn moto_s_own_tests_find_what_they_look_for() {
     command.arg(suite).arg(folder("tests/known/moto.txt"));
     passes(command);
 }
+
+/// Nodes with the same certificate accept each other by it.
+#[test]
+#[cfg(all(feature = "cli-cluster", target_os = "linux"))]
+fn nodes_of_a_cluster_call_each_other_over_tls() {
+    let python = program("python3");
+    if !works(Command::new(&python).args(["-c", "import boto3"])) {
+        return absent("boto3");
+    }
+    use crate::engines::{Engine, Postgres};
+
+    let Some(server) = Postgres::start() else { return };
+    let (tls, url) = (folder("tests/data/tls"), server.url());
+    let file = |name: &str| tls.join(name).to_str().expect("UTF-8").to_owned();
+    let (certificate, key) = (file("localhost.pem"), file("localhost.key"));
+    let cluster: &[&str] = &["--journal", &url, "--cluster", "c", "--insecure", "--spread"];
+    let encrypted: &[&str] = &["--tls-cert", &certificate, "--tls-key", &key];
+    let nodes = [(); 2].map(|()| Serving::start(&[cluster, encrypted].concat()));
+    crate::spread::shared(&server, 2);
+    let mut command = with_environment(Command::new(&python), nodes[0].port);
+    command.arg(folder("tests/clients/boto3_nodes.py")).arg(&certificate);
+    command.args(nodes.iter().map(|node| node.port.to_string()));
+    passes(command);
+}

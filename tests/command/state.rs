@@ -56,7 +56,7 @@ fn wait_for(serving: &mut Serving, words: &str) {
 fn what_does_not_compile_any_more_is_kept_and_says_why_it_does_not_start() {
     let kept = Kept::new("state-compile");
     let glue = definition(
-        &json!({"Type": "Task", "Resource": "arn:aws:states:::elasticmapreduce:modifyInstanceFleetByName", "Parameters": {"ClusterId": "c", "InstanceFleetName": "f", "InstanceFleet": {}}, "End": true}),
+        &json!({"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:codecatalyst:verifySession", "Parameters": {}, "End": true}),
     );
     let mocks = json!({"StateMachines": {"jobs": {"TestCases": {"Happy": {"S": "Started"}}}},
         "MockedResponses": {"Started": {"0": {"Return": {}}}}});
@@ -79,7 +79,7 @@ fn what_does_not_compile_any_more_is_kept_and_says_why_it_does_not_start() {
             assert_eq!((status, described["definition"].as_str()), (200, Some(&*glue)), "{body}");
             for operation in ["StartExecution", "StartSyncExecution"] {
                 let (status, body) = serving.ask(operation, &json!({"stateMachineArn": machine}).to_string());
-                assert!(status == 400 && body.contains("modifyInstanceFleetByName"), "{operation}: {body}");
+                assert!(status == 400 && body.contains("codecatalyst:verifySession"), "{operation}: {body}");
             }
         }
         let other = json!({"stateMachineArn": arn("other")}).to_string();
