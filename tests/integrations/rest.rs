@@ -179,6 +179,12 @@ fn services_of_all_kinds_are_called_on_moto() {
         ("backup:listBackupVaults", json!({}), "/BackupVaultList", json!([])),
         ("appsync:listGraphqlApis", json!({}), "/GraphqlApis", json!([])),
         ("sagemaker:listModels", json!({}), "/Models", json!([])),
+        (
+            "redshiftdata:executeStatement",
+            json!({"ClusterIdentifier": "c", "Database": "d", "DbUser": "u", "Sql": "SELECT 1"}),
+            "/Database",
+            json!("d"),
+        ),
     ] {
         let result = call(resource, parameters);
         assert_eq!(result.pointer(pointer), Some(&expected), "{resource}: {result}");
