@@ -24,14 +24,20 @@ pub(super) enum Server {
 
 /// A reason, and what to try next.
 pub(super) fn with_next_step(why: impl std::fmt::Display, next: &str) -> String {
-    format!("{}; {next}", os::without_number(&why.to_string()).trim_end_matches('.'))
+    format!("{}; {next}", os::without_number(&why.to_string()).trim_end().trim_end_matches('.'))
 }
 
 /// Why a server does not answer, and what to try.
 #[cfg(any(feature = "cli-cluster", feature = "cli-pipe"))]
 pub(super) fn away(server: Server, why: impl std::fmt::Display) -> String {
     let why = why.to_string();
-    let next = if is_about_credentials(&why) { server.credentials() } else { server.address() };
+    let next = if is_about_credentials(&why) {
+        server.credentials()
+    } else if why.contains("InvalidContentType") {
+        "its answer is not TLS: does the server speak that at this port?"
+    } else {
+        server.address()
+    };
     with_next_step(why, next)
 }
 

@@ -282,6 +282,13 @@ impl Nats {
             Some(ErrorCode::JETSTREAM_NOT_ENABLED | ErrorCode::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT) => {
                 absent(format!("stream {name}: the server has no JetStream; start it with `nats-server -js`"))
             }
+            _ if matches!(
+                error.kind(),
+                GetStreamErrorKind::EmptyName | GetStreamErrorKind::InvalidStreamName
+            ) =>
+            {
+                refused(format!("stream {name}: {error}"))
+            }
             _ => away(self.said.explained(&format!("stream {name}: {error}"))),
         }
     }

@@ -46,15 +46,17 @@ impl Troubles {
         });
         row.failures += 1;
         row.causes[cause as usize] = true;
-        why.clone_into(&mut row.why);
+        // Some errors have several lines: those of a server that speaks another language, for instance.
+        row.why = why.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(", ");
         if now < row.tell_at {
             return;
         }
         row.tell_at = now + row.wait;
         row.wait = (row.wait * 2).min(TOLD_AGAIN_MAX);
-        let (failures, lasted, address) = (row.failures, now - row.since, row.address.clone());
+        let (failures, lasted) = (row.failures, now - row.since);
+        let (address, why) = (row.address.clone(), Some(row.why.clone()));
         drop(lasting);
-        self.tell(&Trouble { end, address, why: Some(why.to_owned()), failures, lasted });
+        self.tell(&Trouble { end, address, why, failures, lasted });
     }
 
     /// An operation succeeded.

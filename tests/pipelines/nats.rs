@@ -11,7 +11,7 @@ use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
 use crate::servers::{Server, Stall, expressway, pipeline, running, terminate};
 use async_nats::jetstream::{self, consumer, stream};
-use expressway::pipe::{End, Lines, Nats, NatsConsumer, NatsOptions, Pipe};
+use expressway::pipe::{End, Lines, Nats, NatsConsumer, NatsOptions, Pipe, PipeError};
 use futures_util::StreamExt;
 
 /// What is between a test and its server.
@@ -256,6 +256,15 @@ async fn what_does_not_exist_at_the_start_is_told_and_waited_for() {
     bench.publish(0..3).await;
     bench.wait_until_done().await;
     assert_eq!((terminate(&mut child), bench.texts("OUT").await.len()), (Some(0), 3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_no_stream_can_have_is_refused() {
+    let Some(server) = servers::nats() else { return };
+    let at = format!("127.0.0.1:{}", server.port);
+    let nats = Nats::connect(&at, NatsOptions::default()).await.expect("a connection");
+    let error = nats.source(NatsConsumer::new("S.x y", "d")).await.expect_err("no such name");
+    assert_eq!(error, PipeError::Refused("NATS: stream S.x y: invalid stream name".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

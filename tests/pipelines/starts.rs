@@ -296,9 +296,23 @@ mod command {
                 "redis://[USER:PASSWORD@]HOST",
             ),
             (r#"{ type = "webhook", address = "127.0.0.1:1" }"#, STDOUT, "give it a `proof`"),
+            (
+                r#"{ type = "sqs", url = "https://sqs.us-east-1.amazonaws.com/1/q" }"#,
+                STDOUT,
+                "are the credentials right",
+            ),
         ];
         for (source, sink, why) in cases {
-            let output = folder.pipe("pipe.toml", source, sink, "").output().expect("an answer");
+            let mut command = folder.pipe("pipe.toml", source, sink, "");
+            if why.contains("credentials") {
+                // Nowhere is there a user; a server of this machine would be asked without one.
+                for name in ["AWS_ACCESS_KEY_ID", "AWS_PROFILE", "AWS_ENDPOINT_URL"] {
+                    command.env_remove(name);
+                }
+                command.env("AWS_EC2_METADATA_DISABLED", "true");
+                command.env("AWS_SHARED_CREDENTIALS_FILE", "nowhere").env("AWS_CONFIG_FILE", "nowhere");
+            }
+            let output = command.output().expect("an answer");
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(2), "{source} {sink}: {said}");
             assert!(said.contains(why) && !said.contains("is retried"), "{source} {sink}: {said}");

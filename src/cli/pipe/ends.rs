@@ -18,8 +18,11 @@ fn wrong(why: impl ToString) -> PipeError {
 /// Why a broker is not used, and what to try.
 pub(super) fn unused(server: Server, error: PipeError) -> PipeError {
     match error {
-        // Where credentials are missing, it is said how they are given.
+        // Credentials are missing: that is about this side, and does not mend itself.
         PipeError::Away(why) if why.contains("AWS_ACCESS_KEY_ID") => PipeError::Refused(why),
+        PipeError::Away(why) if why.contains("Unable to load credentials") => {
+            PipeError::Refused(advice::refused(server, why))
+        }
         PipeError::Away(why) => PipeError::Away(advice::away(server, why)),
         PipeError::Refused(why) => PipeError::Refused(advice::refused(server, why)),
         error => error,

@@ -35,7 +35,7 @@ pub(super) struct Arguments {
     /// The pipeline's description: a TOML file
     #[arg(value_name = "CONFIG")]
     config: PathBuf,
-    /// Say nothing but errors: neither that it runs nor what it did
+    /// Say nothing but errors, and the addresses that it listens on: neither that it runs nor what it did
     #[arg(long, short)]
     quiet: bool,
     #[command(flatten)]

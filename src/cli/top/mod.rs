@@ -225,12 +225,13 @@ fn rows(
     look.sort(&mut rows);
     look.bound(rows.len(), usize::from(area.height.saturating_sub(FRAME_ROWS)));
     let inner = Block::bordered().inner(area);
-    let columns: [Rect; 8] = Layout::horizontal(widths(header)).flex(Flex::Start).spacing(1).areas(inner);
+    let widths = widths(header, inner.width);
+    let columns = Layout::horizontal(&widths).flex(Flex::Start).spacing(1).split(inner);
     for (n, column) in columns.iter().enumerate() {
         fit(&mut rows, n, usize::from(column.width));
     }
     let cells = rows.iter().map(|row| {
-        Row::new(row.iter().zip(header).map(|(value, title)| match value {
+        Row::new(row.iter().zip(header).take(widths.len()).map(|(value, title)| match value {
             Value::Text(text) => Cell::from(text.clone()),
             Value::Rate(rate) => number(*rate).style(colour(title, *rate)),
             Value::Time(seconds) => {
@@ -240,7 +241,7 @@ fn rows(
     });
     let mut state = TableState::default().with_offset(look.first);
     let border = if focused { Style::new().add_modifier(Modifier::BOLD) } else { Style::new() };
-    let table = table(title, header, look.sorted_by, cells)
+    let table = table(title, (&header, &widths), look.sorted_by, cells)
         .block(Block::bordered().title(title).border_style(border));
     frame.render_stateful_widget(table, area, &mut state);
 }
@@ -339,12 +340,11 @@ fn summary<'o>(overview: &'o Overview, url: &'o str) -> Paragraph<'o> {
 
 fn table<'t>(
     title: &'static str,
-    header: [&'static str; 8],
+    (header, widths): (&[&'static str; 8], &[Constraint]),
     sorted_by: usize,
     rows: impl Iterator<Item = Row<'t>>,
 ) -> Table<'t> {
-    let widths = widths(header);
-    let header = header.iter().enumerate().map(|(n, title)| {
+    let header = header.iter().enumerate().take(widths.len()).map(|(n, title)| {
         let sorted = if n == sorted_by { Modifier::UNDERLINED } else { Modifier::empty() };
         let title = if n == 0 || *title == "machine" { (*title).to_owned() } else { right(title) };
         Cell::from(title).style(Style::new().add_modifier(sorted))
@@ -353,12 +353,24 @@ fn table<'t>(
     Table::new(rows, widths).header(header).block(Block::bordered().title(title))
 }
 
-/// The columns of a table. Names get the rest, which at 80 columns is still most of them.
-fn widths(header: [&str; 8]) -> [Constraint; 8] {
-    let width = |title: &str| Constraint::Length(u16::try_from(title.len()).unwrap_or(u16::MAX).clamp(7, 11));
-    let mut widths = [Constraint::Min(16); 8];
-    for (width_of, title) in widths.iter_mut().zip(header).skip(1) {
-        *width_of = if title == "machine" { Constraint::Min(12) } else { width(title) };
+/// The columns of a table, as many as there is room for. Names get the rest, which at 80 columns is still most of them.
+fn widths(header: [&str; 8], room: u16) -> Vec<Constraint> {
+    let (mut widths, mut taken) = (Vec::with_capacity(header.len()), 0);
+    for (n, title) in header.into_iter().enumerate() {
+        let (least, width) = match (n, title) {
+            (0, _) => (16, Constraint::Min(16)),
+            (_, "machine") => (12, Constraint::Min(12)),
+            (_, title) => {
+                let width = u16::try_from(title.len()).unwrap_or(u16::MAX).clamp(7, 11);
+                (width, Constraint::Length(width))
+            }
+        };
+        // With the space before it.
+        taken += least + u16::from(n > 0);
+        if n > 0 && taken > room {
+            break;
+        }
+        widths.push(width);
     }
     widths
 }
@@ -417,17 +429,13 @@ mod tests {
 
     #[test]
     fn names_have_room_at_80_columns() {
-        let table = || {
-            table(
-                " machines ",
-                ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"],
-                2,
-                std::iter::once(Row::new(["checkout-orders-eu", "1", "2", "3", "4", "5", "≤1ms", "250ms"])),
-            )
-        };
+        let header = ["machine", "start/s", "ended/s", "fail/s", "refus/s", "live", "p50", "p99"];
         for columns in [80, 120] {
             let mut terminal = Terminal::new(TestBackend::new(columns, 4)).expect("a terminal");
-            terminal.draw(|frame| frame.render_widget(table(), frame.area())).expect("a frame");
+            let row = Row::new(["checkout-orders-eu", "1", "2", "3", "4", "5", "≤1ms", "250ms"]);
+            let widths = widths(header, columns - 2);
+            let table = table(" machines ", (&header, &widths), 2, std::iter::once(row));
+            terminal.draw(|frame| frame.render_widget(table, frame.area())).expect("a frame");
             let shown = terminal.backend().to_string();
             for whole in ["checkout-orders-eu", "start/s", "refus/s", "p99", "250ms"] {
                 assert!(shown.contains(whole), "{whole} is cut at {columns} columns:\n{shown}");
