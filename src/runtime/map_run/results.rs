@@ -46,6 +46,8 @@ struct Series {
     /// Of the first file, without its number and what follows it.
     name: String,
     end: &'static str,
+    /// From so many bytes on the next file is begun.
+    bytes_max: u64,
     /// Names and sizes of those that are written.
     written: Vec<(String, u64)>,
     file: ResultFile,
@@ -251,7 +253,8 @@ impl Series {
     fn new(name: String, lines: bool) -> Series {
         let end = if lines { "jsonl" } else { "json" };
         let file = ResultFile::new(format!("{name}_0.{end}"));
-        Series { name, end, written: Vec::new(), file }
+        let bytes_max = limits::MAP_RUN_RESULT_FILE_BYTES;
+        Series { name, end, bytes_max, written: Vec::new(), file }
     }
 
     fn add(&mut self, text: &[u8], lines: bool) {
@@ -266,7 +269,7 @@ impl Series {
         arguments: &Json,
         lines: bool,
     ) -> Poll<Result<(), Fault>> {
-        if self.file.bytes + self.file.buffer.len() as u64 >= limits::MAP_RUN_RESULT_FILE_BYTES {
+        if self.file.bytes + self.file.buffer.len() as u64 >= self.bytes_max {
             return self.poll_finish(context, store, arguments, lines);
         }
         self.file.poll_write(context, store, arguments, BUFFER_BYTES)
@@ -447,4 +450,49 @@ fn described(child: &Child, end: &End) -> Vec<u8> {
     member("StopDate", Some(&time(child.stopped_ms)), &mut text);
     text.push(b'}');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::data::Files as Folder;
+
+    #[test]
+    fn a_file_that_is_large_enough_is_followed_by_another() {
+        let folder = std::env::temp_dir().join(format!("expressway-series-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let store = Folder::below(&folder).expect("a folder");
+        for lines in [true, false] {
+            let arguments = json!({"Path": if lines { "lines" } else { "arrays" }});
+            let mut context = Context::from_waker(std::task::Waker::noop());
+            let mut series = Series { bytes_max: 8, ..Series::new("SUCCEEDED".to_owned(), lines) };
+            let until = |poll: &mut dyn FnMut() -> Poll<Result<(), Fault>>| {
+                while poll().map(|done| done.expect("it is written")).is_pending() {
+                    std::thread::yield_now();
+                }
+            };
+            for n in 0..5 {
+                series.add(format!("{{\"n\":{n}}}").as_bytes(), lines);
+                until(&mut || series.poll_write(&mut context, &store, &arguments, lines));
+            }
+            until(&mut || series.poll_finish(&mut context, &store, &arguments, lines));
+            let place = folder.join(arguments["Path"].as_str().expect("a path"));
+            let read = |(name, bytes): &(String, u64)| {
+                let text = std::fs::read_to_string(place.join(name)).expect("a file");
+                assert_eq!(text.len() as u64, *bytes);
+                (name.clone(), text)
+            };
+            let files: Vec<(String, String)> = series.written.iter().map(read).collect();
+            let expected = (0..5).map(|n| {
+                let text = format!("{{\"n\":{n}}}");
+                if lines {
+                    (format!("SUCCEEDED_{n}.jsonl"), text + "\n")
+                } else {
+                    (format!("SUCCEEDED_{n}.json"), format!("[{text}]"))
+                }
+            });
+            assert_eq!(files, expected.collect::<Vec<_>>());
+        }
+        let _ = std::fs::remove_dir_all(&folder);
+    }
 }

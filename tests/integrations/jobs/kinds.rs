@@ -19,7 +19,7 @@ pub(super) struct Job {
 }
 
 pub(super) fn jobs() -> Vec<Job> {
-    vec![
+    let mut jobs = vec![
         Job {
             resource: "glue:startJobRun.sync",
             parameters: json!({"JobName": "j", "Arguments": {"--day": "1"}}),
@@ -330,6 +330,57 @@ pub(super) fn jobs() -> Vec<Job> {
             result: |status| json!({"FargateProfile": {"FargateProfileName": "f", "Status": status}}),
             cancel: ("DELETE /clusters/c/fargate-profiles/f", json!({})),
         },
+    ];
+    jobs.extend(others_of_sagemaker());
+    jobs
+}
+
+/// A job of SageMaker, which is known by the name that it is given.
+macro_rules! sagemaker {
+    ($kind:literal, $parameters:expr) => {
+        Job {
+            resource: concat!("sagemaker:create", $kind, "Job.sync"),
+            parameters: $parameters,
+            start: (concat!("Create", $kind, "Job"), json!({})),
+            describe: (
+                concat!("Describe", $kind, "Job"),
+                json!({concat!($kind, "JobName"): "n"}),
+                |status| json!({concat!($kind, "JobName"): "n", concat!($kind, "JobStatus"): status}),
+            ),
+            running: "Stopping",
+            succeeded: "Completed",
+            failed: "Failed",
+            result: |status| json!({concat!($kind, "JobName"): "n", concat!($kind, "JobStatus"): status}),
+            cancel: (concat!("Stop", $kind, "Job"), json!({concat!($kind, "JobName"): "n"})),
+        }
+    };
+}
+
+fn others_of_sagemaker() -> Vec<Job> {
+    vec![
+        sagemaker!(
+            "Training",
+            json!({"TrainingJobName": "n", "RoleArn": "r", "AlgorithmSpecification": {"TrainingInputMode": "File"},
+                "OutputDataConfig": {"S3OutputPath": "s3://b/o"}, "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+                "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1}})
+        ),
+        sagemaker!(
+            "HyperParameterTuning",
+            json!({"HyperParameterTuningJobName": "n", "HyperParameterTuningJobConfig": {"Strategy": "Random",
+                "ResourceLimits": {"MaxParallelTrainingJobs": 1}}})
+        ),
+        sagemaker!(
+            "Labeling",
+            json!({"LabelingJobName": "n", "LabelAttributeName": "l", "RoleArn": "r", "InputConfig": {"DataSource": {}},
+                "OutputConfig": {"S3OutputPath": "s3://b/o"}, "HumanTaskConfig": {"WorkteamArn": "w", "UiConfig": {},
+                    "TaskTitle": "t", "TaskDescription": "d", "NumberOfHumanWorkersPerDataObject": 1,
+                    "TaskTimeLimitInSeconds": 60}})
+        ),
+        sagemaker!(
+            "Processing",
+            json!({"ProcessingJobName": "n", "RoleArn": "r", "AppSpecification": {"ImageUri": "i"},
+                "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}}})
+        ),
     ]
 }
 
