@@ -1,6 +1,7 @@
 //! Templates of CloudFormation and SAM, and output of the CDK.
 
 mod cidr;
+mod exports;
 mod nested;
 
 use std::cell::{Cell, OnceCell, RefCell};
@@ -454,7 +455,7 @@ impl<'t> Template<'t> {
             "Fn::ImportValue" => {
                 let name = plain(&resolved(argument));
                 let open = || self.open(place, &name, &format!("`{name}` is exported by another stack"));
-                self.given.get(&name).map_or_else(open, Json::from)
+                self.given.import(&name).map_or_else(open, Json::from)
             }
             "Fn::Transform" if argument["Name"] == "AWS::Include" => {
                 self.included(&argument["Parameters"]["Location"], place, depth)

@@ -435,6 +435,10 @@ fn folder(folder: &Path, given: &Substitutions) -> Result<Project, Stop> {
         )));
     }
     let mut all: Vec<(String, Project)> = Vec::new();
+    // What cannot be read is reported below.
+    let read = |(file, _): &(PathBuf, String)| Some((file.clone(), data(file).ok()?));
+    let templates: Vec<(PathBuf, Json)> = files.iter().filter_map(read).collect();
+    let given = &given.with_exports_of(&templates);
     for (file, name) in files {
         if all.iter().any(|(_, found)| found.templates.contains(&file)) {
             continue;

@@ -33,6 +33,8 @@ pub(in crate::cli) struct Substitutions {
     values: BTreeMap<String, Substitution>,
     /// The names that were asked for; of all clones.
     asked: Arc<Mutex<BTreeSet<String>>>,
+    /// What the stacks of the project export. These are no names of the command line.
+    exports: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ impl ProjectArguments {
         }
         let single = self.substitute.iter().cloned();
         values.extend(single.map(|(name, value)| (name, Substitution::new(value, true))));
-        Ok(Substitutions { values, asked: Arc::default() })
+        Ok(Substitutions { values, ..Substitutions::default() })
     }
 
     /// The first argument, as it was given, if there is any; for commands that have nothing to apply it to.
@@ -86,6 +88,20 @@ impl Substitutions {
         }
         self.asked.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
         self.values.get(name).map(|found| &*found.value)
+    }
+
+    /// The same, and what the stacks of a project export.
+    pub(super) fn with_exports(&self, exports: BTreeMap<String, String>) -> Substitutions {
+        Substitutions { exports, ..self.clone() }
+    }
+
+    /// The value of an export; that of the command line goes before.
+    pub(super) fn import(&self, name: &str) -> Option<&str> {
+        self.get(name).or_else(|| self.exports.get(name).map(String::as_str))
+    }
+
+    pub(super) fn exports(&self) -> &BTreeMap<String, String> {
+        &self.exports
     }
 
     /// The names of `--substitute` that nothing asked for, each with a name that was and is near: they are probably
@@ -141,7 +157,7 @@ mod tests {
     fn names_are_replaced_and_what_is_left_is_named_by_place() {
         let single = |name: &str, value: &str| (name.to_owned(), Substitution::new(value.to_owned(), true));
         let given = [single("A", "say \"a\""), single("Bucket", "2"), single("Stag", "3")];
-        let given = Substitutions { values: BTreeMap::from(given), asked: Arc::default() };
+        let given = Substitutions { values: BTreeMap::from(given), ..Substitutions::default() };
         let known = BTreeMap::from([("Bucket".into(), "1".into())]);
         let (text, left) = given.apply("{\"x\": \"${A}\",\n\"y\": ${Bucket}, \"z\": \"${Stage}${\"}", &known);
         assert_eq!(text, "{\"x\": \"say \\\"a\\\"\",\n\"y\": 1, \"z\": \"${Stage}${\"}");
