@@ -6,9 +6,12 @@
 //! time, so that within the stream's window for duplicates an output that is published twice is kept once. The time is in
 //! it because a stream that is created again begins with the first number again.
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod said;
 
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::ConnectErrorKind;
 use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::consumer::pull::{self, MessagesErrorKind};
 use async_nats::jetstream::consumer::{AckPolicy, Consumer, FromConsumer};
@@ -20,11 +23,11 @@ use async_nats::jetstream::message::Acker;
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::stream::{ConsumerError, ConsumerErrorKind};
 use async_nats::jetstream::{self, AckKind, Context, kv};
-use async_nats::{ConnectErrorKind, Event};
 use futures_util::{FutureExt, StreamExt};
 use percent_encoding::percent_decode_str;
 use tokio::time::timeout;
 
+use self::said::Said;
 use super::address::{all_without_credentials, without_credentials};
 use super::connection::Connection;
 use super::event::{
@@ -40,51 +43,6 @@ pub struct Nats {
     /// The servers, without credentials.
     address: Arc<str>,
     said: Arc<Said>,
-}
-
-/// What the client reports about its connection.
-#[derive(Debug, Default)]
-struct Said {
-    connection: Connection,
-    /// The last error, and when it came.
-    last: Mutex<Option<(Instant, String)>>,
-}
-
-impl Said {
-    fn hear(&self, event: &Event) {
-        match event {
-            Event::Connected => self.connection.connected(),
-            Event::Disconnected => self.lost("the connection is lost"),
-            Event::Closed => self.lost("the connection was closed"),
-            Event::ServerError(error) => self.keep(error.to_string()),
-            // Errors of attempts to connect again.
-            Event::ClientError(error) => {
-                self.keep(error.to_string());
-                self.lost("it cannot be connected again");
-            }
-            Event::LameDuckMode | Event::Draining | Event::SlowConsumer(_) => {}
-        }
-    }
-
-    fn keep(&self, error: String) {
-        let error = os::without_number(error.strip_prefix("nats: ").unwrap_or(&error));
-        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now(), error));
-    }
-
-    fn lost(&self, why: &str) {
-        self.connection.lost(self.explained(&format!("NATS: {why}")));
-    }
-
-    /// An error, and the server's own words if it had any just before. The client hides them: a publication that is not
-    /// permitted times out, for instance.
-    fn explained(&self, error: &str) -> String {
-        match &*self.last.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((at, last)) if at.elapsed() < WORDS_MAX && !error.contains(last) => {
-                format!("{error}; its last error was: {last}")
-            }
-            _ => error.to_owned(),
-        }
-    }
 }
 
 /// How to reach a server.
@@ -134,8 +92,6 @@ const UNACKNOWLEDGED_MAX: usize = 16_384;
 const FLUSH_MAX: Duration = Duration::from_secs(5);
 /// The interval of pings; a server that answers two of them not is given up.
 const PING_EVERY: Duration = Duration::from_secs(5);
-/// How long an error of the server explains others: longer than it takes until a publication counts as lost.
-const WORDS_MAX: Duration = Duration::from_secs(10);
 /// The code of the server's error for a message that is larger than the stream allows.
 const TOO_LARGE_FOR_STREAM: &str = "message size exceeds maximum allowed";
 /// Messages that are requested at once.
@@ -669,13 +625,7 @@ impl Sink for NatsSink {
         Box::pin(async move {
             match self.nats.context.stream_by_subject(self.subject.clone()).await {
                 Err(error) if error.kind() == GetStreamByNameErrorKind::NotFound => {
-                    let (server, subject) = (&self.nats.address, &self.subject);
-                    // A stream's name has no points.
-                    let name = subject.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
-                    Err(absent(format!(
-                        "no stream captures the subject {subject}; create one: nats --server {server} stream add {name} \
-                         --subjects '{subject}' --defaults"
-                    )))
+                    Err(absent(self.no_stream()))
                 }
                 Ok(_) => Ok(()),
                 // Who may publish need not be allowed to ask: then this is not answered.
@@ -689,9 +639,20 @@ impl Sink for NatsSink {
 }
 
 impl NatsSink {
+    fn no_stream(&self) -> String {
+        let (server, subject) = (&self.nats.address, &self.subject);
+        // A stream's name has no points.
+        let name = subject.to_uppercase().replace(|c: char| !c.is_ascii_alphanumeric(), "_");
+        format!(
+            "no stream captures the subject {subject}; create one: nats --server {server} stream add {name} \
+             --subjects '{subject}' --defaults"
+        )
+    }
+
     fn trouble(&self, error: &PublishError) -> PipeError {
         let text = error.to_string();
         match error.kind() {
+            PublishErrorKind::StreamNotFound => away(self.no_stream()),
             PublishErrorKind::MaxPayloadExceeded => refused(text),
             PublishErrorKind::Other if text.contains(TOO_LARGE_FOR_STREAM) => refused(text),
             _ => away(self.nats.said.explained(&text)),

@@ -293,6 +293,17 @@ async fn what_cannot_work_is_refused_by_name() {
     assert!(matches!(wrong, PipeError::Refused(_)), "{wrong}");
     let absent = Redis::connect("redis://127.0.0.1:1").await.expect_err("nobody listens");
     assert!(matches!(absent, PipeError::Away(_)), "{absent}");
+    let mut password = redis::cmd("CONFIG");
+    password.arg("SET").arg("requirepass").arg("secret");
+    password.exec_async(&mut connection).await.expect("a password");
+    let stranger = Redis::connect(&bench.url()).await.expect_err("no password is given");
+    assert!(matches!(&stranger, PipeError::Refused(why) if why.contains("NOAUTH")), "{stranger}");
+    // A user that may add to streams, and do nothing else.
+    let mut user = redis::cmd("ACL");
+    user.arg("SETUSER").arg("writer").arg("on").arg(">pw").arg("~*").arg("+xadd").arg("-ping");
+    user.exec_async(&mut connection).await.expect("a user");
+    let writer = bench.url().replace("://", "://writer:pw@");
+    Redis::connect(&writer).await.expect("it needs no other command");
 }
 
 #[tokio::test(flavor = "multi_thread")]
