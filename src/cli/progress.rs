@@ -193,6 +193,10 @@ fn line(totals: &Totals, total_bytes: Option<u64>, running: &str, elapsed: Durat
         let separator = if line.is_empty() { "" } else { ", " };
         // The last column stays free: some terminals wrap when it is written.
         if line.chars().count() + separator.len() + part.chars().count() >= width {
+            // A state with a long name is better cut than left out, if there is nothing else.
+            if line.is_empty() {
+                line.extend(part.chars().take(width.saturating_sub(2)).chain(['…']));
+            }
             break;
         }
         line.push_str(separator);
@@ -260,6 +264,8 @@ mod tests {
         // The size of a pipe is not known, and an empty file has no percentage.
         assert_eq!(shown(None, 80), "250,000 events, 0 failed, 8,333 events/s, 30.00 s");
         assert_eq!(shown(Some(0), 20), "250,000 events");
+        let waits = line(&Totals::new(), None, "line 1 is in `WaitForApproval`", Duration::ZERO, 20);
+        assert_eq!(waits, "line 1 is in `Wait…");
         // A file that grows while it is read.
         assert!(shown(Some(1), 80).starts_with("100 %, 0 s left, "));
         assert_eq!(remaining(Duration::from_secs(7_325)), "2 h 2 min");
