@@ -56,13 +56,18 @@ fn files_and_projects_are_served_together_and_what_is_refused_is_shown() {
     Properties: {DefinitionUri: 's3://artifacts/0a1b'}
 ";
     fs::write(sam.join("template.yaml"), template).expect("a file");
-    let (one, sam) = (one.to_str().expect("UTF-8"), sam.to_str().expect("UTF-8"));
-    let mut serving =
-        Serving::start(&["--definitions", one, "--definitions", sam, "--substitute", "word=hello"]);
+    // `validate` only warns of this one.
+    let handler =
+        r#"{"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "handler", "End": true}}}"#;
+    let two = folder.write("two.asl.json", handler);
+    let definitions = [&one, &two, &sam].map(|path| ["--definitions", path.to_str().expect("UTF-8")]);
+    let mut serving = Serving::start(&[&definitions.concat()[..], &["--substitute", "word=hello"]].concat());
     let start = &serving.start;
     for line in [
         "one: created from ",
         "Good: created from ",
+        "two.asl.json is refused, and nothing is changed:\nwarning[EXTENSION]: AWS refuses the resource handler",
+        "InvalidDefinition: Invalid State Machine Definition: 'SCHEMA_VALIDATION_FAILED: Value is not a valid resource ARN at /States/T/Resource'",
         "Bad is refused:",
         "error[NOT_RUN_HERE]",
         "^^^^^^",

@@ -88,10 +88,10 @@ pub(super) async fn keep_telling(stats: Arc<Stats>, on_terminal: bool) {
         let lag = stats.lag();
         let Report { dead, again, redelivered, .. } = report;
         if on_terminal {
-            let mut line = line(events, rate, (in_flight, lag), &report);
-            for failing in stats.failing() {
-                line.push_str(&format!(", the {} fails", failing.end));
-            }
+            // First, because a narrow terminal cuts the end.
+            let failing: String =
+                stats.failing().iter().map(|failing| format!("the {} fails, ", failing.end)).collect();
+            let line = failing + &line(events, rate, (in_flight, lag), &report);
             let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
             let line: String = line.chars().take(usize::from(width).saturating_sub(1)).collect();
             let mut err = io::stderr().lock();

@@ -159,7 +159,15 @@ impl Source<'_> {
 
 /// The problems of a refused definition, as `validate` prints them.
 fn excerpts(reason: &str, found: &Found, text: &[u8]) -> Option<String> {
-    let is_shown = reason.starts_with(INVALID) && found.errors() > 0;
-    let shown = || report::text(found, text, report::Look::stderr(), NotRunHere::Error);
-    is_shown.then(|| shown().trim_end().to_owned())
+    if !reason.starts_with(INVALID) || found.errors() + found.warnings() == 0 {
+        return None;
+    }
+    let shown = report::text(found, text, report::Look::stderr(), NotRunHere::Error);
+    let shown = shown.trim_end();
+    if found.errors() > 0 {
+        return Some(shown.to_owned());
+    }
+    // The service refuses what `validate` only warns of, and whose last line says that the definition is valid.
+    let (warnings, _valid) = shown.rsplit_once('\n')?;
+    Some(format!("{}\n{reason}", warnings.trim_end()))
 }
