@@ -198,7 +198,7 @@ impl Kafka {
         let topics: Arc<[String]> = topics.iter().map(|&topic| topic.to_owned()).collect();
         for questions in 1.. {
             let Err(error) = have_topics(&consumer, &topics).await else { break };
-            // It reports errors where messages are received. There are none before it subscribes.
+            // The client reports errors in place of messages, and receives no message before it subscribes.
             while let Some(Err(_)) = consumer.recv().now_or_never() {}
             let is_said = progress.words.lock().is_some();
             if is_said || questions == QUESTIONS_MAX || !matches!(error, PipeError::Away(_)) {

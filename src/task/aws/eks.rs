@@ -144,7 +144,7 @@ impl Drop for Unwanted {
         let Some(path) = self.path.take() else { return };
         let cluster = Arc::clone(&self.cluster);
         jobs::cancel(&self.attempt, async move || {
-            // Kubernetes keeps the pods of a job that is deleted through its API, unless it is told not to.
+            // Without a propagation policy, Kubernetes deletes the job and keeps its pods.
             match cluster.ask("DELETE", &path, "propagationPolicy=Background", b"").await {
                 Ok(reply) => reply.status.is_server_error() || reply.status.as_u16() == 429,
                 Err(Trouble::Passing(_)) => true,

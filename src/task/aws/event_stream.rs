@@ -14,7 +14,7 @@ pub(super) struct Message {
 const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 
-/// All messages of a stream; `None` if it is none, or is not whole.
+/// The messages of an event stream; `None` when the bytes are not one, or end in the middle of a message.
 pub(super) fn read(mut bytes: &[u8]) -> Option<Vec<Message>> {
     let mut messages = Vec::new();
     while !bytes.is_empty() {

@@ -245,8 +245,8 @@ mod tests {
         }
     }
 
-    /// Every operation of every service that is called: with nothing, what is missing is told; with each member, there is a
-    /// request that has them all.
+    /// Every operation of every service that is called has a request with a complete path when all members are given. One
+    /// that is refused for want of members names what is missing.
     #[test]
     fn every_operation_has_a_request() {
         let settings = Settings::default();
