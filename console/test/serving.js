@@ -1,7 +1,7 @@
 // A server and a browser for tests.
 import { spawn } from 'node:child_process';
 import { createHash, createHmac } from 'node:crypto';
-import { existsSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -138,10 +138,27 @@ export function large(count) {
 /** The text in the studio's editor. */
 export const text = (page) => page.evaluate(() => [...document.querySelectorAll('.cm-line')].map((it) => it.textContent).join('\n'));
 
-/** Replaces it, by a valid definition. */
+/** Replaces it, by another valid definition, and waits until that was looked at. */
 export async function put(page, written) {
+  const isOfIt = (request) => request.headers()['x-amz-target'] === 'Expressway.Inspect' && JSON.parse(request.postData()).text === written;
   await page.locator('.cm-content').click();
   await page.keyboard.press('Control+a');
+  const looked = page.waitForResponse((response) => isOfIt(response.request()));
   await page.keyboard.insertText(written);
+  await (await looked).finished();
   await page.locator('text=No problems.').waitFor();
+  await drawn(page);
+}
+
+/** Waits until the graph is drawn as it is to be by now: that happens with the next frame. */
+export const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
+
+/** Screenshots in both themes, in the folder PICTURES, if that is set. */
+export async function pictured(page, name) {
+  if (!process.env.PICTURES) return;
+  mkdirSync(process.env.PICTURES, { recursive: true });
+  for (const colorScheme of ['dark', 'light']) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: join(process.env.PICTURES, `${name}-${colorScheme}.png`) });
+  }
 }

@@ -194,6 +194,9 @@ struct Security {
     /// Show a pipeline in the console, whose `metrics` are at this address
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     pipeline: Vec<String>,
+    /// The secret of these pipelines (`[pipe] redrive_secret_file`): with it the console has them send dead letters again
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pipeline_secret_file: Option<PathBuf>,
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
@@ -549,6 +552,8 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.console = (!security.no_console).then(Console::default);
     if let Some(console) = &mut config.console {
         console.pipelines.clone_from(&security.pipeline);
+        console.pipelines_secret = security.pipeline_secret_file.as_deref().map(secret).transpose()?;
+        console.real_runs = !arguments.tasks.no_integrations;
     }
     let (limits, place) = (&mut config.limits, &mut config.place);
     let memory = security.memory();
@@ -641,6 +646,12 @@ fn service(
             None => Stop::failed(format!("cannot start the service: {error}")),
         }
     })
+}
+
+/// A secret in a file, without the end of its line.
+fn secret(file: &Path) -> Result<String, Stop> {
+    let text = os::read_text(file).map_err(|error| definition::unreadable(file, &error))?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {

@@ -8,6 +8,10 @@ use std::time::Duration;
 use expressway::server::{Config, Console, Files, Server};
 use expressway::service::Service;
 
+use expressway::task::aws::Integrations;
+
+use super::functions::FunctionArguments;
+use super::services::Settings;
 use super::{Stop, Went, definition, say, signals};
 
 #[derive(Debug, clap::Args)]
@@ -19,16 +23,28 @@ pub(super) struct Arguments {
     /// The port to listen on, on this machine only; 0 takes any that is free
     #[arg(long, short, value_name = "PORT", default_value_t = 0)]
     port: u16,
+    /// Let the page run drafts for real, each time when it is asked to: tasks then call the services that they name.
+    /// Settings come from the environment, such as LAMBDA_ENDPOINT, AWS_ENDPOINT_URL, AWS_REGION, AWS_PROFILE,
+    /// AWS_ACCESS_KEY_ID
+    #[arg(long)]
+    services: bool,
+    #[command(flatten)]
+    settings: Settings,
+    #[command(flatten)]
+    functions: FunctionArguments,
 }
 
 const AFTER_HELP: &str = "\
 The address that is printed holds a key: with it, the page may read and write these files, and nothing else. Runs use \
-mocks and a clock of their own; no service is called. Ctrl-C ends it.
+mocks and a clock of their own; with --services, or with functions of this machine, a draft may be run for real as well. \
+Ctrl-C ends it.
 
 Examples:
   expressway studio
   expressway studio workflows/ --port 8090
-  expressway studio orders.asl.json";
+  expressway studio orders.asl.json
+  expressway studio workflows/ --lambda-dir functions/
+  expressway studio workflows/ --services";
 
 /// How long requests under way have to finish.
 const DRAIN_WITHIN: Duration = Duration::from_secs(2);
@@ -47,8 +63,24 @@ pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
     config.threads = 1;
     let mut console = Console::default();
     console.files = Some(files);
+    // The functions' processes end with this.
+    let functions =
+        arguments.functions.start(None, Some(|function, line| say(&format!("{function}: {line}"))))?;
+    let functions = functions.as_ref().map(|started| &started.0);
+    let called = match functions {
+        _ if arguments.services => Some(arguments.settings.integrations(functions)?),
+        // Nothing else is called.
+        Some(functions) => Some(Integrations::new().only_functions(functions.clone())),
+        None => None,
+    };
+    console.real_runs = called.is_some();
     config.console = Some(console);
-    let service = Service::builder().express_history(true).build();
+    let mut builder = Service::builder().express_history(true);
+    if let Some(called) = called {
+        // A task that is not supported may never be reached, or has a mock: it fails when it begins.
+        builder = builder.engine(|engine| engine.aws(called.accept_unsupported()));
+    }
+    let service = builder.build();
     let service = service.map_err(|error| Stop::failed(format!("cannot start the service: {error}")))?;
     let signalled = signals::listen_for_signals(|| None)?;
     let server = Server::start(&config, &service).map_err(|error| Stop::failed(error.to_string()))?;

@@ -1,4 +1,5 @@
-//! Drafts: definitions being edited. Problems, picture, and runs with an input and mocks under virtual time. All
+//! Drafts: definitions being edited. Problems, picture, and runs with an input: with mocks under virtual time, or for
+//! real on an engine. All
 //! results are JSON for a page that only draws; places are counted in UTF-16, as editors in browsers count.
 
 mod compare;
@@ -7,6 +8,8 @@ mod evaluate;
 mod form;
 mod picture;
 mod places;
+mod real;
+mod recorder;
 mod run;
 mod trace;
 
@@ -25,7 +28,8 @@ pub use compare::compare;
 pub use edit::{Edit, Patch, Step, edit};
 pub use evaluate::{Expression, evaluate};
 pub use form::{form, words};
-pub use run::{Ask, run};
+pub use real::RealRun;
+pub use run::{Ask, mocks, run};
 pub use trace::{details_of, outline};
 
 /// A definition in an editor.

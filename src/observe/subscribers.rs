@@ -7,7 +7,7 @@ use super::counters::{Calls, VersionCounters};
 use super::hub::Observability;
 use super::log::Level;
 use super::{History, Spill, Watcher, trace};
-use crate::engine::{EventBuffer, EventMask, Listener, MetricEvent, Outcome, Record};
+use crate::engine::{EventBuffer, EventMask, Listener, MetricEvent, Outcome, Record, Step};
 use crate::json::Arena;
 use crate::program::Program;
 
@@ -227,6 +227,10 @@ impl Listener for ListenerAdapter<'_> {
             counters.count_metric_event(self.stripe, metric_event);
         }
         self.audience.each(|watcher| watcher.metric_event(program, metric_event));
+    }
+
+    fn step(&mut self, arena: &Arena, step: Step<'_>) {
+        self.audience.each(|watcher| watcher.step(arena, step));
     }
 
     fn moving(&mut self, program: &Program, arena: &Arena) {

@@ -21,6 +21,7 @@ pub struct Redrive {
     sink: Arc<dyn Sink>,
     idle: Duration,
     max: u64,
+    before_ms: u64,
 }
 
 /// What was sent again.
@@ -35,7 +36,7 @@ pub struct Redriven {
 impl Redrive {
     /// Sends all of them, until no more come for 3 s.
     pub fn new(source: Box<dyn Source>, sink: Arc<dyn Sink>) -> Redrive {
-        Redrive { source, sink, idle: Duration::from_secs(3), max: u64::MAX }
+        Redrive { source, sink, idle: Duration::from_secs(3), max: u64::MAX, before_ms: u64::MAX }
     }
 
     /// How long it waits for another letter before it ends.
@@ -47,6 +48,13 @@ impl Redrive {
     /// Sends at most so many.
     pub fn at_most(mut self, max: u64) -> Redrive {
         self.max = max;
+        self
+    }
+
+    /// Sends only those that failed before this time, in milliseconds since 1970, and ends when none of them comes any
+    /// more. While the pipeline runs, what fails again comes back as another dead letter, and would be sent again for ever.
+    pub fn failed_before(mut self, before_ms: u64) -> Redrive {
+        self.before_ms = before_ms;
         self
     }
 
@@ -67,7 +75,10 @@ impl Redrive {
                 Err(_) => first_within = first_within.saturating_sub(self.idle.max(AWAY_MIN)),
                 Ok(Ok(Some(batch))) => {
                     (wait, first_within) = (AWAY_MIN, Duration::ZERO);
-                    self.send(&batch, &mut redriven).await?;
+                    let is_newer = self.send(&batch, &mut redriven).await?;
+                    if is_newer {
+                        break;
+                    }
                 }
                 Ok(Err(PipeError::Away(why))) if wait >= AWAY_MAX => return Err(PipeError::Away(why)),
                 Ok(Err(PipeError::Away(_))) => {
@@ -83,23 +94,30 @@ impl Redrive {
     }
 
     /// Whether the source knows that no letter waits, or cannot know it.
-    async fn is_empty(&self) -> bool {
+    async fn is_empty(&mut self) -> bool {
         let Some(backlog) = self.source.backlog() else { return true };
         matches!(timeout(FIRST_MAX, backlog.events()).await, Ok(Ok(Some(0))))
     }
 
-    /// One at a time: so each is settled as soon as it is safe, and at most one is ever sent twice.
-    async fn send(&self, batch: &Batch, redriven: &mut Redriven) -> Result<(), PipeError> {
+    /// One at a time: so each is settled as soon as it is safe, and at most one is ever sent twice. Returns whether all
+    /// of them failed too late.
+    async fn send(&mut self, batch: &Batch, redriven: &mut Redriven) -> Result<bool, PipeError> {
         let events = batch.len() as u32;
+        let mut newer = Vec::new();
         for event in 0..events {
             // A source may hand over more than there is room for: these are for another time.
             if redriven.sent == self.max {
                 let rest: Vec<_> =
                     (event..events).map(|it| (it, Disposition::Retry(Duration::ZERO))).collect();
-                return batch.receipts.settle(&rest).await;
+                batch.receipts.settle(&rest).await?;
+                break;
             }
-            let letter = serde_json::from_slice::<DeadLetter>(batch.body(event as usize));
-            let Some(original) = letter.ok().and_then(|letter| letter.original().ok()) else {
+            let letter = serde_json::from_slice::<DeadLetter>(batch.body(event as usize)).ok();
+            if letter.as_ref().is_some_and(|letter| letter.failed_at_ms >= self.before_ms) {
+                newer.push((event, Disposition::Retry(Duration::ZERO)));
+                continue;
+            }
+            let Some(original) = letter.and_then(|letter| letter.original().ok()) else {
                 redriven.left += 1;
                 continue;
             };
@@ -114,6 +132,10 @@ impl Redrive {
                 Err(error) => return Err(error),
             }
         }
-        Ok(())
+        let is_newer = newer.len() == batch.len();
+        if !newer.is_empty() {
+            batch.receipts.settle(&newer).await?;
+        }
+        Ok(is_newer)
     }
 }

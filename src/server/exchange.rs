@@ -240,6 +240,12 @@ async fn operation(
     };
     local.counters().body_bytes_in.add(body.len() as u64);
     let call = Call { target: target(&head.headers), trace_header: text(&head.headers, &TRACE), body: &body };
+    #[cfg(feature = "console")]
+    if local.shared.console.as_ref().is_some_and(|console| !console.admits(head)) {
+        let why = "This server is a studio that may call services: only its own page may use it. Open the address that \
+                   `expressway studio` shows";
+        return (refuse(StatusCode::BAD_REQUEST, "AccessDeniedException", why), true);
+    }
     let known = match let_in(local, head, call) {
         Ok(known) => known,
         Err(denied) => {

@@ -3,11 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+#[cfg(feature = "console")]
+use super::Exception;
 use super::builder::partition_of;
 use super::test_state::{self, Surroundings, TestState, TestedState};
 use super::validate::{self, ValidateStateMachineDefinition, Validation};
 use super::{Error, Service};
+#[cfg(feature = "console")]
+use crate::asl::MachineType;
 use crate::asl::Resources;
+#[cfg(feature = "console")]
+use crate::runtime::{Handle, MachineSpec, StartOptions};
 
 impl Service {
     /// The same, with a flag that is set when the caller no longer waits: computation for it then stops.
@@ -40,5 +46,33 @@ impl Service {
         let departed = self.departed.clone();
         let test = test_state::test_state_with(&request, &surroundings, &inner.engine, permit, departed);
         Box::pin(test).await
+    }
+
+    /// Runs a draft of a state machine that this service does not have: an execution that is not listed, with the
+    /// handlers of the engine, limited to the caller's permissions.
+    ///
+    /// # Errors
+    /// `InvalidDefinition`, `InvalidExecutionInput`; `ThrottlingException` when there is no room.
+    #[cfg(feature = "console")]
+    pub(crate) fn start_draft(
+        &self,
+        definition: &str,
+        machine_type: MachineType,
+        input: &str,
+        options: StartOptions,
+    ) -> Result<Handle, Error> {
+        let inner = &*self.inner;
+        let _charge = inner.charge(definition)?;
+        let arn = self.arn("stateMachine", "Draft");
+        let spec = MachineSpec {
+            machine_type,
+            arn: Some(&arn),
+            resources: Some(Resources::AwsAndOurs),
+            permit: inner.permit(self.caller.as_ref()),
+            ..MachineSpec::new("Draft", definition)
+        };
+        let machine = inner.engine.create(&spec);
+        let machine = machine.map_err(|error| Error::new(Exception::InvalidDefinition, error.to_string()))?;
+        Ok(inner.engine.start_with(&machine, input, options)?)
     }
 }

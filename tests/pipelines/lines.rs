@@ -549,6 +549,19 @@ fn dead_letters_are_sent_again_as_they_came() {
     assert_eq!(source.settled().len(), 2);
 }
 
+#[test]
+fn only_letters_of_earlier_failures_are_sent_again() {
+    let letter = r#""source":"s","id":"1","deliveries":1,"stateMachineArn":"m","attempts":1,"failedAtMs""#;
+    let letters =
+        [(1, 1_999), (2, 2_000), (3, 0)].map(|(n, at)| format!(r#"{{"body":"{n}",{letter}:{at}}}"#));
+    let (source, sink) = (Broker::with(letters), Broker::default());
+    let redrive = Redrive::new(Box::new(source.clone()), Arc::new(sink.clone())).failed_before(2_000);
+    let redriven = paused(redrive.run()).expect("it ends well");
+    // The newer one is given back, and does not keep the redrive going.
+    assert_eq!((redriven.sent, redriven.left, sink.published().concat()), (2, 0, "13".to_owned()));
+    assert!(source.settled().contains(&(1, Disposition::Retry(Duration::ZERO))));
+}
+
 // ---- lines ----
 
 fn lines(text: &'static [u8]) -> (Report, String, Vec<DeadLetter>) {

@@ -11,6 +11,8 @@ mod nats;
 #[cfg(feature = "cli-pipe")]
 mod redis;
 #[cfg(feature = "cli-pipe")]
+mod redriven;
+#[cfg(feature = "cli-pipe")]
 #[path = "../servers/mod.rs"]
 mod servers;
 #[cfg(feature = "cli-pipe")]

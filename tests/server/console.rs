@@ -176,7 +176,7 @@ fn a_fix_takes_its_problem_away() {
     assert!(fixes > 30, "{fixes} fixes");
 }
 
-const FLOW: &str = r#"{"StartAt": "Ask", "States": {
+pub(crate) const FLOW: &str = r#"{"StartAt": "Ask", "States": {
     "Ask": {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Parameters": {"FunctionName": "f"},
         "ResultSelector": {"n.$": "$.n"}, "ResultPath": "$.got",
         "Retry": [{"ErrorEquals": ["Busy"], "IntervalSeconds": 7}], "Next": "Both"},
@@ -187,7 +187,7 @@ const FLOW: &str = r#"{"StartAt": "Ask", "States": {
         "One": {"Type": "Pass", "End": true}}}}}}"#;
 
 /// The visits of a trace: the state, how it went, and the texts of its steps.
-fn visits(trace: &Json) -> Vec<(String, String, Vec<String>)> {
+pub(crate) fn visits(trace: &Json) -> Vec<(String, String, Vec<String>)> {
     let value = |at: &Json| trace["values"][at.as_u64().expect("a number") as usize].as_str().expect("text");
     let visits = trace["visits"].as_array().expect("visits");
     let told = visits.iter().map(|visit| {

@@ -17,6 +17,8 @@ mod floods;
 mod kept;
 #[cfg(feature = "console")]
 mod live;
+#[cfg(feature = "console")]
+mod real_runs;
 #[allow(dead_code, reason = "cases are played through the API here, not by a driver")]
 #[path = "../corpora/recorded.rs"]
 mod recorded;

@@ -34,7 +34,7 @@ export function takeFilesKey() {
   }
 }
 
-async function post(path: string, target: string, body: unknown): Promise<any> {
+async function post(path: string, target: string, body: unknown, keepalive = false): Promise<any> {
   const text = JSON.stringify(body);
   const headers: Record<string, string> = {
     'content-type': 'application/x-amz-json-1.0',
@@ -44,7 +44,7 @@ async function post(path: string, target: string, body: unknown): Promise<any> {
   if (filesKey) headers['x-expressway-key'] = filesKey;
   let response: Response;
   try {
-    response = await fetch(path, { method: 'POST', headers, body: text, credentials: 'omit' });
+    response = await fetch(path, { method: 'POST', headers, body: text, credentials: 'omit', keepalive });
   } catch {
     throw new Refused('Unreachable', 'The server cannot be reached.');
   }
@@ -80,6 +80,7 @@ async function stream(action: string, ask: unknown, known: { id: string }, seen:
   const address = `/console/live?ask=${encoded(JSON.stringify(ask))}`;
   const headers: Record<string, string> = { 'x-amz-target': `Expressway.${action}` };
   if (key) Object.assign(headers, await sign(key, 'GET', address, headers, ''));
+  if (filesKey) headers['x-expressway-key'] = filesKey;
   if (known.id) headers['last-event-id'] = known.id;
   const response = await fetch(address, { headers, signal, credentials: 'omit', cache: 'no-store' });
   if (!response.ok || !response.body) {
@@ -166,7 +167,7 @@ function watch(action: string, ask: unknown, seen: Seen): () => void {
   };
 }
 
-const own = (action: string, body: unknown) => post('/console/api', `Expressway.${action}`, body);
+const own = (action: string, body: unknown, keepalive = false) => post('/console/api', `Expressway.${action}`, body, keepalive);
 const aws = (action: string, body: unknown) => post('/', `AWSStepFunctions.${action}`, body);
 
 export const http: Backend = {
@@ -179,6 +180,8 @@ export const http: Backend = {
   compare: (draft, before, beforeFormat) => own('Compare', { ...draft, before, beforeFormat }),
   export: (draft, as) => own('Export', { ...draft, as }),
   run: (draft, input, mocks) => own('Run', { ...draft, input, mocks }),
+  startRun: (draft, input, mocks) => own('StartRun', { ...draft, input, mocks }),
+  stopRun: (id) => own('StopRun', { id }, true),
   evaluate: (expression) => own('Evaluate', expression),
   watch,
   overview: () => own('Overview', {}),
@@ -206,6 +209,7 @@ export const http: Backend = {
   mapRuns: (executionArn, maxResults) => aws('ListMapRuns', { executionArn, maxResults }),
   mapRun: (mapRunArn) => aws('DescribeMapRun', { mapRunArn }),
   updateMapRun: (mapRunArn, change) => aws('UpdateMapRun', { mapRunArn, ...change }),
+  redrivePipeline: (address) => own('RedrivePipeline', { address }),
   redrive: (executionArn) => aws('RedriveExecution', { executionArn }),
   stop: (executionArn) => aws('StopExecution', { executionArn }),
 };

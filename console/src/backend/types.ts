@@ -120,6 +120,7 @@ export interface EventDetails {
 }
 
 export interface Ran {
+  /** `RUNNING` before the end of a run for real. */
   status: string;
   why?: string;
   output?: string;
@@ -322,10 +323,14 @@ export interface Pipeline {
   inFlight?: number;
   lag?: number | null;
   counts?: Record<string, number>;
+  /** How it sends dead letters again; null if it does not say from where and to where. */
+  redrive?: { running: boolean; last: { at: number; sent?: number; left?: number; error?: string } | null } | null;
 }
 
 export interface Pipelines {
   configured: number;
+  /** Why the last request to send dead letters again was refused, by address. */
+  redriveRefused: Record<string, string>;
   /** Empty before the first answers. */
   pipelines: Pipeline[];
 }
@@ -344,6 +349,8 @@ export interface About {
   version: string;
   /** Whether the studio edits files of this machine. */
   files: boolean;
+  /** Whether drafts may be run for real. */
+  realRuns: boolean;
   /** Where new state machines are: their ARN without the name. */
   machines: string;
 }
@@ -360,12 +367,16 @@ export interface Backend {
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
   export(draft: Draft, as: 'svg' | 'mermaid' | 'json'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
+  /** Starts a run for real, which `watch` follows as `GetRun`. */
+  startRun(draft: Draft, input: string, mocks: string): Promise<{ id: string }>;
+  /** Stops it. Also when the page is being left. */
+  stopRun(id: string): Promise<unknown>;
   /** The value of an expression as JSON text, or the error. */
   evaluate(expression: Expression): Promise<{ value?: string; problem?: string }>;
   overview(): Promise<{ machines: Machine[] }>;
   find(query: Query): Promise<Found>;
   /** Reports the answer of an action, now and on each change; calling the result ends it. */
-  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'Failures' | 'Heat' | 'Rates' | 'Pipelines', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
+  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'GetRun' | 'Failures' | 'Heat' | 'Rates' | 'Pipelines', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
   execution(arn: string, picture: boolean): Promise<Execution>;
   /** The details of events of an execution, by their numbers. */
   events(arn: string, ids: number[]): Promise<EventDetails>;
@@ -385,6 +396,8 @@ export interface Backend {
   mapRuns(executionArn: string, maxResults: number): Promise<{ mapRuns: { mapRunArn: string }[]; nextToken?: string }>;
   mapRun(mapRunArn: string): Promise<MapRun>;
   updateMapRun(mapRunArn: string, change: Partial<Record<'maxConcurrency' | 'toleratedFailureCount' | 'toleratedFailurePercentage', number>>): Promise<unknown>;
+  /** Has a pipeline send its dead letters again. */
+  redrivePipeline(address: string): Promise<unknown>;
   redrive(executionArn: string): Promise<unknown>;
   stop(executionArn: string): Promise<unknown>;
 }

@@ -279,6 +279,11 @@ pub(super) struct Settings {
     pub(super) metrics: Option<std::net::SocketAddr>,
     /// Host names at which these pages are served, beside loopback names and the address; `*` is any.
     pub(super) metrics_hosts: Vec<String>,
+    /// The description of a redrive, for dead letters that are sent again while the pipeline runs, by `POST /redrive`.
+    pub(super) redrive: Option<PathBuf>,
+    /// What those have to send who have dead letters sent again; without it, only at a loopback address.
+    pub(super) redrive_secret_file: Option<PathBuf>,
+    pub(super) redrive_secret_variable: Option<String>,
 }
 
 /// Which order is kept.
@@ -301,7 +306,7 @@ fn seconds<'d, D: serde::Deserializer<'d>>(from: D) -> Result<Option<Duration>, 
 }
 
 /// A source of dead letters, and the sink of their events.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Redrive {
     pub(super) source: Endpoint,
@@ -322,6 +327,8 @@ pub(super) fn read(path: &Path) -> Result<Config, Stop> {
     files.for_each(|file| rebase(path, file));
     let ends = [Some(&mut config.source), config.sink.as_mut(), config.dead_letters.as_mut()];
     ends.into_iter().flatten().for_each(|end| end.rebase(path));
+    let files = config.pipe.redrive.iter_mut().chain(&mut config.pipe.redrive_secret_file);
+    files.for_each(|file| rebase(path, file));
     Ok(config)
 }
 

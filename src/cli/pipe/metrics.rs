@@ -1,4 +1,4 @@
-//! `/metrics`, `/stats`, `/health` and `/ready` of a pipeline, on a separate address.
+//! `/metrics`, `/stats`, `/health` and `/ready` of a pipeline, on a separate address, and `POST /redrive`.
 
 use std::fmt::Write;
 use std::net::SocketAddr;
@@ -8,14 +8,15 @@ use expressway::hosts::Hosts;
 use expressway::pipe::{End, Report, Stats};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
+use super::redriving::{self, Redriving};
 use super::waits::Waits;
 use crate::cli::{Stop, advice, say};
 
@@ -32,6 +33,7 @@ pub(super) struct Told {
     pub(super) waits: Arc<Waits>,
     /// The addresses of the source, the sink, and the dead letters.
     pub(super) ends: [Option<String>; 3],
+    pub(super) redriving: Redriving,
 }
 
 /// The pages, and the host names at which they are served.
@@ -85,6 +87,7 @@ impl Pages {
         let mut kind = "text/plain; version=0.0.4; charset=utf-8";
         let (status, text) = match (self.check(request), request.uri().path()) {
             (Err(refused), _) => refused,
+            (Ok(()), "/redrive") => self.redrive(request),
             (Ok(()), "/health") => (StatusCode::OK, "ok\n".to_owned()),
             (Ok(()), "/ready") => match told.unready() {
                 None => (StatusCode::OK, "ready\n".to_owned()),
@@ -95,14 +98,26 @@ impl Pages {
                 kind = "application/json";
                 (StatusCode::OK, told.json())
             }
-            (Ok(()), _) => {
-                (StatusCode::NOT_FOUND, "there are /metrics, /stats, /health and /ready\n".to_owned())
-            }
+            (Ok(()), _) => (
+                StatusCode::NOT_FOUND,
+                "there are /metrics, /stats, /health, /ready and, to be posted to, /redrive\n".to_owned(),
+            ),
         };
         let mut response = Response::new(Full::new(Bytes::from(text)));
         *response.status_mut() = status;
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(kind));
         response
+    }
+
+    /// Has dead letters sent again. Pages in browsers say where they come from, and none is served here.
+    fn redrive<B>(&self, request: &Request<B>) -> (StatusCode, String) {
+        if request.method() != Method::POST {
+            return (StatusCode::METHOD_NOT_ALLOWED, "/redrive is posted to\n".to_owned());
+        }
+        if request.headers().contains_key(ORIGIN) {
+            return (StatusCode::FORBIDDEN, "pages may not have dead letters sent again\n".to_owned());
+        }
+        self.told.redriving.ask(request.headers().get(redriving::SECRET).map(HeaderValue::as_bytes))
     }
 
     /// Refuses requests to other host names that resolve to this machine.
@@ -147,7 +162,7 @@ impl Told {
         let (stats, failing) = (self.stats(), self.failing());
         let stats = json!({
             "source": source, "sink": sink, "deadLetters": dead_letters, "ready": self.unready().is_none(),
-            "failing": failing,
+            "failing": failing, "redrive": self.redriving.json(),
             "inFlight": stats.in_flight(), "lag": stats.lag(), "counts": stats.report(),
         });
         stats.to_string() + "\n"

@@ -5,6 +5,7 @@ mod config;
 mod ends;
 mod metrics;
 mod redrive;
+mod redriving;
 mod status;
 mod tasks;
 mod waits;
@@ -24,6 +25,7 @@ use tokio::sync::watch;
 
 use self::config::{Config, Definition, Endpoint, InBucket, Settings};
 use self::metrics::Told;
+use self::redriving::Redriving;
 use self::waits::Waits;
 use super::{Level, Stop, Went, definition, functions, log, progress, say};
 
@@ -136,7 +138,8 @@ async fn run(
     if let Some(address) = config.pipe.metrics {
         let place = |end: Option<&Endpoint>| end.map(Endpoint::place);
         let ends = [Some(&config.source), config.sink.as_ref(), config.dead_letters.as_ref()].map(place);
-        let told = Told { stats: Arc::clone(begun), waits: Arc::clone(&waits), ends };
+        let redriving = Redriving::new(&config, address)?;
+        let told = Told { stats: Arc::clone(begun), waits: Arc::clone(&waits), ends, redriving };
         metrics::serve(address, &config.pipe.metrics_hosts, told).await?;
     }
     // The functions' processes end with the pipeline.

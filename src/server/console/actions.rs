@@ -2,27 +2,23 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Value as Json, json};
 
+use super::answer::{Answer, Members, Wrong, invalid};
 use super::files::Files;
-use super::{lists, refusal, waits};
+use super::real_runs::{RUN_BYTES_MAX, RUN_EVENTS_MAX, RealRuns};
+use super::{Own, lists, refusal, waits};
 use crate::api::{self, Reply};
 use crate::asl::MachineType;
-use crate::draft::{self, Ask, Draft, Edit, Expression};
+use crate::draft::{self, Ask, Edit, Expression};
 use crate::observe::Event;
 use crate::runtime::{MachineCounts, Status};
-use crate::service::{Error, ListExecutions, Page, Service, StateMachineItem};
+use crate::service::{ListExecutions, Page, Service};
 
 /// Real time a run of a draft may take.
 const RUN_WITHIN: Duration = Duration::from_millis(1_500);
 /// Real time an expression may take.
 const EVALUATE_WITHIN: Duration = Duration::from_millis(500);
-/// Events a run of a draft may have.
-const RUN_EVENTS_MAX: usize = 20_000;
-/// Bytes of payloads that are returned of a run.
-const RUN_BYTES_MAX: usize = 6 << 20;
-/// Machines that are listed.
-const MACHINES_MAX: usize = 20_000;
 /// Events of an execution that are returned.
 const EVENTS_MAX: usize = 25_000;
 const PAGE_MAX: u32 = 1_000;
@@ -31,65 +27,20 @@ const DETAILS_MAX: usize = 32;
 /// Permissions that may be queried at once.
 const PERMISSIONS_MAX: usize = 256;
 
-pub(super) enum Wrong {
-    Refused(&'static str, String),
-    Service(Error),
-}
-
-impl From<Error> for Wrong {
-    fn from(error: Error) -> Wrong {
-        Wrong::Service(error)
-    }
-}
-
-pub(super) type Answer = Result<Json, Wrong>;
-
-pub(super) struct Members(Map<String, Json>);
-
-impl Members {
-    pub(super) fn text(&self, name: &str) -> &str {
-        self.0.get(name).and_then(Json::as_str).unwrap_or_default()
-    }
-
-    pub(super) fn number(&self, name: &str) -> Option<u64> {
-        self.0.get(name).and_then(Json::as_u64)
-    }
-
-    fn draft(&self) -> Draft<'_> {
-        self.draft_of("text", "format")
-    }
-
-    /// The version of the draft before this one.
-    fn before(&self) -> Draft<'_> {
-        self.draft_of("before", "beforeFormat")
-    }
-
-    fn draft_of(&self, text: &str, format: &str) -> Draft<'_> {
-        let machine_type = match self.text("type") {
-            "STANDARD" => MachineType::Standard,
-            _ => MachineType::Express,
-        };
-        Draft { text: self.text(text), yaml: self.text(format) == "yaml", machine_type }
-    }
-}
-
 /// Answers an action.
-pub(super) fn answer(
-    service: &Service,
-    files: Option<&Files>,
-    key: &str,
-    action: &str,
-    body: &[u8],
-) -> Reply {
+pub(super) fn answer(service: &Service, own: &Own, key: &str, action: &str, body: &[u8]) -> Reply {
     let members = match serde_json::from_slice(body) {
         Ok(Json::Object(members)) => Members(members),
         _ => return refusal("SerializationException", "The body must be a JSON object"),
     };
     let answer = match action {
-        "About" => Ok(about(service, files)),
+        "About" => Ok(about(service, own)),
         "Inspect" => Ok(draft::inspect(members.draft())),
         "Edit" => edit(&members),
         "Run" => Ok(run(&members)),
+        "StartRun" => real_runs(own).and_then(|runs| runs.start(service, &members)),
+        "GetRun" => real_runs(own).and_then(|runs| runs.get(&members)),
+        "StopRun" => real_runs(own).and_then(|runs| runs.stop(&members)),
         "Evaluate" => evaluate(&members),
         "Words" => Ok(draft::words()),
         "Form" => draft::form(members.draft(), members.text("state")).map_err(invalid),
@@ -106,7 +57,11 @@ pub(super) fn answer(
         "GetEvents" => events(service, &members),
         "Permissions" => permissions(service, &members),
         "GetMachine" => machine(service, &members),
-        "ListFiles" | "ReadFile" | "WriteFile" => file(files, key, action, &members),
+        "Pipelines" => Ok(own.pipelines.answer()),
+        "RedrivePipeline" => {
+            (own.pipelines.redrive(members.text("address")).map(|()| json!({}))).map_err(invalid)
+        }
+        "ListFiles" | "ReadFile" | "WriteFile" => file(own.files.as_ref(), key, action, &members),
         _ => Err(Wrong::Refused("UnknownOperationException", format!("Unknown action {action}"))),
     };
     match answer {
@@ -118,16 +73,12 @@ pub(super) fn answer(
     }
 }
 
-fn about(service: &Service, files: Option<&Files>) -> Json {
+fn about(service: &Service, own: &Own) -> Json {
     json!({
-        "version": env!("CARGO_PKG_VERSION"), "files": files.is_some(),
+        "version": env!("CARGO_PKG_VERSION"), "files": own.files.is_some(), "realRuns": own.real_runs.is_some(),
         // Where new state machines are: their ARN without the name.
         "machines": service.arn("stateMachine", ""),
     })
-}
-
-fn invalid(why: String) -> Wrong {
-    Wrong::Refused("ValidationException", why)
 }
 
 fn edit(members: &Members) -> Answer {
@@ -135,6 +86,14 @@ fn edit(members: &Members) -> Answer {
         .map_err(|error| invalid(format!("`edit` is not a valid edit: {error}")))?;
     let patches = draft::edit(members.draft(), &edit).map_err(invalid)?;
     Ok(json!({"patches": patches}))
+}
+
+fn real_runs(own: &Own) -> Result<&RealRuns, Wrong> {
+    let why = match own.files {
+        Some(_) => "This studio calls no services: `expressway studio --services` does",
+        None => "This server calls no services",
+    };
+    own.real_runs.as_ref().ok_or_else(|| Wrong::Refused("AccessDeniedException", why.to_owned()))
 }
 
 fn run(members: &Members) -> Json {
@@ -176,22 +135,8 @@ fn evaluate(members: &Members) -> Answer {
     }))
 }
 
-/// All machines, page by page.
-pub(super) fn machines(service: &Service) -> Result<Vec<StateMachineItem>, Error> {
-    let mut all = Vec::new();
-    let mut page = Page { results_max: Some(PAGE_MAX), token: None };
-    loop {
-        let part = service.list_state_machines(&page)?;
-        all.extend(part.items);
-        match part.next_token {
-            Some(token) if all.len() < MACHINES_MAX => page.token = Some(token),
-            _ => return Ok(all),
-        }
-    }
-}
-
 fn overview(service: &Service) -> Answer {
-    let machines: Vec<Json> = machines(service)?
+    let machines: Vec<Json> = lists::machines(service)?
         .into_iter()
         .map(|item| {
             // Express executions are listed only where the server keeps them.

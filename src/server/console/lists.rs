@@ -4,11 +4,14 @@ use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
-use super::actions::{Answer, Members};
+use super::answer::{Answer, Members};
 use crate::api;
 use crate::runtime::Status;
-use crate::service::{Service, Surveyed, is_map_run};
+use crate::service::{Error, Page, Service, StateMachineItem, Surveyed, is_map_run};
 
+/// Machines that are listed.
+const MACHINES_MAX: usize = 20_000;
+const PAGE_MAX: u32 = 1_000;
 /// Executions that are searched for one list.
 const LOOKED_MAX: usize = 250_000;
 /// Executions that are returned at once.
@@ -20,6 +23,20 @@ const GROUPS_MAX: usize = 200;
 const SAMPLES_MAX: usize = 5;
 /// Characters of a cause by which failures are grouped.
 const CAUSE_CHARS: usize = 200;
+
+/// All machines, page by page.
+pub(super) fn machines(service: &Service) -> Result<Vec<StateMachineItem>, Error> {
+    let mut all = Vec::new();
+    let mut page = Page { results_max: Some(PAGE_MAX), token: None };
+    loop {
+        let part = service.list_state_machines(&page)?;
+        all.extend(part.items);
+        match part.next_token {
+            Some(token) if all.len() < MACHINES_MAX => page.token = Some(token),
+            _ => return Ok(all),
+        }
+    }
+}
 
 fn status_of(execution: &Surveyed) -> Status {
     execution.outcome.as_ref().map_or(Status::Running, |outcome| outcome.status)
@@ -80,7 +97,7 @@ fn unlisted(service: &Service, machine: Option<&str>) -> Result<usize, crate::se
     if machine.is_some() || service.keeps_express() {
         return Ok(0);
     }
-    let machines = super::actions::machines(service)?;
+    let machines = machines(service)?;
     Ok(machines.iter().filter(|it| it.machine_type == crate::asl::MachineType::Express).count())
 }
 

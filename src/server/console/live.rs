@@ -27,8 +27,8 @@ use crate::memory::Charge;
 use crate::service::Service;
 
 /// Actions that change nothing, and whose answers change.
-const STREAMED: [&str; 7] =
-    ["Overview", "FindExecutions", "GetExecution", "Failures", "Heat", "Rates", "Pipelines"];
+const STREAMED: [&str; 8] =
+    ["Overview", "FindExecutions", "GetExecution", "GetRun", "Failures", "Heat", "Rates", "Pipelines"];
 /// Streams of all clients.
 const STREAMS_MAX: usize = 64;
 /// Bytes of the query, in the address.

@@ -5,10 +5,12 @@
 //! done on a thread of its own, one after the other: connections are served meanwhile, however large a draft is.
 
 mod actions;
+mod answer;
 mod files;
 mod lists;
 mod live;
 mod pipelines;
+mod real_runs;
 mod waits;
 
 use std::io;
@@ -26,6 +28,7 @@ use hyper::{Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use self::pipelines::Pipelines;
+use self::real_runs::RealRuns;
 use super::aside;
 use super::reply::Rest;
 use crate::api::{Call, Reply};
@@ -43,13 +46,29 @@ const PREFIX: &str = "Expressway.";
 const KEY: HeaderName = HeaderName::from_static("x-expressway-key");
 
 /// The settings of the console.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 #[non_exhaustive]
 pub struct Console {
     /// Files that the page may read and write.
     pub files: Option<Files>,
     /// Addresses of pipelines' own pages (`[pipe] metrics`), as `host:port`; their counts are shown.
     pub pipelines: Vec<String>,
+    /// What pipelines want to have from those who have dead letters sent again (`[pipe] redrive_secret_file`).
+    pub pipelines_secret: Option<String>,
+    /// Whether drafts may be run for real, when the page asks for it: their tasks then do what those of the service's
+    /// machines do, and call services.
+    pub real_runs: bool,
+}
+
+impl std::fmt::Debug for Console {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Console { files, pipelines, pipelines_secret: _, real_runs } = self;
+        f.debug_struct("Console")
+            .field("files", files)
+            .field("pipelines", pipelines)
+            .field("real_runs", real_runs)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A file of the page.
@@ -173,10 +192,18 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 pub(super) struct ConsoleThread {
     jobs: SyncSender<Job>,
-    files: Option<Files>,
-    pipelines: Arc<Pipelines>,
+    own: Arc<Own>,
     /// Open streams.
     streams: Arc<AtomicUsize>,
+}
+
+/// What the page's actions use beside the service.
+#[derive(Debug)]
+struct Own {
+    files: Option<Files>,
+    pipelines: Pipelines,
+    /// None where drafts may not be run for real.
+    real_runs: Option<RealRuns>,
 }
 
 /// Actions that may wait.
@@ -195,14 +222,24 @@ impl ConsoleThread {
             .name("console".into())
             .stack_size(crate::limits::STACK_BYTES)
             .spawn(work)?;
-        let pipelines = Arc::new(Pipelines::new(console.pipelines)?);
-        Ok(ConsoleThread { jobs, files: console.files, pipelines, streams: Arc::default() })
+        let own = Own {
+            files: console.files,
+            pipelines: Pipelines::new(console.pipelines, console.pipelines_secret.as_deref())?,
+            real_runs: console.real_runs.then(RealRuns::new).transpose()?,
+        };
+        Ok(ConsoleThread { jobs, own: Arc::new(own), streams: Arc::default() })
+    }
+
+    /// Whether a request may use this server at all. Where files are opened and drafts may call services, only pages
+    /// that know the key of the files: others could have definitions of their own call them, by the API too.
+    pub(super) fn admits(&self, head: &Parts) -> bool {
+        let Own { files: Some(files), real_runs: Some(_), .. } = &*self.own else { return true };
+        files.opens(key_of(head))
     }
 
     /// Answers an action of the page.
     pub(super) async fn answer(&self, service: &Service, head: &Parts, target: &str, body: &Bytes) -> Reply {
-        let key = head.headers.get(KEY).and_then(|key| key.to_str().ok()).unwrap_or_default();
-        self.answer_with(service, key.to_owned(), target, body).await
+        self.answer_with(service, key_of(head).to_owned(), target, body).await
     }
 
     async fn answer_with(&self, service: &Service, key: String, target: &str, body: &Bytes) -> Reply {
@@ -213,15 +250,12 @@ impl ConsoleThread {
             );
         };
         let (action, body, service) = (action.to_owned(), body.clone(), service.clone());
-        let (files, pipelines) = (self.files.clone(), Arc::clone(&self.pipelines));
+        let own = Arc::clone(&self.own);
         let (answer, answered) = oneshot::channel();
         let (_sender, parcel) = aside::Parcel::new((body, service));
         let job = move || {
             if let Some((body, service)) = parcel.open() {
-                let reply = match action.as_str() {
-                    "Pipelines" => accepted(&pipelines.answer()),
-                    _ => actions::answer(&service, files.as_ref(), &key, &action, &body),
-                };
+                let reply = actions::answer(&service, &own, &key, &action, &body);
                 // The client may be gone.
                 let _ = answer.send(reply);
             }
@@ -236,8 +270,9 @@ impl ConsoleThread {
     }
 }
 
-fn accepted(answer: &serde_json::Value) -> Reply {
-    Reply { status: 200, body: answer.to_string().into_bytes(), error: None, retry_after_ms: None }
+/// The key of a studio's files that a request comes with; empty without one.
+fn key_of(head: &Parts) -> &str {
+    head.headers.get(KEY).and_then(|key| key.to_str().ok()).unwrap_or("")
 }
 
 /// A refusal in AWS's form.

@@ -12,7 +12,8 @@ use std::time::{Duration, Instant, SystemTime};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
-use hyper::header::HOST;
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderValue};
+use hyper::http::request;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::{Deserialize, Serialize};
@@ -34,6 +35,8 @@ pub(super) struct Pipelines(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     addresses: Vec<String>,
+    /// What they want to have from those who have dead letters sent again.
+    secret: Option<HeaderValue>,
     state: Mutex<State>,
     /// Wakes the thread: a page shows the pipelines, or the console ends.
     wanted: Condvar,
@@ -45,6 +48,10 @@ struct State {
     until: Option<Instant>,
     /// The last answer of each; empty before the first.
     answers: Vec<Answer>,
+    /// Those that are to send dead letters again.
+    asked: Vec<String>,
+    /// Why the last such request was refused, by address.
+    refused: BTreeMap<String, String>,
     is_over: bool,
 }
 
@@ -71,12 +78,19 @@ struct Stats {
     in_flight: u64,
     lag: Option<u64>,
     counts: BTreeMap<String, u64>,
+    /// Null if it cannot send dead letters again.
+    #[serde(default)]
+    redrive: Json,
 }
 
 impl Pipelines {
     /// Pipelines whose pages are at these addresses, as `host:port`.
-    pub(super) fn new(addresses: Vec<String>) -> io::Result<Pipelines> {
-        let shared = Arc::new(Shared { addresses, state: Mutex::default(), wanted: Condvar::new() });
+    pub(super) fn new(addresses: Vec<String>, secret: Option<&str>) -> io::Result<Pipelines> {
+        let secret = secret.map(HeaderValue::from_str).transpose();
+        let mut secret = secret
+            .map_err(|_| io::Error::other("the pipelines' secret has bytes that no header may have"))?;
+        secret.iter_mut().for_each(|secret| secret.set_sensitive(true));
+        let shared = Arc::new(Shared { addresses, secret, state: Mutex::default(), wanted: Condvar::new() });
         if !shared.addresses.is_empty() {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let asked = Arc::clone(&shared);
@@ -90,7 +104,29 @@ impl Pipelines {
         let mut state = self.0.lock();
         state.until = Some(Instant::now() + WATCHED);
         self.0.wanted.notify_all();
-        json!({ "configured": self.0.addresses.len(), "pipelines": state.answers })
+        json!({
+            "configured": self.0.addresses.len(), "pipelines": state.answers, "redriveRefused": state.refused,
+        })
+    }
+
+    /// Asks the pipeline at this address to send its dead letters again; answers say how that went.
+    ///
+    /// # Errors
+    /// When it is none of these.
+    pub(super) fn redrive(&self, address: &str) -> Result<(), String> {
+        if !self.0.addresses.iter().any(|known| known == address) {
+            return Err(format!(
+                "This server was not told of a pipeline at {address:?}: see `serve --pipeline`"
+            ));
+        }
+        let mut state = self.0.lock();
+        state.until = Some(Instant::now() + WATCHED);
+        state.refused.remove(address);
+        if !state.asked.iter().any(|asked| asked == address) {
+            state.asked.push(address.to_owned());
+        }
+        self.0.wanted.notify_all();
+        Ok(())
     }
 }
 
@@ -120,12 +156,18 @@ impl Shared {
 fn ask(shared: &Shared, runtime: &tokio::runtime::Runtime) {
     while shared.wait() {
         let round = Instant::now();
+        let asked = std::mem::take(&mut shared.lock().asked);
+        for address in asked {
+            if let Err(why) = runtime.block_on(within(redrive(&address, shared.secret.as_ref()))) {
+                shared.lock().refused.insert(address, why);
+            }
+        }
         let answers = runtime.block_on(ask_all(&shared.addresses));
         let mut state = shared.lock();
         state.answers = answers;
         let left = EVERY.saturating_sub(round.elapsed());
-        // A page's request does not shorten the pause; the end does.
-        let is_going_on = |state: &mut State| !state.is_over;
+        // That a page looks does not shorten the pause; what it wants to have done, and the end, do.
+        let is_going_on = |state: &mut State| !state.is_over && state.asked.is_empty();
         let _ended = shared.wanted.wait_timeout_while(state, left, is_going_on);
     }
 }
@@ -134,8 +176,7 @@ async fn ask_all(addresses: &[String]) -> Vec<Answer> {
     let mut asked = JoinSet::new();
     for (n, address) in addresses.iter().cloned().enumerate() {
         asked.spawn(async move {
-            let stats = tokio::time::timeout(EVERY, fetch(&address)).await;
-            let stats = stats.unwrap_or_else(|_| Err(format!("no answer within {} s", EVERY.as_secs())));
+            let stats = within(fetch(&address)).await;
             let at = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |at| at.as_millis());
             let at = u64::try_from(at).unwrap_or(u64::MAX);
             let (error, stats) = match stats {
@@ -150,7 +191,40 @@ async fn ask_all(addresses: &[String]) -> Vec<Answer> {
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
+async fn within<T>(answer: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let answer = tokio::time::timeout(EVERY, answer).await;
+    answer.unwrap_or_else(|_| Err(format!("no answer within {} s", EVERY.as_secs())))
+}
+
 async fn fetch(address: &str) -> Result<Stats, String> {
+    let (status, body) = send(address, Request::get("/stats")).await?;
+    if status != StatusCode::OK {
+        return Err(refusal(status, &body));
+    }
+    serde_json::from_slice(&body).map_err(|error| format!("not the answer of a pipeline: {error}"))
+}
+
+async fn redrive(address: &str, secret: Option<&HeaderValue>) -> Result<(), String> {
+    let request = Request::post("/redrive").header(CONTENT_LENGTH, 0);
+    let request = match secret {
+        Some(secret) => request.header("x-expressway-secret", secret),
+        None => request,
+    };
+    match send(address, request).await? {
+        (StatusCode::ACCEPTED, _) => Ok(()),
+        (StatusCode::NOT_FOUND, _) => {
+            Err("this pipeline is of an older version, which cannot do that".to_owned())
+        }
+        (status, body) => Err(refusal(status, &body)),
+    }
+}
+
+fn refusal(status: StatusCode, body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    format!("{status}: {}", text.trim().chars().take(400).collect::<String>())
+}
+
+async fn send(address: &str, request: request::Builder) -> Result<(StatusCode, Bytes), String> {
     let stream = TcpStream::connect(address)
         .await
         .map_err(|error| format!("cannot connect: {}", os::words(&error)))?;
@@ -159,7 +233,7 @@ async fn fetch(address: &str) -> Result<Stats, String> {
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     // It ends when the answer is read and the sender is dropped.
     tokio::spawn(connection);
-    let request = Request::get("/stats").header(HOST, address).body(Empty::<Bytes>::new());
+    let request = request.header(HOST, address).body(Empty::<Bytes>::new());
     let request = request.map_err(|error| format!("not an address of HTTP: {error}"))?;
     let reply = sender.send_request(request).await.map_err(broken)?;
     let status = reply.status();
@@ -167,9 +241,5 @@ async fn fetch(address: &str) -> Result<Stats, String> {
     let body = body
         .map_err(|error| format!("the answer cannot be read: {}", os::without_number(&error.to_string())))?
         .to_bytes();
-    if status != StatusCode::OK {
-        let text = String::from_utf8_lossy(&body);
-        return Err(format!("{status}: {}", text.trim().chars().take(200).collect::<String>()));
-    }
-    serde_json::from_slice(&body).map_err(|error| format!("not the answer of a pipeline: {error}"))
+    Ok((status, body))
 }
