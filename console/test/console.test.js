@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { accessible, browse, folder, large, open, SLOW, start } from './serving.js';
+import { accessible, browse, drawn, folder, large, open, SLOW, start } from './serving.js';
 
 const ROLE = 'arn:aws:iam::123456789012:role/r';
 const HOSTILE = '<img src=x onerror="document.title=1">';
@@ -98,16 +98,20 @@ test('an execution is started, shown as it was, and started again; numbers stay 
   // Every moment, forwards and back, is that of the history.
   const slider = page.getByRole('slider', { name: 'Event' });
   const said = async () => await page.locator('.scrub output').innerText();
+  const reached = async () => {
+    await drawn(page);
+    return await page.locator('.graph .is-succeeded, .graph .is-open').count();
+  };
   await slider.focus();
   await page.keyboard.press('Home');
   const states = [];
   for (let n = 0; n < events.length; n++) {
     assert.ok((await said()).includes(`${n + 1} of ${events.length}: ${events[n].type}`), await said());
-    states.push(await page.locator('.graph .is-succeeded, .graph .is-open').count());
+    states.push(await reached());
     await page.keyboard.press('ArrowRight');
   }
   for (let n = events.length - 1; n >= 0; n--) {
-    assert.equal(await page.locator('.graph .is-succeeded, .graph .is-open').count(), states[n], `event ${n}`);
+    assert.equal(await reached(), states[n], `event ${n}`);
     await page.keyboard.press('ArrowLeft');
   }
   assert.equal(states[0], 0);
@@ -271,7 +275,7 @@ test('states are inserted, renamed, given a Retry and deleted by keys; undo give
   await page.locator('[data-name="Ship each line"]').focus();
   await page.keyboard.press('Enter');
   await press('Add Retry');
-  await page.locator('text=No problems.').waitFor();
+  await page.waitForFunction(() => document.querySelector('.cm-content').textContent.includes('"Retry": [{ "ErrorEquals": ["States.ALL"]'));
   await page.locator('[data-name="Ask for approval"]').focus();
   await page.keyboard.press('Enter');
   await press('Delete the state');

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { after, before, test } from 'node:test';
-import { accessible, browse, open, put, start, text } from './serving.js';
+import { accessible, browse, drawn, open, put, start, text } from './serving.js';
 
 let browser, server;
 before(async () => {
@@ -120,6 +120,7 @@ test('versions are compared, runs covered, a run stopped at breakpoints, its bil
   await page.getByRole('button', { name: '|◀ To the first event' }).click();
   await page.getByRole('button', { name: '●▶ To the next breakpoint' }).click();
   assert.match(await page.locator('.scrub output').innerText(), /PassStateEntered/);
+  await drawn(page);
   assert.equal(await page.locator('[data-name="Pack"].stop').count(), 1);
   assert.deepEqual(wrong, []);
   await close();
