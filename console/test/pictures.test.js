@@ -64,23 +64,24 @@ const steady = (text) =>
     .replace(/definition: (–|RATE|≤ TOOK)/g, 'definition: VALUE')
     .replace(/\b(started|failed|half|9[59] %) (–|none|[\d.]+k?|TOOK)/g, '$1 VALUE');
 
+/** The server, the address, and what a page shows when all that it asked for has come (each arrives on its own). */
 const PAGES = {
   machines: () => [server, '#/machines', 'text=orders'],
-  machine: () => [server, `#/machine/${encodeURIComponent(machine)}`, 'text=Every execution is'],
-  executions: () => [server, '#/executions', 'text=order-3'],
-  execution: () => [server, `#/execution/${encodeURIComponent(execution)}`, '.is-succeeded'],
+  machine: () => [server, `#/machine/${encodeURIComponent(machine)}`, 'text=Every execution is', '.graph button'],
+  executions: () => [server, '#/executions', 'text=order-3', 'text=3 executions, live'],
+  execution: () => [server, `#/execution/${encodeURIComponent(execution)}`, '.is-succeeded', '.graph button'],
   failures: () => [server, '#/failures', 'text=Order.Empty'],
-  pipelines: () => [server, '#/pipelines', 'text=NO ANSWER'],
-  studio: () => [server, '#/studio', '.panel .status'],
+  pipelines: () => [server, '#/pipelines', 'text=NO ANSWER', 'text=RUNNING'],
+  studio: () => [server, '#/studio', '.panel .status', '.graph button'],
   key: () => [guarded, '#/machines', 'text=A key is needed'],
 };
 
 for (const [name, of] of Object.entries(PAGES)) {
   test(`${name} is as it was`, async () => {
     for (const colorScheme of ['light', 'dark']) {
-      const [on, address, wait] = of();
+      const [on, address, ...shown] = of();
       const { page, close } = await open(browser, `${on.origin}/console/${address}`, { colorScheme, viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' });
-      await page.locator(wait).first().waitFor();
+      for (const it of shown) await page.locator(it).first().waitFor();
       const tree = steady(await page.locator('body').ariaSnapshot());
       const colours = await page.evaluate(() => {
         const of = (element) => {
