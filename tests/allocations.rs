@@ -266,3 +266,41 @@ fn standard_executions_take_what_the_budget_says() {
         assert!(held as usize <= allowed / 10 * 11, "{name}: {begun} began, {held} bytes of {allowed}");
     }
 }
+
+/// Compacting a journal keeps nothing in memory of what it drops.
+#[cfg(feature = "service")]
+#[test]
+fn a_journal_is_compacted_in_memory_for_what_is_needed() {
+    use expressway::runtime::{Durable, StartOptions};
+
+    let folder = std::env::temp_dir().join(format!("expressway-compacted-{}", std::process::id()));
+    let engine = Engine::builder().shards(1).durable(Durable::folder(&folder)).build().unwrap();
+    let definition = r#"{"StartAt": "P", "States": {"P": {"Type": "Pass", "End": true}}}"#;
+    let spec = MachineSpec { machine_type: MachineType::Standard, ..MachineSpec::new("m", definition) };
+    let machine = engine.create(&spec).unwrap();
+    let mut begun = 0;
+    let mut taken = |executions: usize| {
+        for n in begun..begun + executions {
+            let options = StartOptions {
+                name: Some(n.to_string().into()),
+                execution_arn: Some(format!("arn:aws:states:us-east-1:123456789012:execution:m:{n}").into()),
+                durable: Some(Box::default()),
+                ..StartOptions::default()
+            };
+            let execution = engine.start_with(&machine, "{}".to_owned(), options).unwrap();
+            let id = execution.recorded_id().unwrap();
+            assert_eq!(execution.wait().status, Status::Succeeded);
+            engine.forget_recorded(id);
+        }
+        begun += executions;
+        let before = HELD.get();
+        PEAK.set(before);
+        engine.compact_journal().unwrap();
+        PEAK.get() - before
+    };
+    let (few, many) = (taken(50), taken(3_000));
+    println!("{few} bytes for 50 that are over, {many} for 3,000");
+    assert!(many < few + (64 << 10), "{few} bytes for 50, {many} for 3,000");
+    drop((machine, engine));
+    std::fs::remove_dir_all(&folder).unwrap();
+}

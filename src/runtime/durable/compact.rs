@@ -137,8 +137,9 @@ impl Durability {
         self.cold.as_ref().map_or(Ok(()), |cold| cold.flush()).map_err(DurableError::Cold)?;
         let (mut copied, mut ahead, mut last, mut refused) = (0, 0, Lsn(0), None);
         // A start finds what was trimmed as long as its segment is not used again: without this, each start that is
-        // followed by a compaction would double the copies.
-        let mut seen = HashSet::new();
+        // followed by a compaction would double the copies. Of what is not needed any more, which may be many times as
+        // much, nothing is kept in memory.
+        let mut copies = HashSet::new();
         self.journal.read(Lsn(1), &mut |block| {
             if block.header.lsn >= cut {
                 return;
@@ -147,11 +148,13 @@ impl Durability {
                 if refused.is_some() {
                     return;
                 }
-                if !seen.insert(identity(&record)) {
+                let identity = identity(&record);
+                if copies.contains(&identity) {
                     continue;
                 }
                 match self.copy_when_free(&record) {
                     Ok(Some(lsn)) => {
+                        copies.insert(identity);
                         (ahead, last) = (ahead + record.bytes.len(), lsn);
                         copied += record.bytes.len() as u64;
                     }
