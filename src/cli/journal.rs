@@ -29,7 +29,7 @@ enum What {
     /// Copy a journal that is not in use into a new folder, and read the copy back
     #[command(after_help = BACKUP_HELP)]
     Backup(Copied),
-    /// Move what `serve --state` has, which is not in use, from its folder to a cluster, or back, and read the copy back
+    /// Copy the state of a server that does not run from its folder to a cluster, back, or to another cluster, and read it back
     #[command(after_help = COPY_HELP)]
     Copy(Moved),
     /// Copy a backup into a new folder, for `serve --state` to go on with: once only, for what ran twice would be done twice
@@ -66,7 +66,9 @@ const COPY_HELP: &str = "\
 Examples:
   expressway journal copy data/ postgres://USER@HOST/DATABASE
   expressway journal copy data/ nats://HOST:4222 --cluster orders
-  expressway journal copy postgres://USER@HOST/DATABASE data/";
+  expressway journal copy postgres://USER@HOST/DATABASE data/
+  expressway journal copy nats://HOST:4222 postgres://USER@HOST/DATABASE --cluster orders
+  expressway journal copy postgres://USER@HOST/DATABASE postgres://USER@HOST/DATABASE --to-cluster orders";
 
 const RESTORE_HELP: &str = "\
 Examples:
@@ -94,6 +96,9 @@ struct Moved {
     /// The name of the cluster
     #[arg(long, value_name = "NAME", default_value = "expressway")]
     cluster: String,
+    /// The name of the cluster to copy to, if FROM is a cluster of another name
+    #[arg(long, value_name = "NAME")]
+    to_cluster: Option<String>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -176,35 +181,49 @@ fn read_cluster(_: &Of, _: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>,
 }
 
 #[cfg(feature = "cli-cluster")]
-fn moved(Moved { from, to, cluster }: &Moved) -> Result<Went, Stop> {
+fn moved(Moved { from, to, cluster, to_cluster }: &Moved) -> Result<Went, Stop> {
     use super::cluster::named;
-    use expressway::service::{copy_state_from, copy_state_to};
-    let (copied, place) = match (is_url(from), is_url(to)) {
-        (false, true) if !Path::new(from).join("journal").is_dir() => {
-            return Err(Stop::failed(format!(
-                "{from}: there is no journal; name the folder that `serve --state` has"
-            )));
-        }
-        (false, true) => (copy_state_to(Path::new(from), &named(to, cluster)?), cluster),
-        (true, false) => (copy_state_from(&named(from, cluster)?, Path::new(to)), to),
+    use expressway::service::{StatePlace, copy_state};
+    if !is_url(from) && !Path::new(from).join("journal").is_dir() {
+        return Err(Stop::failed(format!(
+            "{from}: there is no journal; name the folder that `serve --state` has"
+        )));
+    }
+    let to_cluster = to_cluster.as_ref().unwrap_or(cluster);
+    match (is_url(from), is_url(to)) {
         (false, false) => {
             return Err(Stop::failed(
                 "one of FROM and TO is the URL of a cluster; `journal backup` copies folders",
             ));
         }
-        (true, true) => {
+        (true, true) if from == to && cluster == to_cluster => {
             return Err(Stop::failed(
-                "one of FROM and TO is a folder; what copies a database or a stream is its own",
+                "FROM and TO are the same cluster; --to-cluster names another one there",
             ));
         }
+        _ => {}
+    }
+    let place = |at: &String, cluster: &str| {
+        let place =
+            if is_url(at) { StatePlace::Cluster(named(at, cluster)?) } else { StatePlace::Folder(at.into()) };
+        Ok::<_, Stop>(place)
     };
-    let url = if is_url(from) { from } else { to };
-    match copied {
+    match copy_state(&place(from, cluster)?, &place(to, to_cluster)?) {
+        Ok(copied) => {
+            let name = if is_url(to) { to_cluster } else { to };
+            let text = format!(
+                "{name}: whole: executions {}, state machines {}, activities {}\n",
+                copied.executions, copied.machines, copied.activities
+            );
+            print(text.as_bytes())?;
+            Ok(Went::Well)
+        }
         // The files of the folder fail as I/O, too.
         Err(JournalError::Io { what, source }) if what == "the cluster's database" => {
+            let url = if is_url(to) { to } else { from };
             Err(Stop::failed(super::advice::journal_away(url, format!("{what}: {source}"))))
         }
-        copied => copied_to(Path::new(place), copied),
+        Err(error) => unread(&error),
     }
 }
 

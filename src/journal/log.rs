@@ -145,23 +145,6 @@ impl Log {
         Ok((log, report))
     }
 
-    /// A log for copies of blocks, the first of which has this header, on a disk without a journal.
-    #[cfg(feature = "clustered")]
-    pub(super) fn copying(
-        disk: Arc<dyn Disk>,
-        mut options: Options,
-        first: &Header,
-    ) -> Result<Log, JournalError> {
-        options.partition = (first.partition != SHARED).then_some(first.partition);
-        options.check()?;
-        Ok(Log {
-            epoch: first.epoch,
-            last: Lsn(first.lsn.0 - 1),
-            last_crc: first.previous,
-            ..Log::empty(disk, options, first.journal)
-        })
-    }
-
     /// Nothing is written, and no segment is open.
     fn empty(disk: Arc<dyn Disk>, options: Options, journal: u64) -> Log {
         Log {
@@ -181,13 +164,6 @@ impl Log {
             number: 0,
             failure: None,
         }
-    }
-
-    /// Writes the copy of a block, whose records are in the batch.
-    #[cfg(feature = "clustered")]
-    pub(super) fn copy(&mut self, batch: &mut Batch, header: &Header) -> Result<Lsn, Failure> {
-        self.epoch = header.epoch;
-        self.write(batch, header.kind, header.trimmed)
     }
 
     /// Opens the segments that were found, and writes the last block once more: it may only be in a cache whose sync

@@ -55,7 +55,7 @@ fn write_detail(detail: &Detail, out: &mut Vec<u8>) {
 }
 
 /// Reads events that were written behind each other; `None` if they are malformed.
-pub(super) fn read(mut bytes: &[u8], mut take: impl FnMut(Event)) -> Option<()> {
+pub(crate) fn read(mut bytes: &[u8], mut take: impl FnMut(Event)) -> Option<()> {
     let from = &mut bytes;
     while !from.is_empty() {
         let (id, previous, time_ms) = (number(from)?, number(from)?, number(from)?);

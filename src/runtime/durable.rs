@@ -32,6 +32,8 @@ mod relaxed;
 mod spill;
 #[cfg_attr(not(all(feature = "service", feature = "clustered")), allow(dead_code))]
 mod spread;
+#[cfg(all(feature = "service", feature = "clustered"))]
+mod transfer;
 
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -68,6 +70,8 @@ use relaxed::Lag;
 pub(super) use spread::Released;
 #[cfg(all(feature = "service", feature = "clustered"))]
 pub(crate) use spread::partition_of_id;
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(crate) use transfer::{Contents, Sum, Transfer};
 
 /// The settings of durable executions.
 ///
@@ -190,6 +194,16 @@ impl Durable {
         }
         found.end()?;
         Ok(found.executions.into_values().collect())
+    }
+
+    fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            segment_bytes: self.segment_bytes,
+            block_bytes_max: defaults.block_bytes_max.min((self.segment_bytes / 4) as usize),
+            partition: Some(0),
+            ..defaults
+        }
     }
 
     /// Bytes of one file of the journal, a multiple of 4,096; at least three of them are made. The state of one
@@ -324,13 +338,7 @@ impl Durability {
             Ok(durable) => told.tell(durable),
             Err(failure) => fatal::end_process(&failure),
         });
-        let defaults = Options::default();
-        let options = Options {
-            segment_bytes: durable.segment_bytes,
-            block_bytes_max: defaults.block_bytes_max.min((durable.segment_bytes / 4) as usize),
-            partition: Some(0),
-            ..defaults
-        };
+        let options = durable.options();
         let mut found = Found::beside(durable.cold.as_ref());
         let Opened { journal, report, temporary } = durable.place.open(options, watcher, &mut found)?;
         found.check()?;

@@ -86,10 +86,10 @@ pub mod wheel;
 #[cfg(feature = "runtime")]
 pub use crate::compile::DefinitionError;
 pub use clock::{Clock, ManualTime, RealClock, Time, VirtualClock};
-#[cfg(all(feature = "service", feature = "clustered"))]
-pub(crate) use durable::partition_of_id;
 #[cfg(feature = "service")]
 pub(crate) use durable::{ColdStore, Leaving};
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(crate) use durable::{Contents, Sum, Transfer, partition_of_id};
 #[cfg(feature = "service")]
 pub(crate) use map_run::Batcher;
 #[cfg(all(feature = "service", feature = "clustered"))]

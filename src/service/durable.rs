@@ -26,7 +26,7 @@ pub(super) struct Label {
     version: Option<(u32, Option<String>, u64)>,
     alias: Option<String>,
     started_ms: u64,
-    number: u64,
+    pub(super) number: u64,
     parent: Option<String>,
     /// Of a child of a Map Run, its ARN and that of its machine; the revision is that of the machine with the Map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -306,7 +306,12 @@ pub fn recorded_executions(folder: &Path) -> Result<Vec<RecordedExecution>, Stat
     let mut recovered = read
         .map_err(|error| StateError::Broken { arn: folder.display().to_string(), why: error.to_string() })?;
     let known: HashSet<u64> = recovered.iter().map(|execution| execution.id).collect();
-    recovered.extend(cold.all()?.into_iter().filter(|execution| !known.contains(&execution.id)));
+    cold.visit::<StateError>(&mut |execution| {
+        if !known.contains(&execution.id) {
+            recovered.push(execution);
+        }
+        Ok(())
+    })?;
     recovered.sort_by_key(|execution| execution.id);
     recovered.into_iter().map(recorded).collect()
 }

@@ -270,6 +270,11 @@ impl Drop for Awaited<'_> {
     }
 }
 
+/// The number of an execution in lists, where several nodes start executions.
+pub(super) fn number_in_partition(number: u64, arn: &str) -> u64 {
+    number * u64::from(JOURNAL_PARTITIONS) + u64::from(partition_of(arn))
+}
+
 impl Executions {
     pub(super) fn new(
         settings: &Settings,
@@ -377,10 +382,7 @@ impl Executions {
     /// no two executions have the same.
     fn number(&self, arn: &str) -> u64 {
         let next = self.started.fetch_add(1, Ordering::Relaxed);
-        if !self.has_partitions {
-            return next;
-        }
-        next * u64::from(JOURNAL_PARTITIONS) + u64::from(partition_of(arn))
+        if self.has_partitions { number_in_partition(next, arn) } else { next }
     }
 
     fn execution(self: &Arc<Self>, draft: Draft, recorded: Option<u64>, run: Run) -> Arc<Execution> {

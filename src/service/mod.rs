@@ -72,7 +72,7 @@ pub use machines::{
 };
 pub use map_runs::{MapRunFailures, UpdateMapRun};
 #[cfg(feature = "clustered")]
-pub use moving::{copy_state_from, copy_state_to};
+pub use moving::{CopiedState, StatePlace, copy_state};
 pub use page::{Page, Part};
 pub use redrive::RedriveDescription;
 pub use scope::Scope;

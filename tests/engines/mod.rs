@@ -12,6 +12,7 @@ use std::sync::{PoisonError, RwLock};
 
 pub(crate) use nats::{Nats, Sync};
 pub(crate) use postgres::Postgres;
+#[allow(unused_imports, reason = "no test needs all of it")]
 pub(crate) use proxy::{Proxy, Way};
 
 /// Held while a process is started: until it executes another program, it has this process's file locks.

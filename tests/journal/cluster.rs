@@ -6,9 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use expressway::journal::cluster::{
-    Cluster, ClusterJournal, ClusterLease, Standby, copy_from, copy_to, open,
-};
+use expressway::journal::cluster::{Cluster, ClusterJournal, ClusterLease, Standby, open};
 use expressway::journal::{
     Block, Folder, Journal, JournalError, Ownership, Refused, Report, Room, SyncMode, Watcher,
 };
@@ -197,47 +195,6 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
     });
 }
 
-#[test]
-fn a_journal_moves_from_a_folder_to_a_cluster_and_back() {
-    each(|server| {
-        let (one, two) = (folder("copy-from"), folder("copy-to"));
-        let _nothing_forks = nothing_forks();
-        let options = options();
-        let mode = SyncMode::Data;
-        for round in 0..2u8 {
-            let opened =
-                expressway::journal::open(&one, mode, options, Vec::new(), &mut |_| ()).expect("a journal");
-            for n in 0..40u8 {
-                let lsn = append(&opened.0, &[round, n].repeat(1_000));
-                opened.0.wait(lsn).expect("it is appended");
-                if n == 20 {
-                    opened.0.trim(lsn);
-                }
-            }
-        }
-        let node = || Cluster::new(&server.url(), "copied.1").expect("a URL");
-        let read = scanned(&one);
-        let copied = copy_from(&one, &node()).expect("it is copied");
-        assert_eq!((copied.last, copied.trimmed, copied.epoch), (read.last, read.trimmed, read.epoch));
-        let again = copy_from(&one, &node()).expect_err("it has one");
-        assert!(again.to_string().contains("has a journal already"), "{again}");
-        // The journal continues in the cluster, and is copied back.
-        let journal = begin(&node(), Vec::new());
-        journal.wait(append(&journal, b"there")).expect("it is appended");
-        journal.close().expect("it ends");
-        let back = copy_to(&node(), &two.join("journal")).expect("it is copied");
-        assert_eq!(back.records, scanned(&two.join("journal")).records);
-        let mut last = Vec::new();
-        let mut visit = |block: &Block<'_>| last.extend(block.records().map(|it| it.bytes.to_vec()));
-        let opened = expressway::journal::open(&two.join("journal"), mode, options, Vec::new(), &mut visit);
-        assert!(opened.expect("it is a journal").1.epoch > read.epoch);
-        assert_eq!(last.last().map(Vec::as_slice), Some(b"there".as_slice()));
-        for folder in [one, two] {
-            let _ = std::fs::remove_dir_all(folder);
-        }
-    });
-}
-
 /// The service's records: a change is made as a whole, and a replaced owner makes none.
 #[test]
 fn records_are_changed_by_one_owner() {
@@ -368,9 +325,4 @@ fn servers_of_nats_that_end_one_at_a_time_lose_nothing() {
         place.open(Vec::new(), &mut visit).is_ok()
     });
     assert_eq!(found, expected);
-}
-
-/// The journal in a folder, as `verify` sees it.
-fn scanned(folder: &Path) -> Report {
-    expressway::journal::scan(&Folder::at(folder, SyncMode::Data)).expect("it is whole")
 }

@@ -11,7 +11,7 @@ use super::required::{is_all, not_run};
 const DAYS: u32 = 90;
 
 fn open(folder: &Folder) -> Service {
-    try_open(folder, DAYS).expect("a service")
+    try_open(&folder.0, DAYS).expect("a service")
 }
 
 fn machine(name: &str) -> String {
@@ -268,7 +268,7 @@ fn what_is_over_and_not_in_memory_is_forgotten_when_its_time_is_over() {
     drop(service);
 
     // As if the retention period had passed.
-    let service = try_open(&folder, 0).expect("a service");
+    let service = try_open(&folder.0, 0).expect("a service");
     for name in &names {
         assert!(service.describe_execution(&arn("ends", name)).is_err(), "{name}");
     }
@@ -358,7 +358,7 @@ fn files_of_map_runs_go_with_their_executions() {
     assert_eq!(files(&folder), own);
     drop(service);
     // Its retention is over.
-    let service = try_open(&folder, 0).expect("a service");
+    let service = try_open(&folder.0, 0).expect("a service");
     while metric(&service, "durable_cold_closed") > 0 {
         std::thread::yield_now();
     }

@@ -1,7 +1,7 @@
 //! Executions that are not in memory, in a service's own process: the journal drops their records, and the service does
 //! not start without their rows.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use expressway::runtime::Status;
@@ -30,9 +30,9 @@ impl Drop for Folder {
 
 /// A service of which everything leaves memory that waits for more than 200 milliseconds, or is over and to be kept for
 /// some days.
-pub(crate) fn try_open(folder: &Folder, days: u32) -> Result<Service, BuildError> {
+pub(crate) fn try_open(folder: &Path, days: u32) -> Result<Service, BuildError> {
     loop {
-        let builder = Service::builder().engine(|engine| engine.shards(2)).state(&folder.0);
+        let builder = Service::builder().engine(|engine| engine.shards(2)).state(folder);
         let builder = builder.resident_executions_max(0).resident_ms(20, 200).retention_days(days);
         match builder.build() {
             // The threads of the one before are about to end.
@@ -44,7 +44,7 @@ pub(crate) fn try_open(folder: &Folder, days: u32) -> Result<Service, BuildError
 
 /// Where nothing is kept that is over.
 fn open(folder: &Folder) -> Service {
-    try_open(folder, 0).expect("a service")
+    try_open(&folder.0, 0).expect("a service")
 }
 
 pub(crate) fn create(service: &Service) {
@@ -164,7 +164,7 @@ fn what_does_not_belong_together_is_refused() {
 
     let file = std::fs::read(folder.file()).expect("the rows");
     std::fs::remove_file(folder.file()).expect("it is removed");
-    let refused = try_open(&folder, 0).expect_err("rows are missing").to_string();
+    let refused = try_open(&folder.0, 0).expect_err("rows are missing").to_string();
     assert!(refused.contains("cold.redb is missing"), "{refused}");
     std::fs::write(folder.file(), &file).expect("it is written");
 
@@ -181,14 +181,14 @@ fn what_does_not_belong_together_is_refused() {
         }
         write.commit().expect("it is written");
     }
-    let refused = try_open(&folder, 0).expect_err("a program that is another").to_string();
+    let refused = try_open(&folder.0, 0).expect_err("a program that is another").to_string();
     assert!(refused.contains("belongs to another program") && refused.contains("waits"), "{refused}");
 
     std::fs::write(folder.file(), &file).expect("it is written");
     std::fs::remove_dir_all(folder.0.join("journal")).expect("the journal is removed");
     std::fs::create_dir(folder.0.join("journal")).expect("a folder");
     std::fs::write(folder.file(), &file).expect("it is written");
-    let refused = try_open(&folder, 0).expect_err("another journal").to_string();
+    let refused = try_open(&folder.0, 0).expect_err("another journal").to_string();
     assert!(refused.contains("belongs to another journal"), "{refused}");
 }
 

@@ -12,11 +12,16 @@ mod console;
 mod corpora;
 #[cfg(feature = "console")]
 mod edits;
+#[cfg(all(feature = "postgres", feature = "jetstream"))]
+#[path = "../engines/mod.rs"]
+mod engines;
 mod floods;
 #[path = "../kept/mod.rs"]
 mod kept;
 #[cfg(feature = "console")]
 mod live;
+#[cfg(all(feature = "postgres", feature = "jetstream"))]
+mod moving;
 #[cfg(feature = "console")]
 mod real_runs;
 #[allow(dead_code, reason = "cases are played through the API here, not by a driver")]

@@ -1,133 +1,132 @@
-//! Copying a journal between a folder and a cluster: the same blocks with the same numbers.
+//! A cluster from which, or into which, a state is copied: nobody else uses it meanwhile.
 
-use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
 
-use super::super::block::{Batch, HEADER_BYTES};
-use super::super::{
-    Block, Folder, FolderLock, JournalError, Log, Lsn, Options, Ownership, Report, SyncMode, scan,
-};
-use super::Cluster;
-use super::lease::ClusterLease;
+use super::super::{JournalError, Ownership};
+use super::lease::{ClusterLease, lease_ms};
+use super::{Cluster, Shared};
+use crate::limits::JOURNAL_PARTITIONS;
 
-fn wrong(what: &'static str) -> JournalError {
-    JournalError::Options(what)
+/// The whole cluster is this process's: no other one takes it, or a partition of it.
+pub(crate) struct Held {
+    cluster: Cluster,
+    /// Of a cluster that one node owns.
+    lease: Option<ClusterLease>,
+    /// Of a cluster whose work is spread.
+    renewal: Option<Renewal>,
 }
 
-/// Copies the journal of a folder, which must not be in use, into a cluster without a journal. Blocks that are no
-/// longer needed are left out. The copy is read back.
-///
-/// # Errors
-/// When one of them is in use, cannot be read or written, or the cluster has a journal already.
-pub fn copy_from(folder: &Path, cluster: &Cluster) -> Result<Report, JournalError> {
-    let mut lock = FolderLock::of(folder);
-    lock.claim()?;
-    let disk = Folder::at(folder, SyncMode::Data);
-    let report = scan(&disk)?;
-    if report.last == Lsn(0) {
-        return Err(wrong("there is no journal to copy"));
-    }
-    let mut lease = ClusterLease::of(cluster);
-    lease.claim()?;
-    if cluster.ask(|session| session.last())?.is_some() {
-        return Err(wrong("the cluster to copy to has a journal already"));
-    }
-    let journal = report.journal.ok_or_else(|| wrong("the journal has no identity"))?;
-    let (mut failed, taken) = (cluster.ask(|session| session.begin_copy()), cluster.epoch());
-    let mut records = 0;
-    report.read(&disk, &mut |block| {
-        records += u64::from(block.header.records);
-        if failed.is_ok() {
-            let (lsn, epoch) = (block.header.lsn.0, block.header.epoch);
-            let bytes = bytes(block);
-            failed = cluster.ask(move |session| session.put(lsn, epoch, &bytes));
+impl Cluster {
+    /// Takes the whole cluster, which must exist, and which no node may use.
+    ///
+    /// # Errors
+    /// When a node uses it, or the database does not answer.
+    pub(crate) fn hold(&self) -> Result<Held, JournalError> {
+        self.find()?;
+        let mut held = Held { cluster: self.clone(), lease: None, renewal: None };
+        if !self.is_spread()? {
+            let lease = held.lease.insert(ClusterLease::of(self));
+            lease.claim()?;
+            return Ok(held);
         }
-    })?;
-    let epoch = report.epoch.max(taken);
-    let done = failed.and_then(|()| cluster.ask(move |session| session.end_copy(journal, epoch)));
-    if let Err(trouble) = done {
-        cluster.ask(|session| {
-            session.cancel_copy();
-            Ok(())
-        })?;
-        return Err(trouble.into());
-    }
-    // The copy has set the owner's epoch.
-    cluster.shared.epoch.store(epoch, Ordering::Release);
-    lease.release();
-    // Read as another process reads it.
-    let mut there = 0;
-    let copied = cluster.afresh().scan(&mut |block| there += u64::from(block.header.records))?;
-    same((&report, records), (&copied, there), &cluster.describe())?;
-    Ok(copied)
-}
-
-/// Copies the journal of a cluster, which must not be in use, into a folder that is new or empty.
-///
-/// # Errors
-/// When one of them is in use, cannot be read or written, or the folder is not empty.
-pub fn copy_to(cluster: &Cluster, folder: &Path) -> Result<Report, JournalError> {
-    cluster.find()?;
-    let mut lease = ClusterLease::of(cluster);
-    lease.claim()?;
-    let at = |path: &Path| JournalError::io(path.display().to_string());
-    std::fs::create_dir_all(folder).map_err(at(folder))?;
-    if std::fs::read_dir(folder).map_err(at(folder))?.next().is_some() {
-        return Err(wrong("the folder to copy to is not empty"));
-    }
-    let disk = Arc::new(Folder::at(folder, SyncMode::Data));
-    let mut log: Option<Log> = None;
-    let mut failed = Ok(());
-    let report = cluster.read_all(&mut |block| {
-        if failed.is_ok() {
-            failed = put(&mut log, &disk, block);
+        self.is_unused()?;
+        held.renewal = Some(self.renewed()?);
+        for partition in 0..JOURNAL_PARTITIONS {
+            let claimed = self.claim_partition(partition)?;
+            let epoch = claimed.ok_or_else(|| JournalError::Held(self.describe()))?;
+            if partition == 0 {
+                self.owns_records(epoch);
+            }
         }
-    })?;
-    failed?;
-    if report.last == Lsn(0) {
-        return Err(wrong("there is no journal to copy"));
+        Ok(held)
     }
-    drop(log);
-    lease.release();
-    let (copy, mut there) = (Folder::at(folder, SyncMode::Data), 0);
-    let copied = scan(&copy)?;
-    copied.read(&copy, &mut |block| there += u64::from(block.header.records))?;
-    same((&report, report.records), (&copied, there), &folder.display().to_string())?;
-    Ok(copied)
-}
 
-/// Writes a block unchanged to the end of a log, which is created with the first block.
-fn put(log: &mut Option<Log>, disk: &Arc<Folder>, block: &Block<'_>) -> Result<(), JournalError> {
-    let log = match log {
-        Some(log) => log,
-        None => {
-            let options =
-                Options { segment_bytes: crate::limits::DURABLE_SEGMENT_BYTES, ..Options::default() };
-            log.insert(Log::copying(disk.clone(), options, &block.header)?)
+    fn is_unused(&self) -> Result<(), JournalError> {
+        let nodes = self.ask(|session| session.nodes())?;
+        let is_used = nodes.iter().any(|node| node.lives && node.node != self.node());
+        if is_used { Err(JournalError::Held(self.describe())) } else { Ok(()) }
+    }
+
+    /// The same cluster for a process that copies a state into it: another node.
+    pub(crate) fn for_copy(&self) -> Cluster {
+        let shared = Shared { node: format!("{}-copy", self.node()), ..Shared::default() };
+        Cluster { copies: true, shared: Arc::new(shared), ..self.clone() }
+    }
+
+    /// Begins copying into this cluster, which is created if missing, and must not have a journal, unless that is one that
+    /// was not copied to its end. No node uses it before [`end_copy`](Cluster::end_copy).
+    ///
+    /// # Errors
+    /// When it has a journal, a node uses it, or the database does not answer.
+    pub(crate) fn begin_copy(&self) -> Result<(), JournalError> {
+        self.known()?;
+        self.is_unused()?;
+        if self.ask(|session| session.begin_copy())? {
+            return Ok(());
         }
-    };
-    let mut batch = Batch::with_capacity(block.header.body_bytes as usize);
-    block.records().for_each(|record| batch.push(record));
-    log.copy(&mut batch, &block.header)?;
-    Ok(())
-}
-
-/// Checks that a copy equals the original, its number of records included.
-fn same(read: (&Report, u64), copied: (&Report, u64), place: &str) -> Result<(), JournalError> {
-    let identity = |(report, records): (&Report, u64)| (report.journal, report.last, report.epoch, records);
-    if identity(read) == identity(copied) {
-        return Ok(());
+        Err(JournalError::Options("the cluster to copy to has a journal already"))
     }
-    let what = "the copy is not what was read".to_owned();
-    Err(JournalError::Damaged { file: place.to_owned(), offset: 0, what })
+
+    /// The copy is whole.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(crate) fn end_copy(&self) -> Result<(), JournalError> {
+        Ok(self.ask(|session| session.end_copy())?)
+    }
+
+    /// Renews this node's lease until that is dropped.
+    ///
+    /// # Errors
+    /// When the database does not answer.
+    pub(crate) fn renewed(&self) -> Result<Renewal, JournalError> {
+        self.renew()?;
+        let (stop, stopped) = mpsc::channel();
+        let (cluster, mut session) = (self.clone(), self.session()?);
+        let renew = move || {
+            while stopped.recv_timeout(cluster.renews_every()) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // If this fails for longer than a lease, the next append or claim does as well.
+                let _ = session.tell(cluster.node(), &cluster.published, lease_ms(&cluster));
+            }
+        };
+        let thread = thread::Builder::new().name("cluster-lease".to_owned()).spawn(renew);
+        let thread = thread.map_err(JournalError::io("a thread for the lease"))?;
+        Ok(Renewal { cluster: self.clone(), stop: Some(stop), thread: Some(thread) })
+    }
 }
 
-/// A block as it was read, without padding.
-fn bytes(block: &Block<'_>) -> Vec<u8> {
-    let mut batch = Batch::with_capacity(block.header.body_bytes as usize);
-    block.records().for_each(|record| batch.push(record));
-    let mut header = block.header;
-    let bytes = batch.seal(&mut header);
-    bytes[..HEADER_BYTES + header.body_bytes as usize].to_vec()
+impl Drop for Held {
+    fn drop(&mut self) {
+        if let Some(renewal) = self.renewal.take() {
+            self.cluster.owns_records(0);
+            let node = self.cluster.node().to_owned();
+            let released = self.cluster.ask(move |session| session.release_all(&node));
+            drop(renewal);
+            if let Err(trouble) = released {
+                tracing::warn!(reason = %trouble, "the partitions are not released: they are taken when the lease is over");
+            }
+        }
+    }
+}
+
+/// A thread that renews this node's lease, until this is dropped; then the node is forgotten.
+pub(crate) struct Renewal {
+    cluster: Cluster,
+    stop: Option<mpsc::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Renewal {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic was reported already.
+            let _ = thread.join();
+        }
+        let node = self.cluster.node().to_owned();
+        // If this fails, the node is forgotten when its lease is over.
+        let _ = self.cluster.ask(move |session| session.forget_nodes(&node));
+    }
 }

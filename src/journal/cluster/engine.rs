@@ -46,12 +46,18 @@ pub(super) const FORMAT: i32 = 1;
 pub(super) const FORMAT_SPREAD: i32 = 2;
 
 impl Known {
+    /// Whether this release can use it, once it is whole.
     pub(super) fn is_readable(&self) -> bool {
-        self.format == FORMAT || self.is_spread()
+        [FORMAT, FORMAT_SPREAD].contains(&self.format.abs())
     }
 
     pub(super) fn is_spread(&self) -> bool {
-        self.format == FORMAT_SPREAD
+        self.format.abs() == FORMAT_SPREAD
+    }
+
+    /// Whether a state is being copied into it, or was in part: its format is negative then.
+    pub(super) fn is_copying(&self) -> bool {
+        self.format < 0
     }
 }
 
@@ -180,13 +186,11 @@ pub(super) trait Engine: Send {
         Err(Trouble::said(NOT_SPREAD))
     }
 
-    /// Begins copying the blocks of another journal into a cluster that has none and is owned by this node.
-    fn begin_copy(&mut self) -> Result<(), Trouble>;
-    fn put(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<(), Trouble>;
-    /// Ends copying: the cluster continues with the journal's identity and the epoch of its last owner.
-    fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble>;
-    /// Undoes copying.
-    fn cancel_copy(&mut self);
+    /// Marks a cluster without blocks as one into which a state is being copied, so that no node uses it, and removes what
+    /// an earlier attempt has left. Returns false, and changes nothing, if it has a journal.
+    fn begin_copy(&mut self) -> Result<bool, Trouble>;
+    /// The copy is whole.
+    fn end_copy(&mut self) -> Result<(), Trouble>;
 
     /// Begins a transaction on records as the owner with this epoch. Returns false if another node owns the cluster.
     fn begin(&mut self, epoch: u64) -> Result<bool, Trouble>;

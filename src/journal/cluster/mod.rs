@@ -15,6 +15,7 @@
 //!
 //! Every wait for the engine is bounded.
 
+#[cfg(feature = "service")]
 mod copying;
 mod engine;
 mod items;
@@ -36,7 +37,6 @@ use std::time::Duration;
 
 use super::JournalError;
 use crate::limits::CLUSTER_LEASE_MS;
-pub use copying::{copy_from, copy_to};
 pub use engine::Node;
 use engine::{Asked, Engine, FORMAT, FORMAT_SPREAD, Known, Session, Trouble};
 pub use items::Items;
@@ -124,6 +124,8 @@ pub struct Cluster {
     partition: u16,
     /// Whether it is spread over its nodes, if this node creates it.
     spreads: bool,
+    /// Whether this process copies a state into it, and so uses it before it is whole.
+    copies: bool,
     shared: Arc<Shared>,
 }
 
@@ -200,6 +202,7 @@ impl Cluster {
             published: String::new(),
             partition: 0,
             spreads: false,
+            copies: false,
             shared: Arc::new(shared),
         })
     }
@@ -295,11 +298,6 @@ impl Cluster {
         })
     }
 
-    /// The same cluster, as another process opens it.
-    fn afresh(&self) -> Cluster {
-        Cluster { shared: Arc::default(), ..self.clone() }
-    }
-
     /// Its description in messages.
     fn describe(&self) -> String {
         format!("the cluster {} in {}", self.name, self.address.engine())
@@ -371,6 +369,11 @@ impl Cluster {
         if !known.is_readable() {
             return Err(JournalError::Options(
                 "the cluster is in another format than this release reads: use the release that made it, or a newer one",
+            ));
+        }
+        if known.is_copying() && !self.copies {
+            return Err(JournalError::Options(
+                "a state was being copied into this cluster, and is not whole: copy it again",
             ));
         }
         Ok(self.shared.known.get_or_init(|| known).clone())

@@ -16,7 +16,7 @@ impl Cluster {
         }
         let mut all = Report::default();
         for partition in 0..JOURNAL_PARTITIONS {
-            let report = self.at(partition).read_all(visit)?;
+            let report = self.scan_partition(partition, visit)?;
             all.blocks += report.blocks;
             all.records += report.records;
             all.bytes += report.bytes;
@@ -26,6 +26,18 @@ impl Cluster {
             all.journal = report.journal;
         }
         Ok(all)
+    }
+
+    /// Reads the blocks of one partition.
+    ///
+    /// # Errors
+    /// See [`scan`](Cluster::scan).
+    pub(crate) fn scan_partition(
+        &self,
+        partition: u16,
+        visit: &mut dyn FnMut(&Block<'_>),
+    ) -> Result<Report, JournalError> {
+        self.at(partition).read_all(visit)
     }
 
     pub(super) fn read_all(&self, visit: &mut dyn FnMut(&Block<'_>)) -> Result<Report, JournalError> {

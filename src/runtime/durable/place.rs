@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::records::{DurableError, Found};
+#[cfg(all(feature = "service", feature = "clustered"))]
+use crate::journal::JournalError;
 #[cfg(feature = "clustered")]
 use crate::journal::cluster::{self, Cluster};
 use crate::journal::{self, Block, Disk, Journal, Options, Report, SyncMode, Watcher};
@@ -70,6 +72,23 @@ impl Place {
                 Ok(opened(Box::new(journal), report, temporary(cluster.node())?))
             }
         }
+    }
+
+    /// Whether it has partitions that come and go.
+    #[cfg(all(feature = "service", feature = "clustered"))]
+    pub(super) fn is_spread(&self) -> Result<bool, JournalError> {
+        match self {
+            Place::Folder(_) | Place::Disk(_) => Ok(false),
+            Place::Cluster(cluster) => cluster.is_spread(),
+        }
+    }
+
+    /// The same for one of its partitions.
+    #[cfg(all(feature = "service", feature = "clustered"))]
+    pub(super) fn read_partition(&self, partition: u16, found: &mut Found) -> Result<(), DurableError> {
+        let Place::Cluster(cluster) = self else { unreachable!("only clusters have partitions") };
+        cluster.scan_partition(partition, &mut |block| found.add(block))?;
+        Ok(())
     }
 
     /// Visits all records of the journal, which may be in use.

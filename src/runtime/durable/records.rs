@@ -50,6 +50,12 @@ pub enum DurableError {
     /// The executions that are not in memory cannot be found.
     #[error("the store of executions that are not in memory cannot be used: {0}")]
     Cold(String),
+    /// An execution does not fit into the journal to which it is copied.
+    #[error("the execution '{arn}' has a record that is too large for the journal to copy to")]
+    Large {
+        /// The execution.
+        arn: Box<str>,
+    },
     /// A turn cannot be decoded from the one before.
     #[error("turn {turn} of the execution '{arn}' does not follow from what the journal has of it")]
     Turn {

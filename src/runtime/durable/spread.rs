@@ -71,7 +71,7 @@ impl Released {
 }
 
 /// An execution's number has its partition in the lowest bits.
-const BITS: u32 = JOURNAL_PARTITIONS.trailing_zeros();
+pub(super) const BITS: u32 = JOURNAL_PARTITIONS.trailing_zeros();
 
 /// The partition of an execution, by its number, in a journal whose partitions come and go.
 #[cfg(all(feature = "service", feature = "clustered"))]

@@ -253,13 +253,19 @@ impl Cold {
         Ok(found)
     }
 
-    /// All rows of a read-only folder.
-    pub(super) fn all(&self) -> Result<Vec<RecoveredExecution>, StateError> {
-        let mut found = Vec::new();
-        if let Some(rows) = self.rows() {
-            rows.all(|row| found.extend(RecoveredExecution::from_row(&row.bytes)))?;
-        }
-        Ok(found)
+    /// Visits all rows of a folder that is not in use, until a visit fails.
+    pub(super) fn visit<E: From<StateError>>(
+        &self,
+        visit: &mut dyn FnMut(RecoveredExecution) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let Some(rows) = self.rows() else { return Ok(()) };
+        let mut visited = Ok(());
+        rows.all(|row| {
+            if visited.is_ok() {
+                visited = row.execution().map_err(E::from).and_then(&mut *visit);
+            }
+        })?;
+        visited
     }
 
     /// The last number in lists, and how many of these rows are of open executions.
@@ -336,9 +342,7 @@ impl ColdStore for Cold {
     fn row(&self, id: u64) -> Result<Option<RecoveredExecution>, String> {
         let found = self.rows().map_or(Ok(None), |rows| rows.row(id));
         let Some(row) = found.map_err(|error| error.to_string())? else { return Ok(None) };
-        let read = RecoveredExecution::from_row(&row.bytes);
-        read.map(Some)
-            .ok_or_else(|| format!("the row of {} is not one that this release reads", row.entry.arn))
+        row.execution().map(Some).map_err(|error| error.to_string())
     }
 
     fn has(&self, arn: &str) -> bool {
@@ -524,11 +528,7 @@ impl Inner {
     }
 
     fn row_of(&self, row: &Row) -> Result<RecoveredExecution, Error> {
-        let broken = || StateError::Broken {
-            arn: row.entry.arn.to_string(),
-            why: "this release does not read its row".to_owned(),
-        };
-        RecoveredExecution::from_row(&row.bytes).ok_or_else(broken).map_err(unreadable)
+        row.execution().map_err(unreadable)
     }
 
     /// Returns the execution with this ARN, brought into memory first, unless it is over; then a read-only view.

@@ -78,6 +78,17 @@ pub(super) struct Row {
     pub(super) undelivered: Option<(u32, u32)>,
 }
 
+impl Row {
+    /// What is in it.
+    pub(super) fn execution(&self) -> Result<RecoveredExecution, StateError> {
+        let broken = || StateError::Broken {
+            arn: self.entry.arn.to_string(),
+            why: "this release does not read its row".to_owned(),
+        };
+        RecoveredExecution::from_row(&self.bytes).ok_or_else(broken)
+    }
+}
+
 /// The numbers of statuses in lists.
 pub(super) fn status_number(status: Status) -> u8 {
     match status {
@@ -358,12 +369,7 @@ impl Rows {
             return Ok(Some(counts.value().0));
         }
         let Some(row) = row(&read.open_table(ROWS).map_err(database)?, id)? else { return Ok(None) };
-        let broken = || StateError::Broken {
-            arn: row.entry.arn.to_string(),
-            why: "this release does not read its row".to_owned(),
-        };
-        let execution = RecoveredExecution::from_row(&row.bytes).ok_or_else(broken)?;
-        Ok(Some(2 * execution.redrives.0 + 1 + u32::from(row.entry.stopped_ms().is_some())))
+        Ok(Some(2 * row.execution()?.redrives.0 + 1 + u32::from(row.entry.stopped_ms().is_some())))
     }
 
     /// Writes rows, removes forgotten ones, and notes how many changes of status were delivered, durably.

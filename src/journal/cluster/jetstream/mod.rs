@@ -86,8 +86,6 @@ struct Found {
     known: Known,
     /// The number of a block's message, minus the block's number.
     offset: i64,
-    /// Whether a journal is being copied into it, or a copy was not finished.
-    is_copying: bool,
 }
 
 /// A session for one cluster.
@@ -170,12 +168,7 @@ impl Jetstream {
         let secret = told["secret"].as_str().and_then(unhex);
         let (Some(journal), Some(secret)) = (journal, secret) else { return Err(foreign()) };
         let known = Known { format, journal, secret };
-        let found = Found {
-            seq: stored.seq,
-            known,
-            offset: told["offset"].as_i64().unwrap_or(0),
-            is_copying: told["isCopying"] == true,
-        };
+        let found = Found { seq: stored.seq, known, offset: told["offset"].as_i64().unwrap_or(0) };
         Ok(Some(self.found.insert(found)))
     }
 
@@ -188,14 +181,13 @@ impl Jetstream {
     }
 
     /// Replaces the cluster's message, if it is still the one that was read.
-    fn keep(&mut self, known: &Known, offset: i64, is_copying: bool) -> Result<(), Trouble> {
+    fn keep(&mut self, known: &Known, offset: i64) -> Result<(), Trouble> {
         let behind = self.found.as_ref().map_or(0, |found| found.seq);
         let told = json!({
             "format": known.format,
             "journal": format!("{:016x}", known.journal),
             "secret": hex(&known.secret),
             "offset": offset,
-            "isCopying": is_copying,
         });
         let subject = self.names.at("cluster");
         let kept =
@@ -207,11 +199,6 @@ impl Jetstream {
     /// The number of a block's message.
     fn seq(&mut self, lsn: u64) -> Result<u64, Trouble> {
         let found = self.cluster()?;
-        if found.is_copying {
-            return Err(Trouble::said(
-                "a journal was being copied into this cluster, and is not whole: copy it again",
-            ));
-        }
         let seq = i64::try_from(lsn).ok().and_then(|lsn| lsn.checked_add(found.offset));
         let seq = seq.and_then(|seq| u64::try_from(seq).ok());
         seq.ok_or_else(|| Trouble::said(format!("there is no block {lsn}")))
@@ -328,7 +315,7 @@ impl Engine for Jetstream {
         self.make(&names.items, &json!([names.at("items.>")]), 1)?;
         if self.look()?.is_none() {
             // Another node may have created it first: its message counts.
-            if let Err(trouble) = self.keep(&known, 0, false)
+            if let Err(trouble) = self.keep(&known, 0)
                 && self.found.is_none()
             {
                 return Err(trouble);
@@ -433,7 +420,9 @@ impl Engine for Jetstream {
 
     fn append(&mut self, lsn: u64, _epoch: u64, bytes: &[u8]) -> Result<bool, Trouble> {
         let seq = self.seq(lsn)?;
-        let before = seq.checked_sub(1).ok_or_else(|| Trouble::said("there is no such block"))?;
+        // Before the first one there is none, whatever was removed.
+        let before = if lsn == 1 { Some(0) } else { seq.checked_sub(1) };
+        let before = before.ok_or_else(|| Trouble::said("there is no such block"))?;
         let subject = self.names.at("blocks");
         match self.client.publish(&subject, Behind::LastOfSubject(before), bytes)? {
             None => Ok(false),
@@ -449,8 +438,8 @@ impl Engine for Jetstream {
     }
 
     fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
-        // Another process may have copied a journal into it meanwhile.
-        if self.look()?.is_none_or(|found| found.is_copying) {
+        // Another process may have copied a state into it meanwhile.
+        if self.look()?.is_none() {
             return Ok(None);
         }
         let subject = self.names.at("blocks");
@@ -480,37 +469,31 @@ impl Engine for Jetstream {
         self.size()
     }
 
-    fn begin_copy(&mut self) -> Result<(), Trouble> {
+    fn begin_copy(&mut self) -> Result<bool, Trouble> {
+        self.look()?;
         let known = self.cluster()?.known.clone();
-        self.keep(&known, 0, true)?;
-        self.client.api(&format!("STREAM.PURGE.{}", self.names.blocks), &json!({})).map(drop)
-    }
-
-    fn put(&mut self, lsn: u64, _epoch: u64, bytes: &[u8]) -> Result<(), Trouble> {
         let subject = self.names.at("blocks");
-        let last = self.client.get(&self.names.blocks, Which::LastOf(&subject))?.map_or(0, |it| it.seq);
-        let seq = self.client.publish(&subject, Behind::LastOfSubject(last), bytes)?.ok_or_else(lost_race)?;
-        let (seq, lsn) = (i64::try_from(seq).unwrap_or(i64::MAX), i64::try_from(lsn).unwrap_or(i64::MAX));
-        if let Some(found) = &mut self.found {
-            found.offset = seq - lsn;
+        let has_blocks = self.client.get(&self.names.blocks, Which::LastOf(&subject))?.is_some();
+        if has_blocks && !known.is_copying() {
+            return Ok(false);
         }
-        Ok(())
+        let known = Known { format: -known.format.abs(), ..known };
+        self.keep(&known, 0)?;
+        if has_blocks {
+            self.client.api(&format!("STREAM.PURGE.{}", self.names.blocks), &json!({}))?;
+        }
+        let state = self.blocks()?;
+        let last = state["state"]["last_seq"].as_i64().ok_or_else(foreign)?;
+        // The numbers of messages go on.
+        self.keep(&known, last)?;
+        Ok(true)
     }
 
-    fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble> {
-        let owned = self.owned()?;
-        if !self.own(owned.seq, epoch, owned.node.as_deref())? {
-            return Err(lost_race());
-        }
-        let found = self.cluster()?;
-        let (known, offset) = (Known { journal, ..found.known.clone() }, found.offset);
-        self.keep(&known, offset, false)
-    }
-
-    fn cancel_copy(&mut self) {
-        // The cluster's message still marks the copy as unfinished, so its blocks are not read as a journal. The next
-        // copy purges them first.
-        self.found = None;
+    fn end_copy(&mut self) -> Result<(), Trouble> {
+        self.look()?;
+        let Found { known, offset, .. } = self.cluster()?;
+        let (known, offset) = (Known { format: known.format.abs(), ..known.clone() }, *offset);
+        self.keep(&known, offset)
     }
 
     fn begin(&mut self, epoch: u64) -> Result<bool, Trouble> {

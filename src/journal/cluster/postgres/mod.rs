@@ -201,24 +201,14 @@ impl Engine for Postgres {
         spread::changes(session, id, after)
     }
 
-    fn begin_copy(&mut self) -> Result<(), Trouble> {
-        self.known()?;
-        self.session.begin()
+    fn begin_copy(&mut self) -> Result<bool, Trouble> {
+        let (session, id) = self.known()?;
+        rows::begin_copy(session, id)
     }
 
-    fn put(&mut self, lsn: u64, epoch: u64, bytes: &[u8]) -> Result<(), Trouble> {
-        let (session, part) = self.part()?;
-        rows::put(session, part, (lsn, epoch), bytes)
-    }
-
-    fn end_copy(&mut self, journal: u64, epoch: u64) -> Result<(), Trouble> {
-        let (session, part) = self.part()?;
-        rows::adopt(session, part, (journal, epoch))?;
-        session.commit()
-    }
-
-    fn cancel_copy(&mut self) {
-        self.session.roll_back();
+    fn end_copy(&mut self) -> Result<(), Trouble> {
+        let (session, id) = self.known()?;
+        rows::end_copy(session, id)
     }
 
     fn begin(&mut self, epoch: u64) -> Result<bool, Trouble> {

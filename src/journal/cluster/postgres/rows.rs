@@ -232,37 +232,28 @@ pub(super) fn append(
     Ok(!appended.is_empty())
 }
 
-/// Inserts a block of another journal; for copying, while the cluster has no owner.
-pub(super) fn put(
-    session: &mut Session,
-    (cluster, partition): Part,
-    (lsn, epoch): (u64, u64),
-    bytes: &[u8],
-) -> Result<(), Trouble> {
-    session
-        .query(
-            "INSERT INTO expressway_block (cluster, partition, lsn, epoch, bytes) VALUES ($1, $2, $3, $4, $5)",
-            &[&cluster, &partition, &lsn.cast_signed(), &epoch.cast_signed(), &bytes],
-        )
-        .map(drop)
+/// Marks a cluster without blocks as one into which a state is being copied. Returns whether it is one.
+pub(super) fn begin_copy(session: &mut Session, cluster: i32) -> Result<bool, Trouble> {
+    let marked = session.query(
+        "UPDATE expressway_cluster SET format = -abs(format) WHERE id = $1 AND (format < 0 OR NOT EXISTS ( \
+         SELECT 1 FROM expressway_block WHERE cluster = $1)) RETURNING 1",
+        &[&cluster],
+    )?;
+    if marked.is_empty() {
+        return Ok(false);
+    }
+    for sql in [
+        "DELETE FROM expressway_block WHERE cluster = $1",
+        "DELETE FROM expressway_change WHERE cluster = $1",
+    ] {
+        session.query(sql, &[&cluster])?;
+    }
+    Ok(true)
 }
 
-/// Sets the state of the copied journal: its identity, and the number of its last owner.
-pub(super) fn adopt(
-    session: &mut Session,
-    (cluster, partition): Part,
-    (journal, epoch): (u64, u64),
-) -> Result<(), Trouble> {
-    session.query(
-        "UPDATE expressway_cluster SET journal = $2 WHERE id = $1",
-        &[&cluster, &journal.cast_signed()],
-    )?;
-    session
-        .query(
-            "UPDATE expressway_owner SET epoch = $3 WHERE cluster = $1 AND partition = $2",
-            &[&cluster, &partition, &epoch.cast_signed()],
-        )
-        .map(drop)
+/// The copy is whole.
+pub(super) fn end_copy(session: &mut Session, cluster: i32) -> Result<(), Trouble> {
+    session.query("UPDATE expressway_cluster SET format = abs(format) WHERE id = $1", &[&cluster]).map(drop)
 }
 
 /// The bytes of a block, if it exists.
