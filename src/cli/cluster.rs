@@ -31,9 +31,9 @@ pub(super) struct ClusterArguments {
     /// Seconds after which a node that is not heard of is replaced
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=300))]
     lease: u16,
-    /// Spread the work of a new cluster over all of its nodes, rather than let one of them do it; in PostgreSQL only
+    /// Let one node do all the work of a new cluster, while the others stand by; in NATS JetStream it is always so
     #[arg(long, requires = "journal")]
-    spread: bool,
+    single_owner: bool,
     /// Where other nodes reach this one; by default its address towards the database
     #[arg(long, value_name = "HOST:PORT")]
     advertise: Option<String>,
@@ -73,7 +73,8 @@ impl ClusterArguments {
         let Some(url) = &self.journal else { return Ok(None) };
         let refused = |error| wrong(url, "--journal", &error);
         let cluster = Cluster::new(url, &self.cluster).map_err(refused)?;
-        Ok(Some(cluster.lease(Duration::from_secs(self.lease.into())).spread(self.spread)))
+        let cluster = cluster.lease(Duration::from_secs(self.lease.into()));
+        Ok(Some(if self.single_owner { cluster.spread(false) } else { cluster }))
     }
 }
 
@@ -107,10 +108,10 @@ impl ClusterArguments {
         };
         let secret = stand_by(&cluster, url, &address, standby.as_ref())?;
         let is_spread = cluster.is_spread().map_err(|error| Stop::failed(format!("--journal: {error}")))?;
-        if self.spread && !is_spread {
+        if self.single_owner && is_spread {
             return Err(Stop::failed(format!(
-                "--spread: the cluster {} exists, and is one that one node owns: name a new one with --cluster, or leave \
-                 --spread out",
+                "--single-owner: the cluster {} exists, and its work is spread over its nodes: name a new one with --cluster, \
+                 or leave --single-owner out",
                 cluster.name()
             )));
         }

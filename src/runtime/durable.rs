@@ -115,10 +115,11 @@ impl Durable {
         Ok(Durable::cluster(Cluster::new(url, cluster)?))
     }
 
-    /// In this cluster.
+    /// In this cluster. One that this process creates belongs to one process at a time, unless it is to be
+    /// [spread](Cluster::spread).
     #[cfg(feature = "clustered")]
     pub fn cluster(cluster: Cluster) -> Durable {
-        Durable::at(Place::Cluster(cluster))
+        Durable::at(Place::Cluster(cluster.with_one_owner()))
     }
 
     fn at(place: Place) -> Durable {

@@ -283,8 +283,9 @@ impl Builder {
         self
     }
 
-    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL or NATS JetStream. This process
-    /// must own the cluster: building fails while another process owns it. Not to be used together with
+    /// Keeps what the API creates, and Standard executions, in a cluster in PostgreSQL or NATS JetStream. A cluster that is
+    /// created in PostgreSQL is [spread](Cluster::spread) over the processes that use it. Of another one, this process must be
+    /// the owner: building fails while another process is. Not to be used together with
     /// [`state`](Builder::state).
     #[cfg(feature = "clustered")]
     #[must_use]
@@ -297,7 +298,7 @@ impl Builder {
     fn durable(&self) -> Option<Durable> {
         #[cfg(feature = "clustered")]
         if let Some(cluster) = &self.cluster {
-            return Some(Durable::cluster(cluster.clone()));
+            return Some(Durable::cluster(cluster.clone().of_server()));
         }
         self.folder().map(Durable::folder)
     }

@@ -190,7 +190,7 @@ fn nodes_of_a_cluster_call_each_other_over_tls() {
     let (tls, url) = (folder("tests/data/tls"), server.url());
     let file = |name: &str| tls.join(name).to_str().expect("UTF-8").to_owned();
     let (certificate, key) = (file("localhost.pem"), file("localhost.key"));
-    let cluster: &[&str] = &["--journal", &url, "--cluster", "c", "--insecure", "--spread"];
+    let cluster: &[&str] = &["--journal", &url, "--cluster", "c", "--insecure"];
     let encrypted: &[&str] = &["--tls-cert", &certificate, "--tls-key", &key];
     let nodes = [(); 2].map(|()| Serving::start(&[cluster, encrypted].concat()));
     crate::spread::shared(&server, 2);

@@ -103,8 +103,10 @@ impl World {
         let durable: &[&str] = match self.place {
             _ if !is_durable => &[],
             Place::Folder => &["--state", &state],
-            Place::Cluster(_, false) => &["--journal", &url, "--cluster", "c", "--lease", "1"],
-            Place::Cluster(_, true) => &["--journal", &url, "--cluster", "c", "--lease", "1", "--spread"],
+            Place::Cluster(_, false) => {
+                &["--journal", &url, "--cluster", "c", "--lease", "1", "--single-owner"]
+            }
+            Place::Cluster(_, true) => &["--journal", &url, "--cluster", "c", "--lease", "1"],
         };
         Serving::start_with(command, &[durable, &arguments].concat())
     }

@@ -1,4 +1,4 @@
-//! `serve --journal --spread`: the work of a cluster is spread over its nodes, each of which answers everything.
+//! `serve --journal` in PostgreSQL: the work of a cluster is spread over its nodes, each of which answers everything.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -21,7 +21,7 @@ fn node(server: &Postgres) -> Serving {
 }
 
 pub(crate) fn node_at(url: &str) -> Serving {
-    Serving::start(&["--journal", url, "--cluster", "c", "--lease", "1", "--insecure", "--spread"])
+    Serving::start(&["--journal", url, "--cluster", "c", "--lease", "1", "--insecure"])
 }
 
 fn status(server: &Postgres) -> Json {
@@ -353,7 +353,7 @@ fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
     std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
     let telling = |file: &Path| {
         let (url, file) = (server.url(), file.to_str().expect("UTF-8"));
-        let to = ["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure", "--spread"];
+        let to = ["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure"];
         Serving::start(&[&to[..], &["--status-events", file]].concat())
     };
     let first = telling(&file);

@@ -1,18 +1,15 @@
 //! Situations that only a journal in a cluster has, in each engine: another owner, a server that restarts, lost
 //! answers, and networks that lose everything for a while.
 
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use expressway::journal::cluster::{Cluster, ClusterJournal, ClusterLease, Standby, open};
-use expressway::journal::{
-    Block, Folder, Journal, JournalError, Ownership, Refused, Report, Room, SyncMode, Watcher,
-};
+use expressway::journal::{Block, Journal, JournalError, Ownership, Refused, Report, Room, Watcher};
 
-use super::contract::{Place, append, folder, found, options, record};
-use crate::engines::{End, Nats, Proxy, Sync, Way, each, nothing_forks};
+use super::contract::{Place, append, found, options, record};
+use crate::engines::{End, Nats, Proxy, Sync, Way, each};
 
 pub(super) struct InCluster(String, &'static str);
 
@@ -37,7 +34,7 @@ impl InCluster {
     }
 
     pub(super) fn node(&self) -> Cluster {
-        Cluster::new(&self.0, self.1).expect("a URL")
+        Cluster::new(&self.0, self.1).expect("a URL").spread(false)
     }
 }
 
@@ -67,7 +64,8 @@ fn an_owner_that_was_cut_off_appends_nothing_after_it_was_replaced() {
     each(|server| {
         let lease = Duration::from_millis(600);
         let proxy = Proxy::before(server.port());
-        let stale = Cluster::new(&server.url_by(proxy.port), "cut-off").expect("a URL").lease(lease);
+        let stale =
+            Cluster::new(&server.url_by(proxy.port), "cut-off").expect("a URL").spread(false).lease(lease);
         let (sender, told) = mpsc::channel();
         let watcher: Watcher =
             Box::new(move |it| drop(sender.send(it.map_err(|failure| failure.to_string()))));
@@ -76,7 +74,7 @@ fn an_owner_that_was_cut_off_appends_nothing_after_it_was_replaced() {
         let durable = journal.durable().expect("it goes on");
         proxy.set(Way::Silent);
         let lsn = journal.append(record(b"on its way"), Room::Reserve).expect("it waits");
-        let other = Cluster::new(&server.url(), "cut-off").expect("a URL").lease(lease);
+        let other = Cluster::new(&server.url(), "cut-off").expect("a URL").spread(false).lease(lease);
         let mut seen = None;
         until("it takes over", || other.look(&mut seen).expect("it is readable") == Standby::Owner);
         let mut recovered = Vec::new();
@@ -136,7 +134,8 @@ fn connections_that_are_cut_lose_and_double_nothing() {
     each(|server| {
         let proxy = Proxy::before(server.port());
         let place = InCluster::new(server.url(), "cut");
-        let journal = begin(&Cluster::new(&server.url_by(proxy.port), "cut").expect("a URL"), Vec::new());
+        let journal =
+            begin(&Cluster::new(&server.url_by(proxy.port), "cut").expect("a URL").spread(false), Vec::new());
         let is_over = AtomicBool::new(false);
         let mut expected = Vec::new();
         std::thread::scope(|scope| {
@@ -170,9 +169,10 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
     each(|server| {
         let lease = Duration::from_millis(900);
         let proxy = Proxy::before(server.port());
-        let owner = Cluster::new(&server.url_by(proxy.port), "lease").expect("a URL").lease(lease);
+        let owner =
+            Cluster::new(&server.url_by(proxy.port), "lease").expect("a URL").spread(false).lease(lease);
         let journal = begin(&owner, Vec::new());
-        let other = Cluster::new(&server.url(), "lease").expect("a URL").lease(lease);
+        let other = Cluster::new(&server.url(), "lease").expect("a URL").spread(false).lease(lease);
         let begun = Instant::now();
         let mut seen = None;
         while begun.elapsed() < lease * 3 {
@@ -201,7 +201,8 @@ fn records_are_changed_by_one_owner() {
     each(|server| {
         let lease = Duration::from_millis(600);
         let proxy = Proxy::before(server.port());
-        let stale = Cluster::new(&server.url_by(proxy.port), "items").expect("a URL").lease(lease);
+        let stale =
+            Cluster::new(&server.url_by(proxy.port), "items").expect("a URL").spread(false).lease(lease);
         let mut held = ClusterLease::of(&stale);
         held.claim().expect("nobody has it");
         let items = stale.items().expect("they are readable");
@@ -223,7 +224,7 @@ fn records_are_changed_by_one_owner() {
         items.begin().expect("it is the owner");
         items.put(1, "machine.00", 0, b"late").expect("it is put");
         proxy.set(Way::Silent);
-        let other = Cluster::new(&server.url(), "items").expect("a URL").lease(lease);
+        let other = Cluster::new(&server.url(), "items").expect("a URL").spread(false).lease(lease);
         let mut seen = None;
         until("it takes over", || {
             if server.name() == "PostgreSQL" {
@@ -266,7 +267,8 @@ fn records_are_changed_by_one_owner() {
 #[test]
 fn what_nats_does_not_make_durable_is_refused_with_what_to_set() {
     let refused = |url: &str| {
-        let opened = open(&Cluster::new(url, "d").expect("a URL"), options(), Vec::new(), &mut |_| ());
+        let opened =
+            open(&Cluster::new(url, "d").expect("a URL").spread(false), options(), Vec::new(), &mut |_| ());
         opened.map(drop).expect_err("it is refused").to_string()
     };
     if let Some(server) = Nats::start(Sync::AtIntervals) {

@@ -75,7 +75,7 @@ fn answers_that_are_lost_lose_and_double_nothing() {
 #[test]
 fn the_table_does_not_grow_with_what_happened() {
     let Some(server) = Postgres::start() else { return };
-    let journal = begin(&Cluster::new(&server.url(), "room").expect("a URL"), Vec::new());
+    let journal = begin(&Cluster::new(&server.url(), "room").expect("a URL").spread(false), Vec::new());
     let mut last = Lsn(0);
     for n in 0..1_000u64 {
         last = append(&journal, &n.to_le_bytes().repeat(1_000));
@@ -94,7 +94,7 @@ fn the_table_does_not_grow_with_what_happened() {
 #[test]
 fn a_database_that_has_lost_blocks_is_noticed() {
     let Some(server) = Postgres::start() else { return };
-    let journal = begin(&Cluster::new(&server.url(), "lost").expect("a URL"), Vec::new());
+    let journal = begin(&Cluster::new(&server.url(), "lost").expect("a URL").spread(false), Vec::new());
     let lsn = append(&journal, b"told");
     journal.wait(lsn).expect("it is appended");
     server.sql(&format!("DELETE FROM expressway_block WHERE lsn = {lsn}"));

@@ -188,8 +188,10 @@ pub(super) trait Engine: Send {
 
     /// Marks a cluster without blocks as one into which a state is being copied, so that no node uses it, and removes what
     /// an earlier attempt has left. Returns false, and changes nothing, if it has a journal.
+    #[cfg(feature = "service")]
     fn begin_copy(&mut self) -> Result<bool, Trouble>;
     /// The copy is whole.
+    #[cfg(feature = "service")]
     fn end_copy(&mut self) -> Result<(), Trouble>;
 
     /// Begins a transaction on records as the owner with this epoch. Returns false if another node owns the cluster.

@@ -122,8 +122,8 @@ pub struct Cluster {
     published: String,
     /// The partition that its sessions are about.
     partition: u16,
-    /// Whether it is spread over its nodes, if this node creates it.
-    spreads: bool,
+    /// Whether it is spread over its nodes, if this node creates it, and that was chosen.
+    spreads: Option<bool>,
     /// Whether this process copies a state into it, and so uses it before it is whole.
     copies: bool,
     shared: Arc<Shared>,
@@ -201,7 +201,7 @@ impl Cluster {
             lease: Duration::from_millis(CLUSTER_LEASE_MS),
             published: String::new(),
             partition: 0,
-            spreads: false,
+            spreads: None,
             copies: false,
             shared: Arc::new(shared),
         })
@@ -226,12 +226,31 @@ impl Cluster {
         self
     }
 
-    /// If this node creates the cluster, its work is spread over all of its nodes, in 64 partitions, rather than done by
-    /// one node. Only in PostgreSQL. A cluster that exists stays as it is.
+    /// Whether the work of the cluster is spread over all of its nodes, in 64 partitions, if this node creates it; otherwise
+    /// one node does it, and the others stand by. By default, that of a server in PostgreSQL is, and that of an
+    /// [engine](crate::runtime::Durable::cluster) is not. In JetStream it cannot be. A cluster that exists stays as it is.
     #[must_use]
     pub fn spread(mut self, spread: bool) -> Cluster {
-        self.spreads = spread;
+        self.spreads = Some(spread);
         self
+    }
+
+    /// The same cluster, which is not spread unless that was chosen.
+    pub(crate) fn with_one_owner(mut self) -> Cluster {
+        self.spreads.get_or_insert(false);
+        self
+    }
+
+    /// The same, which is spread if it can be, unless something else was chosen.
+    #[cfg(feature = "service")]
+    pub(crate) fn of_server(mut self) -> Cluster {
+        let can = self.can_spread();
+        self.spreads.get_or_insert(can);
+        self
+    }
+
+    fn can_spread(&self) -> bool {
+        self.engine() == "PostgreSQL"
     }
 
     /// Whether its work is spread over its nodes. It is created if missing.
@@ -343,11 +362,12 @@ impl Cluster {
         if let Some(known) = self.shared.known.get() {
             return Ok(known.clone());
         }
-        if self.spreads && self.engine() != "PostgreSQL" {
+        let spreads = self.spreads.unwrap_or(self.can_spread());
+        if spreads && !self.can_spread() {
             return Err(JournalError::Options(engine::NOT_SPREAD));
         }
         let (journal, secret): ([u8; 8], [u8; 32]) = (random()?, random()?);
-        let format = if self.spreads { FORMAT_SPREAD } else { FORMAT };
+        let format = if spreads { FORMAT_SPREAD } else { FORMAT };
         let new = Known { format, journal: u64::from_le_bytes(journal), secret: secret.to_vec() };
         let (known, unfit) = self.ask(move |session| {
             let known = session.find_or_make(new)?;

@@ -111,6 +111,14 @@ pub(super) type FoundRecords = BTreeMap<u64, (Operation, Box<[u8]>)>;
 /// The records that were found, by execution and ARN.
 pub(super) type FoundRuns = BTreeMap<(u64, Box<str>), FoundRecords>;
 
+/// Whether the Map Run with these records is not over.
+#[cfg(all(feature = "service", feature = "clustered"))]
+pub(super) fn is_open(records: &FoundRecords) -> bool {
+    let mut marks = Marks::default();
+    records.iter().for_each(|(number, (operation, _))| marks.apply(*number, *operation));
+    !marks.is_over
+}
+
 /// Reads a record: of which execution, its number and what it does, the Map Run's ARN, and the entries.
 pub(super) fn read<'a>(reader: &mut Reader<'a>) -> Option<(u64, u64, Operation, &'a str, &'a [u8])> {
     let (id, number, operation) = (reader.number()?, reader.number()?, Operation::of(reader.number()?)?);

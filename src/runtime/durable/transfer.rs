@@ -13,7 +13,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 
 use super::chain::{Recorder, Told};
-use super::map_runs::FoundRuns;
+use super::map_runs::{self, FoundRuns};
 use super::records::{
     ANSWER, DELIVERED, END_DELTA, Found, IDENTITY, MAP_RUN, NOTE, REDRIVE, START, TURN_DELTA, Writer,
 };
@@ -110,7 +110,7 @@ impl RecoveredExecution {
     }
 }
 
-type FoundRecord<'f> = (&'f str, u64, &'f (super::map_runs::Operation, Box<[u8]>));
+type FoundRecord<'f> = (&'f str, u64, &'f (map_runs::Operation, Box<[u8]>));
 
 /// The records of an execution's Map Runs.
 fn runs_of(id: u64, map_runs: &FoundRuns) -> impl Iterator<Item = FoundRecord<'_>> {
@@ -169,7 +169,9 @@ impl Durable {
             return Err(JournalError::Options("the journal to copy to has executions").into());
         }
         let (recorder, noted, last, sum) = Default::default();
-        let mut transfer = Transfer { journal: opened.journal, is_spread, recorder, noted, last, sum };
+        let has_files = self.place.folder().is_some();
+        let mut transfer =
+            Transfer { journal: opened.journal, is_spread, has_files, recorder, noted, last, sum };
         if !is_spread {
             // Of executions without a recorded turn; the others have that of their tokens in their states.
             let mut secret = [0; 16];
@@ -184,6 +186,8 @@ impl Durable {
 pub(crate) struct Transfer {
     journal: Box<dyn Journal>,
     is_spread: bool,
+    /// Whether the outcomes of Map Runs that are not over are in files.
+    has_files: bool,
     recorder: Recorder,
     /// The partitions and keys of notes that were written.
     noted: HashSet<(u16, Box<str>)>,
@@ -232,7 +236,17 @@ impl Transfer {
             };
             self.append_of(execution, (ANSWER, partition), Some(&writer))?;
         }
-        for (arn, number, (operation, bytes)) in runs_of(execution.id, &contents.found.map_runs) {
+        let map_runs = &contents.found.map_runs;
+        let of_execution = map_runs.range((execution.id, Box::default())..);
+        let mut of_execution = of_execution.take_while(|((of, _), _)| *of == execution.id);
+        if self.has_files && of_execution.any(|(_, records)| map_runs::is_open(records)) {
+            return Err(JournalError::Options(
+                "a Map Run of the cluster is not over, and the outcomes of its children are not copied to files: let it \
+                 end, or stop its execution, before",
+            )
+            .into());
+        }
+        for (arn, number, (operation, bytes)) in runs_of(execution.id, map_runs) {
             let mut writer = Writer::default();
             writer.number(id).number(number).number(*operation as u64).bytes(arn.as_bytes()).bytes(bytes);
             self.append_of(execution, (MAP_RUN, partition), Some(&writer))?;
@@ -240,7 +254,7 @@ impl Transfer {
         if let Some(delivered) = execution.delivered {
             self.append((DELIVERED, partition), Writer::default().number(id).number(delivered.into()))?;
         }
-        self.sum.add(execution, &contents.found.map_runs);
+        self.sum.add(execution, map_runs);
         Ok(())
     }
 

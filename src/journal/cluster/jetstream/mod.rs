@@ -469,6 +469,7 @@ impl Engine for Jetstream {
         self.size()
     }
 
+    #[cfg(feature = "service")]
     fn begin_copy(&mut self) -> Result<bool, Trouble> {
         self.look()?;
         let known = self.cluster()?.known.clone();
@@ -489,6 +490,7 @@ impl Engine for Jetstream {
         Ok(true)
     }
 
+    #[cfg(feature = "service")]
     fn end_copy(&mut self) -> Result<(), Trouble> {
         self.look()?;
         let Found { known, offset, .. } = self.cluster()?;

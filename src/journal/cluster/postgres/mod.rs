@@ -201,11 +201,13 @@ impl Engine for Postgres {
         spread::changes(session, id, after)
     }
 
+    #[cfg(feature = "service")]
     fn begin_copy(&mut self) -> Result<bool, Trouble> {
         let (session, id) = self.known()?;
         rows::begin_copy(session, id)
     }
 
+    #[cfg(feature = "service")]
     fn end_copy(&mut self) -> Result<(), Trouble> {
         let (session, id) = self.known()?;
         rows::end_copy(session, id)

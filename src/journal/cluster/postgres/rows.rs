@@ -233,6 +233,7 @@ pub(super) fn append(
 }
 
 /// Marks a cluster without blocks as one into which a state is being copied. Returns whether it is one.
+#[cfg(feature = "service")]
 pub(super) fn begin_copy(session: &mut Session, cluster: i32) -> Result<bool, Trouble> {
     let marked = session.query(
         "UPDATE expressway_cluster SET format = -abs(format) WHERE id = $1 AND (format < 0 OR NOT EXISTS ( \
@@ -252,6 +253,7 @@ pub(super) fn begin_copy(session: &mut Session, cluster: i32) -> Result<bool, Tr
 }
 
 /// The copy is whole.
+#[cfg(feature = "service")]
 pub(super) fn end_copy(session: &mut Session, cluster: i32) -> Result<(), Trouble> {
     session.query("UPDATE expressway_cluster SET format = abs(format) WHERE id = $1", &[&cluster]).map(drop)
 }
