@@ -114,7 +114,7 @@ fn way_to(there: SocketAddr) -> Option<IpAddr> {
 /// let cluster = Cluster::new("postgres://expressway@db.example.com/expressway", "orders")?;
 /// # Ok::<(), expressway::journal::JournalError>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Cluster {
     address: Address,
     name: String,
@@ -129,7 +129,14 @@ pub struct Cluster {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug, Default)]
+impl std::fmt::Debug for Cluster {
+    /// Without its secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.describe())
+    }
+}
+
+#[derive(Default)]
 struct Shared {
     /// This node's name, unique to it.
     node: String,

@@ -307,8 +307,8 @@ impl Transfer {
     fn history(&self, execution: &RecoveredExecution, tail_bytes: usize) -> BTreeMap<u64, Box<[u8]>> {
         let part_bytes = self.journal.record_bytes_max() / 2;
         let tail_of = |turn: u64| if turn == execution.turn { tail_bytes } else { 0 };
-        let is_small = |(turn, events): (&u64, &Box<[u8]>)| events.len() + tail_of(*turn) <= part_bytes;
-        if execution.history.iter().all(is_small) {
+        let is_small = |turn: u64, events: &[u8]| events.len() + tail_of(turn) <= part_bytes;
+        if execution.history.iter().all(|(turn, events)| is_small(*turn, events)) {
             return execution.history.clone();
         }
         let mut parts = vec![Vec::new()];
