@@ -197,16 +197,6 @@ impl Durable {
         Ok(found.executions.into_values().collect())
     }
 
-    fn options(&self) -> Options {
-        let defaults = Options::default();
-        Options {
-            segment_bytes: self.segment_bytes,
-            block_bytes_max: defaults.block_bytes_max.min((self.segment_bytes / 4) as usize),
-            partition: Some(0),
-            ..defaults
-        }
-    }
-
     /// Bytes of one file of the journal, a multiple of 4,096; at least three of them are made. The state of one
     /// execution may take a quarter of it.
     #[must_use]

@@ -65,7 +65,10 @@ pub enum StateError {
 }
 
 pub(super) fn database(error: impl Into<redb::Error>) -> StateError {
-    StateError::Database(error.into().to_string())
+    StateError::Database(match error.into() {
+        redb::Error::DatabaseAlreadyOpen => "it is in use by another process".to_owned(),
+        error => error.to_string(),
+    })
 }
 
 impl From<StateError> for Error {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::Durable;
 use super::records::{DurableError, Found};
 #[cfg(all(feature = "service", feature = "clustered"))]
 use crate::journal::JournalError;
@@ -25,6 +26,19 @@ pub(super) struct Opened {
     pub(super) report: Report,
     /// The disk for temporary files of this process.
     pub(super) temporary: Arc<dyn Disk>,
+}
+
+impl Durable {
+    /// The options of its journal.
+    pub(super) fn options(&self) -> Options {
+        let defaults = Options::default();
+        Options {
+            segment_bytes: self.segment_bytes,
+            block_bytes_max: defaults.block_bytes_max.min((self.segment_bytes / 4) as usize),
+            partition: Some(0),
+            ..defaults
+        }
+    }
 }
 
 impl Place {

@@ -22,6 +22,7 @@ use super::{Durability, Durable, DurableError, RecoveredExecution};
 use crate::journal::{Journal, JournalError, Lsn, Record, Refused, Room, partition_of};
 use crate::limits::JOURNAL_PARTITIONS;
 use crate::observe::event_bytes;
+use crate::random;
 
 /// A journal that is read, or a partition of one.
 pub(crate) struct Contents {
@@ -84,10 +85,10 @@ impl Sum {
             hash.update([*operation as u8]);
             hash.update(bytes);
         }
-        let hash: [u8; 32] = hash.finalize().into();
-        let (low, _) = hash.split_first_chunk().expect("a hash has 32 bytes");
+        let hash = hash.finalize();
+        let hash = hash[..16].iter().fold(0, |number: u128, byte| number << 8 | u128::from(*byte));
         self.executions += 1;
-        self.hashes = self.hashes.wrapping_add(u128::from_le_bytes(*low));
+        self.hashes = self.hashes.wrapping_add(hash);
     }
 
     /// That of the executions of both.
@@ -174,9 +175,8 @@ impl Durable {
             Transfer { journal: opened.journal, is_spread, has_files, recorder, noted, last, sum };
         if !is_spread {
             // Of executions without a recorded turn; the others have that of their tokens in their states.
-            let mut secret = [0; 16];
-            getrandom::fill(&mut secret).expect("the system gives random numbers");
-            transfer.append((IDENTITY, 0), &Writer(secret.to_vec()))?;
+            transfer
+                .append((IDENTITY, 0), Writer::default().number(random::next()).number(random::next()))?;
         }
         Ok(transfer)
     }
@@ -311,23 +311,22 @@ impl Transfer {
         if execution.history.iter().all(|(turn, events)| is_small(*turn, events)) {
             return execution.history.clone();
         }
-        let mut parts = vec![Vec::new()];
+        let (mut parts, mut part) = (Vec::new(), Vec::new());
         for events in execution.history.values() {
             let mut one = Vec::new();
             let read = event_bytes::read(events, |event| {
                 one.clear();
                 event_bytes::write(&event, &mut one);
-                let part = parts.last_mut().expect("there is one at least");
-                if part.is_empty() || part.len() + one.len() <= part_bytes {
-                    part.extend_from_slice(&one);
-                } else {
-                    parts.push(one.clone());
+                if !part.is_empty() && part.len() + one.len() > part_bytes {
+                    parts.push(std::mem::take(&mut part));
                 }
+                part.extend_from_slice(&one);
             });
             if read.is_none() {
                 return execution.history.clone();
             }
         }
+        parts.push(part);
         // A turn is left for the last state, and one for a redrive.
         if parts.len() as u64 + 2 > execution.turn {
             return execution.history.clone();
