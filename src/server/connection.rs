@@ -123,14 +123,18 @@ async fn drive<T>(
     let mut ended = None;
     poll_fn(|context| {
         watch.polled_by(context.waker());
-        if watch.is_cut() {
+        if watch.is_cut() || output_buffer.borrow().is_reset() {
             return Poll::Ready(None);
         }
-        let is_stalled = match output_buffer.borrow_mut().poll_rest(context) {
-            Poll::Ready(Err(_)) => return Poll::Ready(None),
-            Poll::Ready(Ok(())) => false,
-            Poll::Pending => true,
-        };
+        let mut is_stalled = false;
+        if !output_buffer.borrow().is_empty() {
+            let write = || output_buffer.borrow_mut().poll_rest(context);
+            match local.turns.count(&watch.account, write) {
+                Poll::Ready(Err(_)) => return Poll::Ready(None),
+                Poll::Ready(Ok(())) => {}
+                Poll::Pending => is_stalled = true,
+            }
+        }
         if ended.is_none() {
             let turn = || {
                 let end = turn(context);

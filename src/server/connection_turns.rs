@@ -1,17 +1,21 @@
 //! Turns of a thread's connections.
 //!
-//! A connection that has more to do than fits into a turn, or that has used more than its share, waits in a queue. The first
-//! of the queue has a turn after each poll of the sockets; connections outside the queue are served at once. A client that
-//! sends little therefore waits for about one turn of one other connection.
+//! As long as a thread has time, connections are served as they come. When it has worked for a turn without a pause, they
+//! wait in a queue instead, of which those that used least of the thread's time lately have their turns first; connections
+//! with more to do than fits into a turn wait there as well. Between two looks at the sockets, about one turn's work is
+//! taken from the queue. A client that asks for little therefore waits for about two turns, however many others flood.
 //!
 //! Streams of HTTP/2 are polled in the turns of their connection: they would be tasks of the thread otherwise, hundreds
 //! for each connection.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -20,27 +24,41 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 /// The time of a turn. A request of a small workflow takes a twentieth of it.
 const TURN: Duration = Duration::from_micros(200);
 const TURN_NS: u64 = TURN.as_nanos() as u64;
-/// What a connection may owe at most, so that one that was interrupted by the system does not pay for that for long.
-const DEBT_NS_MAX: u64 = 4 * TURN_NS;
-/// The share of the time that a connection has without owing anything: one part of so many.
-const SHARE: u64 = 16;
+/// Time after which used time counts half.
+const HALF_LIFE_NS: u64 = 250_000_000;
+/// What a connection has used that uses all of a thread's time: the half-life, by the natural logarithm of 2.
+const USED_ALL_NS: u64 = HALF_LIFE_NS * 1_000 / 693;
+/// What a connection can have used at most: others that use less come first for so many half-lives.
+const USED_NS_MAX: u64 = 256 * TURN_NS;
+/// How many times the time counts that is used by connections which send more than fits into a turn: they can wait.
+const GREED: u64 = 16;
+/// Connections that used less than this wait in the order in which they came.
+const USED_LITTLE_NS: u64 = 5 * TURN_NS;
+/// What a connection has used at least when it begins: those that ask for little, and were there before, come first.
+const USED_FIRST_NS: u64 = 50 * TURN_NS;
 /// Bytes that a connection may send in its first turn; afterwards what one has time for.
 const BYTES_FIRST: usize = 4 << 10;
 /// The least bytes that are read in a turn, and the most.
 const BYTES_MIN: usize = 512;
 const BYTES_MAX: usize = 64 << 10;
-/// Connections of the queue that are looked at for the next turn.
-const LOOKED_AT_MAX: usize = 64;
-/// Time that a connection may use without a request: frames that ask for nothing, or a head that is not complete.
-const IDLE_NS_MAX: u64 = 1_000_000_000;
+/// What a turn is thought to take at least.
+const TURN_NS_MIN: u64 = TURN_NS / 16;
+/// Time that a connection may use without a request: frames that ask for nothing, or a head that is not complete. A client
+/// that sends a PING each second uses a hundredth of it until it is silent for too long.
+const IDLE_NS_MAX: u64 = 200_000_000;
 
 /// What a connection used.
 #[derive(Debug)]
 pub(super) struct Account {
     /// When the present turn began, or the last one ended.
     at: Cell<Instant>,
-    /// Time beyond its share.
-    debt_ns: Cell<u64>,
+    /// Time that it used lately; time that is long ago counts less.
+    used_ns: Cell<u64>,
+    /// The time of one of its turns. The system may interrupt a turn for longer than many take, so each counts as twice
+    /// this time at most.
+    turn_ns: Cell<u64>,
+    /// Whether it had no turn yet.
+    is_new: Cell<bool>,
     /// Bytes that were read in this turn, and how many there may be.
     bytes: Cell<usize>,
     bytes_max: Cell<usize>,
@@ -48,6 +66,8 @@ pub(super) struct Account {
     has_more: Cell<bool>,
     /// Whether it is in the queue.
     waits: Cell<bool>,
+    /// Whether it has waited, so that the next turn is its own.
+    has_waited: Cell<bool>,
     /// Time used since the last request.
     idle_ns: Cell<u64>,
     /// The connection's task.
@@ -59,12 +79,15 @@ pub(super) struct Account {
 impl Account {
     pub(super) fn new() -> Rc<Account> {
         Rc::new(Account {
-            at: Cell::new(Instant::now()),
-            debt_ns: Cell::default(),
+            at: Cell::new(now()),
+            used_ns: Cell::default(),
+            turn_ns: Cell::new(TURN_NS / 2),
+            is_new: Cell::new(true),
             bytes: Cell::default(),
             bytes_max: Cell::new(BYTES_FIRST),
             has_more: Cell::default(),
             waits: Cell::default(),
+            has_waited: Cell::default(),
             idle_ns: Cell::default(),
             task: OnceCell::new(),
             streams: OnceCell::new(),
@@ -89,7 +112,7 @@ impl Account {
 
     /// Whether its turn is over.
     fn is_over(&self) -> bool {
-        self.at.get().elapsed() >= TURN
+        now() - self.at.get() >= TURN
     }
 
     /// How many more bytes may be read in this turn; the connection gets another one for the rest.
@@ -113,14 +136,21 @@ impl Account {
         self.idle_ns.set(0);
     }
 
-    /// It used so much more.
-    pub(super) fn owes(&self, nanoseconds: u64) {
-        self.debt_ns.set(self.debt_ns.get().saturating_add(nanoseconds).min(DEBT_NS_MAX));
+    /// It used so much more, of which so much counts as is returned.
+    fn uses(&self, nanoseconds: u64) -> u64 {
+        let counted = nanoseconds.min(2 * self.turn_ns.get());
+        self.used_ns.set((self.used_ns.get() + counted).min(USED_NS_MAX));
+        counted
     }
 
-    /// What it owes, for another thread that works for it.
-    pub(super) fn debt_ns(&self) -> u64 {
-        self.debt_ns.get()
+    /// What it used lately, for another thread that works for it.
+    pub(super) fn used_ns(&self) -> u64 {
+        self.used_ns.get()
+    }
+
+    /// As [`used_ns`](Account::used_ns), of another thread.
+    pub(super) fn has_used(&self, used_ns: u64) {
+        self.used_ns.set(used_ns);
     }
 
     /// Whether it has used too much time without asking for anything.
@@ -128,63 +158,172 @@ impl Account {
         self.idle_ns.get() > IDLE_NS_MAX
     }
 
+    /// Looks at the clock.
     fn begin(&self) {
-        let now = Instant::now();
-        let earned = nanoseconds(now - self.at.replace(now)) / SHARE;
-        self.debt_ns.set(self.debt_ns.get().saturating_sub(earned));
+        let now = now();
+        let mut since = nanoseconds(now - self.at.replace(now));
+        let mut used = self.used_ns.get();
+        while since >= HALF_LIFE_NS && used > 0 {
+            since -= HALF_LIFE_NS;
+            used /= 2;
+        }
+        self.used_ns.set(used - used * since.min(HALF_LIFE_NS) / (2 * HALF_LIFE_NS));
         self.bytes.set(0);
         self.has_more.set(false);
     }
 
-    fn end(&self) {
-        let now = Instant::now();
+    /// How long the turn took.
+    fn end(&self) -> u64 {
+        let now = now();
         let used = nanoseconds(now - self.at.replace(now));
-        self.owes(used);
-        self.idle_ns.set(self.idle_ns.get().saturating_add(used));
+        let counted = self.uses(used);
         let bytes = self.bytes.get();
+        if self.has_more.get() && bytes >= self.bytes_max.get() / 2 {
+            self.used_ns.set((self.used_ns.get() + (GREED - 1) * counted).min(USED_NS_MAX));
+        }
+        self.turn_ns.set(((3 * self.turn_ns.get() + counted) / 4).max(TURN_NS_MIN));
+        self.idle_ns.set(self.idle_ns.get().saturating_add(counted));
         if bytes > 0 {
-            let for_turn = (bytes as u64).saturating_mul(TURN_NS) / used.max(1);
+            let for_turn = (bytes as u64).saturating_mul(TURN_NS) / counted.max(1);
             let for_turn = usize::try_from(for_turn).unwrap_or(BYTES_MAX).clamp(BYTES_MIN, BYTES_MAX);
             // Few bytes say little about what many would cost.
             self.bytes_max.set(for_turn.min(2 * self.bytes_max.get()));
         }
+        used
     }
+}
+
+#[cfg(not(test))]
+fn now() -> Instant {
+    Instant::now()
+}
+
+/// The clock of tests is moved by what they do, and nothing else.
+#[cfg(test)]
+fn now() -> Instant {
+    tests::now()
 }
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// How long a thread has worked for connections since it last had nothing to do.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Busy(Arc<AtomicU64>);
+
+impl Busy {
+    /// The thread has nothing to do.
+    pub(super) fn pauses(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    // Only the thread itself writes: no other addition is lost.
+    fn add(&self, nanoseconds: u64) {
+        self.0.store(self.0.load(Relaxed).saturating_add(nanoseconds), Relaxed);
+    }
+
+    fn is_long(&self) -> bool {
+        self.0.load(Relaxed) >= TURN_NS
+    }
+}
+
+/// A connection that waits: what it used, as if that had been used at the thread's beginning, and its number in the order
+/// of waiting.
+#[derive(Debug)]
+struct Waiting {
+    used: u64,
+    number: u64,
+    account: Rc<Account>,
+}
+
+impl Waiting {
+    fn rank(&self) -> Reverse<(u64, u64)> {
+        Reverse((self.used, self.number))
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.rank() == other.rank()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Waiting) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Waiting) -> std::cmp::Ordering {
+        self.rank().cmp(&other.rank())
+    }
+}
+
 /// The connections of a thread that wait for a turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Turns {
-    waiting: RefCell<VecDeque<Rc<Account>>>,
+    began: Instant,
+    busy: Busy,
+    waiting: RefCell<BinaryHeap<Waiting>>,
+    number: Cell<u64>,
     task: RefCell<Option<Waker>>,
 }
 
 impl Turns {
+    pub(super) fn new(busy: Busy) -> Turns {
+        Turns {
+            began: now(),
+            busy,
+            waiting: RefCell::default(),
+            number: Cell::default(),
+            task: RefCell::default(),
+        }
+    }
+
     /// Has a turn of a connection, unless it has to wait for one.
     pub(super) fn take<T>(&self, account: &Rc<Account>, turn: impl FnOnce() -> T) -> Option<T> {
         if account.waits.get() {
             return None;
         }
+        if account.is_new.replace(false) {
+            // As if it had used its share of the time until now: those that begin anew are not better off for it.
+            let share = USED_ALL_NS / (self.waiting.borrow().len() as u64 + 1);
+            account.used_ns.set(share.clamp(USED_FIRST_NS, USED_NS_MAX));
+        }
         account.begin();
-        if account.debt_ns.get() > TURN_NS {
+        if self.busy.is_long() && !account.has_waited.replace(false) {
             self.queue(account);
             return None;
         }
         let done = turn();
-        account.end();
+        self.busy.add(account.end());
         if account.has_more.get() {
             self.queue(account);
         }
         Some(done)
     }
 
+    /// Does something else for a connection, which counts as a part of a turn.
+    pub(super) fn count<T>(&self, account: &Account, work: impl FnOnce() -> T) -> T {
+        let began = now();
+        let done = work();
+        let used = nanoseconds(now() - began);
+        account.uses(used);
+        self.busy.add(used);
+        done
+    }
+
     fn queue(&self, account: &Rc<Account>) {
         account.waits.set(true);
+        let number = self.number.get();
+        self.number.set(number + 1);
+        let used = self.rank_of(account.used_ns.get(), account.at.get());
         let mut waiting = self.waiting.borrow_mut();
-        waiting.push_back(Rc::clone(account));
+        waiting.push(Waiting { used, number, account: Rc::clone(account) });
         if waiting.len() == 1
             && let Some(task) = &*self.task.borrow()
         {
@@ -192,8 +331,15 @@ impl Turns {
         }
     }
 
-    /// Gives a turn to the first connection that has paid what it owes, each time it is polled: that is once for each look
-    /// at the sockets.
+    /// Ranks connections by what they used, at whatever time that was: used time counts half after each half-life, so what
+    /// was used later counts twice as much for each. In thousandths of the logarithm to the base of 2.
+    fn rank_of(&self, used_ns: u64, at: Instant) -> u64 {
+        let half_lives = nanoseconds(at - self.began) as f64 / HALF_LIFE_NS as f64;
+        ((half_lives + (used_ns.max(USED_LITTLE_NS) as f64).log2()) * 1e3) as u64
+    }
+
+    /// Gives turns to those connections of the queue that used least, each time it is polled: that is once for each look at
+    /// the sockets.
     pub(super) fn poll(&self, context: &mut Context<'_>) {
         let mut task = self.task.borrow_mut();
         if !task.as_ref().is_some_and(|task| task.will_wake(context.waker())) {
@@ -201,16 +347,15 @@ impl Turns {
         }
         drop(task);
         let mut waiting = self.waiting.borrow_mut();
-        for _ in 0..LOOKED_AT_MAX {
-            let Some(account) = waiting.pop_front() else { break };
-            let debt_ns = account.debt_ns.get().saturating_sub(TURN_NS);
-            account.debt_ns.set(debt_ns);
-            if debt_ns == 0 {
-                account.waits.set(false);
-                account.wake();
-                break;
-            }
-            waiting.push_back(account);
+        let mut turns_ns = 0;
+        while let Some(first) = waiting.peek()
+            && (turns_ns == 0 || turns_ns + first.account.turn_ns.get() <= TURN_NS)
+            && let Some(Waiting { account, .. }) = waiting.pop()
+        {
+            turns_ns += account.turn_ns.get();
+            account.waits.set(false);
+            account.has_waited.set(true);
+            account.wake();
         }
         if !waiting.is_empty() {
             // It is woken after the sockets were looked at.
@@ -287,6 +432,181 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Connection
             });
             let streams = account.streams.get_or_init(Streams::default);
             streams.new.borrow_mut().push(Stream { account: self.0.clone(), future });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::runtime::{Builder, LocalOptions};
+    use tokio::task::{spawn_local, yield_now};
+
+    use super::super::thread::TURNS_UNOBSERVED;
+    use super::*;
+
+    thread_local! {
+        static BEGAN: Instant = Instant::now();
+        static PASSED_NS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn now() -> Instant {
+        BEGAN.with(|began| *began) + Duration::from_nanos(PASSED_NS.get())
+    }
+
+    fn work(micros: u64) {
+        PASSED_NS.set(PASSED_NS.get() + micros * 1_000);
+    }
+
+    /// Connections that flood: how many, the time that each takes for a turn, and what they do then.
+    #[derive(Clone, Copy)]
+    struct Flood {
+        connections: usize,
+        micros: u64,
+        then: Then,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Then {
+        /// The turn was too short for everything that it has sent.
+        HasMore,
+        /// Its socket can be read again.
+        Sends,
+        /// It is silent for so many microseconds, and all of them begin again together.
+        Pauses(u64),
+        /// Another connection takes its place after so many turns.
+        Leaves(u32),
+    }
+
+    /// A turn of a connection's task, when it has it.
+    async fn turn<T>(turns: &Turns, account: &Rc<Account>, turn: impl Fn() -> T) -> T {
+        poll_fn(|context| {
+            account.polled_by(context.waker());
+            turns.take(account, &turn).map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
+    }
+
+    async fn floods(flood: Flood, turns: Rc<Turns>, used: Rc<Cell<u64>>) {
+        let mut account = Account::new();
+        let (mut begins_again, mut turns_had) = (now(), 0);
+        loop {
+            turns_had += 1;
+            turn(&turns, &account, || {
+                work(flood.micros);
+                used.set(used.get() + flood.micros);
+                if matches!(flood.then, Then::HasMore | Then::Leaves(2..)) {
+                    account.read(account.room());
+                    assert_eq!(account.room(), 0, "it has more");
+                }
+            })
+            .await;
+            match flood.then {
+                Then::HasMore => continue,
+                Then::Sends => {}
+                Then::Pauses(micros) => {
+                    begins_again += Duration::from_micros(micros);
+                    while now() < begins_again {
+                        yield_now().await;
+                    }
+                    continue;
+                }
+                Then::Leaves(turns) if turns_had % turns == 0 => account = Account::new(),
+                Then::Leaves(_) => continue,
+            }
+            yield_now().await;
+        }
+    }
+
+    /// How many microseconds the requests of a client wait at most that makes one of 20 microseconds each 16 milliseconds;
+    /// and the time that each of the others had, of all.
+    fn beside(flood: Flood) -> (u128, Vec<u64>, u128) {
+        let busy = Busy::default();
+        let pausing = busy.clone();
+        let mut builder = Builder::new_current_thread();
+        builder.event_interval(TURNS_UNOBSERVED).on_thread_park(move || pausing.pauses());
+        let runtime = builder.build_local(LocalOptions::default()).expect("a runtime");
+        let began = now();
+        runtime.block_on(async move {
+            let turns = Rc::new(Turns::new(busy.clone()));
+            let queue = Rc::clone(&turns);
+            spawn_local(poll_fn(move |context| {
+                queue.poll(context);
+                Poll::<()>::Pending
+            }));
+            let used: Vec<Rc<Cell<u64>>> = (0..flood.connections).map(|_| Rc::default()).collect();
+            for used in &used {
+                spawn_local(floods(flood, Rc::clone(&turns), Rc::clone(used)));
+            }
+            let requests = spawn_local(async move {
+                let (account, mut longest, mut due) = (Account::new(), 0, now());
+                for number in 0..REQUESTS {
+                    due += Duration::from_millis(16);
+                    while now() < due {
+                        // Nobody else moves the clock while all are silent.
+                        let before = now();
+                        yield_now().await;
+                        if now() == before {
+                            work(20);
+                            busy.pauses();
+                        }
+                    }
+                    let waited = turn(&turns, &account, || {
+                        let waited = now() - due;
+                        // The system interrupts every tenth.
+                        work(if number % 10 == 0 { 4_000 } else { 20 });
+                        waited
+                    });
+                    let waited = waited.await.as_micros();
+                    // At first, it is one of many that are new.
+                    if number >= REQUESTS / 2 {
+                        longest = longest.max(waited);
+                    }
+                }
+                longest
+            });
+            let longest = requests.await.expect("no panic");
+            (longest, used.iter().map(|used| used.get()).collect(), (now() - began).as_micros())
+        })
+    }
+
+    const REQUESTS: u32 = 200;
+
+    #[test]
+    fn whoever_asks_for_little_waits_for_two_turns_beside_any_number_that_flood() {
+        // Turns of those that are new are thought to be shorter.
+        let few = 4 * TURN.as_micros();
+        // Those that come together are polled before the client is, and others have turns for each look at the sockets.
+        let together = few + 200 / u128::from(TURNS_UNOBSERVED) * TURN.as_micros();
+        let floods = [
+            (10, 200, Then::HasMore, few),
+            (200, 200, Then::HasMore, few),
+            (200, 50, Then::HasMore, few),
+            (200, 5, Then::Sends, few),
+            (200, 50, Then::Sends, few),
+            (200, 200, Then::Sends, few),
+            (2_000, 200, Then::HasMore, few),
+            (200, 50, Then::Pauses(5_000), together),
+            (200, 50, Then::Pauses(12_000), together),
+            (200, 50, Then::Leaves(1), few),
+            (200, 200, Then::Leaves(1), few),
+            (200, 200, Then::Leaves(20), few),
+        ];
+        for (connections, micros, then, at_most) in floods {
+            let (longest, used, all) = beside(Flood { connections, micros, then });
+            let case = format!("{connections} of {micros} us, {then:?}: {longest} us");
+            println!("{case}");
+            // Two turns, and those that each look at the sockets finds.
+            assert!(longest <= at_most, "{case}");
+            let (least, most) = (used.iter().min().expect("some"), used.iter().max().expect("some"));
+            assert!(*most <= 2 * least + 4 * 200, "{case}: from {least} to {most} us each");
+            let is_always_there = !matches!(then, Then::Pauses(_));
+            let sum = u128::from(used.iter().sum::<u64>());
+            assert!(
+                !is_always_there || 100 * (sum + 418 * u128::from(REQUESTS)) > 99 * all,
+                "{case}: {sum} of {all} us"
+            );
         }
     }
 }

@@ -10,24 +10,32 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use futures_util::FutureExt as _;
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 
 use super::connection_timeouts::{End, Watch};
+use super::connection_turns::Turns;
 
 /// The output buffers of a thread that have something to write.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Outbox {
+    turns: Rc<Turns>,
     wires: RefCell<Vec<Rc<RefCell<OutputBuffer>>>>,
     task: RefCell<Option<Waker>>,
 }
 
 impl Outbox {
+    pub(super) fn new(turns: &Rc<Turns>) -> Outbox {
+        Outbox { turns: Rc::clone(turns), wires: RefCell::default(), task: RefCell::default() }
+    }
+
     /// Writes the posted buffers each time it is polled.
     pub(super) fn poll(&self, context: &Context<'_>) {
         let mut wires = self.wires.take();
         for output_buffer in wires.drain(..) {
-            output_buffer.borrow_mut().write();
+            let watch = Rc::clone(&output_buffer.borrow().watch);
+            self.turns.count(&watch.account, || output_buffer.borrow_mut().write());
         }
         // Nothing was posted meanwhile: writing wakes no task.
         *self.wires.borrow_mut() = wires;
@@ -89,6 +97,12 @@ impl OutputBuffer {
     /// Whether all that was collected is written.
     pub(super) fn is_empty(&self) -> bool {
         self.out.is_empty()
+    }
+
+    /// Whether the client has reset the connection. What it sent before could still be read, and is for nobody.
+    pub(super) fn is_reset(&self) -> bool {
+        let ready = self.stream.ready(Interest::WRITABLE).now_or_never();
+        ready.is_some_and(|ready| ready.is_ok_and(|ready| ready.is_write_closed()))
     }
 
     /// Queues the collected output to be written after all other connections were polled.
@@ -258,5 +272,49 @@ impl AsyncWrite for Watched {
         let mut output_buffer = self.output_buffer.borrow_mut();
         ready!(output_buffer.poll_out(context))?;
         Pin::new(&mut output_buffer.stream).poll_shutdown(context)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::server::connection_turns::Busy;
+
+    /// A client that closed its half, or all, may still be answered; one that reset is gone, whatever it sent before.
+    #[test]
+    fn a_reset_is_seen_before_what_was_sent_is_read() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+        runtime.block_on(async {
+            for is_reset in [false, true] {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+                let address = listener.local_addr().expect("it is bound");
+                let client = TcpStream::connect(address).await.expect("a connection");
+                let (stream, _) = listener.accept().await.expect("a connection");
+                let watch = Rc::new(Watch::new(&Rc::new(Cell::new(1)), &Arc::default()));
+                let outbox = Rc::new(Outbox::new(&Rc::new(Turns::new(Busy::default()))));
+                let buffer = OutputBuffer::new(stream, &watch, &outbox);
+                client.writable().await.expect("a connection");
+                client.try_write(b"POST / HTTP/1.1").expect("a connection");
+                if is_reset {
+                    client.set_zero_linger().expect("a socket has it");
+                }
+                drop(client);
+                let stream = &buffer.borrow().stream;
+                // Both are ready to be read; the end of the connection may come after the bytes.
+                loop {
+                    let ready = stream.ready(Interest::READABLE).await.expect("a connection");
+                    if ready.is_read_closed() {
+                        break;
+                    }
+                    tokio::task::yield_now().await;
+                }
+                assert_eq!(buffer.borrow().is_reset(), is_reset);
+                let mut sent = [0; 64];
+                assert!(stream.try_read(&mut sent).is_ok_and(|bytes| bytes > 0), "what was sent is there");
+            }
+        });
     }
 }

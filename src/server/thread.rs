@@ -27,7 +27,7 @@ use tokio::task::{JoinHandle, spawn_local};
 use super::aside::{self, Aside};
 use super::connection;
 use super::connection_timeouts::{Tick, Watch};
-use super::connection_turns::Turns;
+use super::connection_turns::{Busy, Turns};
 use super::counters::{Counters, Counts};
 use super::descriptors::Reserve;
 use super::output_buffer::Outbox;
@@ -39,7 +39,9 @@ use crate::memory::{Charge, Share};
 use crate::service::Service;
 
 /// Turns of connections after which a thread looks which others have something to read.
-const TURNS_UNOBSERVED: u32 = 16;
+pub(super) const TURNS_UNOBSERVED: u32 = 16;
+/// New connections that a thread begins to serve before it looks at the others: they take about a turn's time.
+const WELCOMED_TOGETHER: u32 = 16;
 /// Bytes of untaken responses for which a connection may be cut to make room.
 const HELD_BYTES_MIN: usize = 32 << 10;
 /// The interval between two searches for such connections, when there were too few.
@@ -151,9 +153,9 @@ struct Forwarded {
     target: String,
     trace_header: Option<String>,
     body: Bytes,
-    /// What its connection owes of the time of threads.
-    debt_ns: u64,
-    /// The reply, and what the connection owes then.
+    /// What its connection used of the time of threads.
+    used_ns: u64,
+    /// The reply, and what the connection used then.
     answer: oneshot::Sender<(Reply, u64)>,
 }
 
@@ -209,7 +211,9 @@ pub(super) fn start(
         let (started, starting) = std::sync::mpsc::sync_channel(1);
         let body = move || {
             let mut builder = Builder::new_current_thread();
-            builder.enable_all().event_interval(TURNS_UNOBSERVED);
+            let busy = Busy::default();
+            let pausing = busy.clone();
+            builder.enable_all().event_interval(TURNS_UNOBSERVED).on_thread_park(move || pausing.pauses());
             let runtime = match builder.build_local(LocalOptions::default()) {
                 Ok(runtime) => runtime,
                 Err(error) => {
@@ -218,7 +222,7 @@ pub(super) fn start(
                 }
             };
             let _ = started.send(Ok(()));
-            let local = Rc::new(Local::new(shared, index, service, workers));
+            let local = Rc::new(Local::new(shared, index, service, workers, busy));
             runtime.block_on(local.run(acceptor, receiver))
         };
         let named = std::thread::Builder::new().name(name).stack_size(crate::limits::STACK_BYTES);
@@ -256,13 +260,14 @@ pub(super) struct Local {
 }
 
 impl Local {
-    fn new(shared: Arc<Shared>, index: usize, service: Service, workers: Senders) -> Local {
+    fn new(shared: Arc<Shared>, index: usize, service: Service, workers: Senders, busy: Busy) -> Local {
+        let turns = Rc::new(Turns::new(busy));
         Local {
             shared,
             service,
             identifiers: RequestIds::new(),
-            outbox: Rc::default(),
-            turns: Rc::default(),
+            outbox: Rc::new(Outbox::new(&turns)),
+            turns,
             host: RefCell::default(),
             index,
             workers,
@@ -317,7 +322,9 @@ impl Local {
         if let Some(listener) = acceptor {
             accepting = Some(spawn_local(Rc::clone(&self).accept(listener)));
         }
+        let mut together = 0;
         while let Some(message) = messages.recv().await {
+            look_at_sockets_at_times(&mut together).await;
             match message {
                 ThreadMessage::Connection(stream) => match TcpStream::from_std(stream) {
                     Ok(stream) => self.welcome(stream),
@@ -397,7 +404,9 @@ impl Local {
     async fn accept(self: Rc<Local>, listener: TcpListener) {
         let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
         let mut reserve = Reserve::new();
+        let mut together = 0;
         loop {
+            look_at_sockets_at_times(&mut together).await;
             let stream = match listener.accept().await {
                 Ok((stream, _)) => stream,
                 // A client that is gone already, or a lack of file descriptors, which are freed when connections end.
@@ -504,11 +513,11 @@ impl Local {
         let (answer, answered) = oneshot::channel();
         let (target, trace_header) = (call.target.to_owned(), call.trace_header.map(str::to_owned));
         let (service, body) = (service.clone(), Bytes::copy_from_slice(call.body));
-        let debt_ns = watch.account.debt_ns();
-        let call = Forwarded { service, target, trace_header, body, debt_ns, answer };
+        let used_ns = watch.account.used_ns();
+        let call = Forwarded { service, target, trace_header, body, used_ns, answer };
         self.workers[self.shared.least_loaded()].send(ThreadMessage::Call(Box::new(call))).ok()?;
-        let (reply, debt_ns) = answered.await.ok()?;
-        watch.account.owes(debt_ns);
+        let (reply, used_ns) = answered.await.ok()?;
+        watch.account.has_used(used_ns);
         Some(reply)
     }
 
@@ -516,7 +525,7 @@ impl Local {
     fn work(self: &Rc<Local>, forwarded: Forwarded) {
         let entry = self.enter();
         entry.watch.begin(false);
-        entry.watch.account.owes(forwarded.debt_ns);
+        entry.watch.account.has_used(forwarded.used_ns);
         spawn_local(async move {
             let Forwarded { service, target, trace_header, body, mut answer, .. } = forwarded;
             let call = Call { target: &target, trace_header: trace_header.as_deref(), body: &body };
@@ -531,7 +540,7 @@ impl Local {
             });
             if let Some(reply) = reply.await {
                 // The caller may be gone.
-                let _ = answer.send((reply, entry.watch.account.debt_ns()));
+                let _ = answer.send((reply, entry.watch.account.used_ns()));
             }
         });
     }
@@ -584,6 +593,15 @@ impl Local {
         while !self.open.borrow().is_empty() {
             self.ended.notified().await;
         }
+    }
+}
+
+/// Lets a thread look at its sockets, and serve those connections that are ready, once for so many new connections.
+async fn look_at_sockets_at_times(together: &mut u32) {
+    *together += 1;
+    if *together >= WELCOMED_TOGETHER {
+        *together = 0;
+        tokio::task::yield_now().await;
     }
 }
 

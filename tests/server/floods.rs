@@ -16,8 +16,9 @@ const CONNECTIONS: usize = 12;
 const REQUESTS: usize = 25;
 /// Parts of a flood, after which it begins anew over another connection.
 const PARTS: u32 = 40;
-/// Generous, for tests that are not optimised and machines that are busy: then a connection's turn, a fraction of a
-/// millisecond otherwise, takes several, and each flood has six connections to a thread. Without turns there is no answer.
+/// What floods may delay others by here, where nothing is optimised and all that sends shares the processors with what
+/// serves: this finds clients that are not served at all. Beside how many turns of others a request waits is counted with
+/// the turns themselves, on a clock that only they move.
 const BESIDE_MAX: Duration = Duration::from_secs(1);
 
 /// What is sent first, and what then without end: with its number, of which identifiers of streams are made.
