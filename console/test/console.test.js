@@ -4,7 +4,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { accessible, browse, drawn, folder, large, open, SLOW, start } from './serving.js';
+import { accessible, browse, drawn, folder, large, open, put, SLOW, start } from './serving.js';
 
 const ROLE = 'arn:aws:iam::123456789012:role/r';
 const HOSTILE = '<img src=x onerror="document.title=1">';
@@ -222,6 +222,58 @@ test('a mistake is marked and mended with one key, and the graph stays; each edi
   const loop = { StartAt: 'L', States: { L: { Type: 'Pass', Next: 'M' }, M: { Type: 'Choice', Choices: [{ Variable: '$.x', IsPresent: true, Next: 'N' }], Default: 'L' }, N: { Type: 'Succeed' } } };
   await paste(page, JSON.stringify(loop), '[data-name="L"]');
   await page.locator('.status', { hasText: 'STOPPED' }).waitFor();
+  assert.deepEqual(wrong, []);
+  await close();
+});
+
+/** 200 states in a line: tasks with mocks, a Wait of a day, and a result at its end. */
+function lineOf200() {
+  const name = (n) => `S${String(n).padStart(3, '0')}`;
+  const states = {};
+  const mocks = {};
+  for (let n = 0; n < 199; n++) {
+    if (n === 100) states[name(n)] = { Type: 'Wait', Seconds: 86_400, Next: name(n + 1) };
+    else if (n % 4 === 1) {
+      states[name(n)] = { Type: 'Task', Resource: 'arn:aws:states:::lambda:invoke', Parameters: { FunctionName: 'f', 'Payload.$': '$' }, OutputPath: '$.Payload', Next: name(n + 1) };
+      mocks[name(n)] = { '0-9': { Return: { Payload: { n } } } };
+    } else states[name(n)] = { Type: 'Pass', Next: name(n + 1) };
+  }
+  states[name(199)] = { Type: 'Pass', Result: 'ends', End: true };
+  return { text: JSON.stringify({ StartAt: name(0), States: states }, null, 1).replace(/\n {3,}/g, ' '), mocks: JSON.stringify(mocks) };
+}
+
+test('from a key to the output of 200 states, with mocks and a Wait of a day', async () => {
+  const { page, wrong, close } = await open(browser, `${server.origin}/console/#/studio`);
+  await page.locator('.is-succeeded').first().waitFor();
+  const { text, mocks } = lineOf200();
+  await page.getByLabel('Type').selectOption('STANDARD');
+  await page.getByLabel(/^Mocks/).fill(mocks);
+  await put(page, text);
+  await page.locator('pre[aria-label="Output"]', { hasText: 'ends' }).waitFor();
+  const took = [];
+  for (let n = 0; n < 9; n++) {
+    // Behind the last letter of the result, which is in the last line.
+    await page.locator('.cm-content').focus();
+    await page.keyboard.press('Control+End');
+    await page.evaluate(() => {
+      const nodes = document.createTreeWalker(document.querySelector('.cm-content'), NodeFilter.SHOW_TEXT);
+      while (nodes.nextNode() && !nodes.currentNode.data.includes('ends'));
+      getSelection().collapse(nodes.currentNode, nodes.currentNode.data.indexOf('ends') + 4);
+    });
+    const shown = page.evaluate((wanted) => new Promise((done) => {
+      addEventListener('keydown', () => {
+        const began = performance.now();
+        const look = () => (document.querySelector('pre[aria-label="Output"]')?.textContent.includes(wanted) ? done(performance.now() - began) : requestAnimationFrame(look));
+        look();
+      }, { capture: true, once: true });
+    }), `ends${'x'.repeat(n + 1)}`);
+    await drawn(page);
+    await page.keyboard.press('x');
+    took.push(await shown);
+  }
+  took.sort((a, b) => a - b);
+  console.log(`a key to the output of 200 states: median ${took[4].toFixed(0)} ms, at most ${took[8].toFixed(0)} ms, 150 of them a pause for further keys`);
+  assert.ok(took[4] <= 250 * SLOW, `${took[4]} ms`);
   assert.deepEqual(wrong, []);
   await close();
 });

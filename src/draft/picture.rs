@@ -1,5 +1,7 @@
 //! A picture for the page: one list for each kind of element, with coordinates from the upper left corner.
 
+use std::collections::HashMap;
+
 use serde_json::{Value as Json, json};
 
 use super::places::Places;
@@ -14,7 +16,14 @@ struct Lists {
     labels: Vec<Json>,
     marks: Vec<Json>,
     frames: Vec<Json>,
+    /// By edge, its own paths, and where it joins another edge.
+    routes: Vec<(Vec<usize>, Option<Place>)>,
+    /// By path, the edge that has it as its own, and the place there.
+    owners: HashMap<usize, Place>,
 }
+
+/// An edge, and a place in its own paths.
+type Place = (usize, usize);
 
 /// The position of a workflow, and its parent.
 #[derive(Clone, Copy)]
@@ -25,6 +34,8 @@ struct Origin {
     depth: usize,
 }
 
+/// Paths of an edge from which on it may go on as another edge: the first does nearly always.
+const JOINS_TRIED: usize = 8;
 /// Margins around the whole.
 const MARGIN: f64 = 24.0;
 
@@ -32,7 +43,7 @@ pub(super) fn json(graph: &Graph, scene: &Scene, places: &Places) -> Json {
     let mut lists = Lists::default();
     let origin = Origin { x: MARGIN, y: MARGIN, parent: None, depth: 0 };
     lists.workflow(&graph.workflow, scene, origin, places);
-    let Lists { nodes, edges, paths, labels, marks, frames } = lists;
+    let Lists { nodes, edges, paths, labels, marks, frames, .. } = lists;
     json!({
         "width": tenth(scene.layout.width + 2.0 * MARGIN), "height": tenth(scene.layout.height + 2.0 * MARGIN),
         "start": graph.workflow.nodes.get(graph.workflow.start).map(|node| node.id),
@@ -58,8 +69,7 @@ impl Lists {
         }
         if let Some(start) = workflow.nodes.get(workflow.start) {
             let route: Vec<usize> = layout.routes[0].iter().map(|at| at + first_path).collect();
-            self.edges
-                .push(json!({"from": -1, "to": start.id, "way": "start", "paths": route, "labels": []}));
+            self.edge(json!({"from": -1, "to": start.id, "way": "start", "labels": []}), route);
         }
         for (n, edge) in workflow.edges.iter().enumerate() {
             let from = &workflow.nodes[edge.from];
@@ -75,8 +85,7 @@ impl Lists {
                     scene.labels[n].as_ref().map(|label| (side + LOOP + label.width / 2.0 - 6.0, drawn.at.1));
             }
             let to = edge.to.map_or(json!(-2), |to| json!(workflow.nodes[to].id));
-            self.edges
-                .push(json!({"from": from.id, "to": to, "way": way, "paths": route, "labels": edge.labels}));
+            self.edge(json!({"from": from.id, "to": to, "way": way, "labels": edge.labels}), route);
             if let (Some(label), Some(at)) = (&scene.labels[n], at) {
                 self.label(label, at, way, origin);
             }
@@ -108,6 +117,40 @@ impl Lists {
         }
     }
 
+    /// An edge and its `paths`. Long edges to one state share most of theirs: what is as in an edge before is left out, and
+    /// `joins` has the index of that edge and the place in its own `paths`, from where on it goes on as that one does.
+    fn edge(&mut self, mut edge: Json, mut route: Vec<usize>) {
+        let joins = (route.iter().enumerate())
+            .filter_map(|(n, path)| Some((n, *self.owners.get(path)?)))
+            .take(JOINS_TRIED)
+            .find(|&(n, owner)| self.goes_on(owner).eq(route[n..].iter().copied()));
+        if let Some((n, owner)) = joins {
+            route.truncate(n);
+            edge["joins"] = json!(owner);
+        }
+        let number = self.edges.len();
+        for (n, &path) in route.iter().enumerate() {
+            self.owners.entry(path).or_insert((number, n));
+        }
+        edge["paths"] = json!(route);
+        self.edges.push(edge);
+        self.routes.push((route, joins.map(|(_, owner)| owner)));
+    }
+
+    /// The paths from this place in an edge's own ones on.
+    fn goes_on(&self, (mut edge, mut at): Place) -> impl Iterator<Item = usize> {
+        std::iter::from_fn(move || {
+            loop {
+                let (own, joins) = &self.routes[edge];
+                if let Some(&path) = own.get(at) {
+                    at += 1;
+                    return Some(path);
+                }
+                (edge, at) = (*joins)?;
+            }
+        })
+    }
+
     fn label(&mut self, label: &Label, (x, y): (f64, f64), way: &str, origin: Origin) {
         self.labels.push(json!({
             "x": tenth(x + origin.x), "y": tenth(y + origin.y), "w": tenth(label.width), "h": tenth(label.height),
@@ -116,32 +159,29 @@ impl Lists {
     }
 }
 
-/// A segment of an edge as an SVG path, with its bounding rectangle.
+/// What a path is, in its last number.
+const CATCH: u8 = 1;
+const HEAD_AT_FROM: u8 = 2;
+const HEAD_AT_TO: u8 = 4;
+const LOOP_AT_RIGHT: u8 = 8;
+
+/// A segment of an edge: the upper and the lower end, the heights between which it goes sideways, and what it is. Only
+/// numbers, because large pictures have a hundred thousand.
 fn path(piece: &Segment, origin: Origin) -> Json {
     let move_by = |(x, y): (f64, f64)| (tenth(x + origin.x), tenth(y + origin.y));
     let ((x1, y1), (x2, y2)) = (move_by(piece.from), move_by(piece.to));
     let (from, to) = (tenth(piece.across.0 + origin.y), tenth(piece.across.1 + origin.y));
-    let middle = tenth((from + to) / 2.0);
-    let d = if (x1 - x2).abs() < 0.5 {
-        format!("M{x1} {y1}L{x2} {y2}")
-    } else {
-        format!("M{x1} {y1}V{from}C{x1} {middle} {x2} {middle} {x2} {to}V{y2}")
-    };
-    let way = if piece.class == Way::Catch as u8 { "catch" } else { "next" };
-    json!({
-        "d": d, "way": way, "heads": [piece.heads.0, piece.heads.1],
-        "box": [x1.min(x2), y1.min(y2), x1.max(x2), y1.max(y2)],
-    })
+    let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+    let flags = flag(piece.class == Way::Catch as u8, CATCH)
+        | flag(piece.heads.0, HEAD_AT_FROM)
+        | flag(piece.heads.1, HEAD_AT_TO);
+    json!([x1, y1, x2, y2, from, to, flags])
 }
 
-/// The loop at the right of a state that leads to itself.
+/// The loop at the right of a state that leads to itself: from the lower point to the upper, and how far it reaches.
 fn own_loop((side, y): (f64, f64), height: f64, way: &str, origin: Origin) -> Json {
     let (side, y) = (side + origin.x, y + origin.y);
-    let reach = tenth(side + LOOP);
     let (upper, lower) = (tenth(y - height / 5.0), tenth(y + height / 5.0));
-    let side = tenth(side);
-    json!({
-        "d": format!("M{side} {lower}C{reach} {} {reach} {} {side} {upper}", lower + 10.0, upper - 10.0),
-        "way": way, "heads": [false, true], "box": [side, upper - 10.0, reach, lower + 10.0],
-    })
+    let flags = LOOP_AT_RIGHT | HEAD_AT_TO | if way == "catch" { CATCH } else { 0 };
+    json!([tenth(side), lower, tenth(side), upper, tenth(side + LOOP), 0, flags])
 }

@@ -554,12 +554,11 @@ impl Drawing {
             passed.insert(vertex, segments.len());
             segments.push(segment);
         }
-        let mut routes = self.routes.clone();
-        for route in &mut routes {
-            let through = route.iter().filter_map(|&link| passed.get(&self.links[link].to).copied());
-            let through: Vec<usize> = through.collect();
-            route.extend(through);
-        }
+        // From the upper end to the lower one: each link, and the vertex that it leads to.
+        let along =
+            |link: usize| [Some(link), passed.get(&self.links[link].to).copied()].into_iter().flatten();
+        let routes = self.routes.iter().map(|route| route.iter().flat_map(|&link| along(link)).collect());
+        let routes = routes.collect();
         Layout {
             width: (right - left).max(0.0),
             height: tops.last().zip(heights.last()).map_or(0.0, |(top, height)| top + height),

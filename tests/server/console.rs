@@ -139,6 +139,54 @@ fn mistakes_are_told_with_their_place_in_utf_16_and_a_fix() {
     assert_eq!(told["problems"], json!([]));
 }
 
+/// Long edges to one state are drawn together: each is sent as far as it is its own.
+#[test]
+fn edges_of_a_large_picture_lead_from_state_to_state_and_are_sent_once() {
+    const COUNT: usize = 400;
+    let states: Vec<String> = (0..COUNT)
+        .map(|n| {
+            let next = if n + 1 < COUNT { format!(r#""Next": "S{}""#, n + 1) } else { r#""End": true"#.to_owned() };
+            let catch = format!(r#""Catch": [{{"ErrorEquals": ["E"], "Next": "S{}"}}]"#, COUNT - 1);
+            let resource = "arn:aws:states:::lambda:invoke";
+            match n % 3 {
+                0 if n + 2 < COUNT => format!(
+                    r#""S{n}": {{"Type": "Task", "Resource": "{resource}", "Parameters": {{"FunctionName": "f"}}, {catch}, {next}}}"#
+                ),
+                _ => format!(r#""S{n}": {{"Type": "Pass", {next}}}"#),
+            }
+        })
+        .collect();
+    let text = format!(r#"{{"StartAt": "S0", "States": {{{}}}}}"#, states.join(", "));
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let told = ask(&mut client, "Inspect", &json!({"text": text, "format": "json", "type": "EXPRESS"}));
+    let (edges, paths) = (&told["picture"]["edges"], &told["picture"]["paths"]);
+    let indices = |list: &Json| -> Vec<usize> {
+        let list = list.as_array().expect("a list").iter();
+        list.map(|at| at.as_u64().expect("an index") as usize).collect()
+    };
+    let mut sent = 0;
+    for edge in edges.as_array().expect("edges") {
+        let mut route = indices(&edge["paths"]);
+        sent += route.len();
+        let mut joins = edge.get("joins");
+        while let Some(place) = joins {
+            let [of, at] = indices(place)[..] else { panic!("{place}") };
+            route.extend(&indices(&edges[of]["paths"])[at..]);
+            joins = edges[of].get("joins");
+        }
+        assert!(!route.is_empty(), "{edge}");
+        // Each path begins where the one before ends.
+        for pair in route.windows(2) {
+            let ends = |at: usize| [(&paths[at][0], &paths[at][1]), (&paths[at][2], &paths[at][3])];
+            let (one, other) = (ends(pair[0]), ends(pair[1]));
+            assert!(one.iter().any(|end| other.contains(end)), "{edge}: {one:?} {other:?}");
+        }
+    }
+    let count = paths.as_array().expect("paths").len();
+    assert!(sent <= count, "{sent} indices of {count} paths");
+}
+
 /// Every kind of problem, from the cases of the definitions' tests.
 #[test]
 fn a_fix_takes_its_problem_away() {

@@ -21,16 +21,14 @@ export interface Edge {
   from: number;
   to: number;
   way: 'start' | 'next' | 'catch';
+  /** Indices of its own paths, from its beginning on. The rest is as in another edge, from that place in its own ones on. */
   paths: number[];
+  joins?: [edge: number, at: number];
   labels: string[];
 }
 
-export interface Path {
-  d: string;
-  way: 'next' | 'catch';
-  heads: [boolean, boolean];
-  box: [number, number, number, number];
-}
+/** The upper and the lower end, the heights between which it goes sideways, and flags; `view/path.ts` reads them. */
+export type Path = [x1: number, y1: number, x2: number, y2: number, from: number, to: number, flags: number];
 
 export interface Label {
   x: number;

@@ -3,6 +3,7 @@
 
 import type { Node, Picture } from '../backend/types';
 import type { Status } from './trace';
+import { boxOf, headsOf, lineOf, pathsOf, wayOf } from './path';
 
 const SVG = 'http://www.w3.org/2000/svg';
 /** Below this, single letters cannot be read. */
@@ -116,7 +117,7 @@ export class GraphView {
     this.labels = new Grid();
     this.frames = new Grid();
     this.picture.nodes.forEach((it, n) => this.nodes.add(n, [it.x, it.y, it.x + it.w, it.y + it.h]));
-    this.picture.paths.forEach((it, n) => this.paths.add(n, it.box));
+    this.picture.paths.forEach((it, n) => this.paths.add(n, boxOf(it)));
     this.picture.labels.forEach((it, n) => this.labels.add(n, [it.x - it.w / 2, it.y - it.h / 2, it.x + it.w / 2, it.y + it.h / 2]));
     this.picture.frames.forEach((it, n) => this.frames.add(n, [it.x, it.y, it.x + it.w, it.y + it.h]));
     this.passed = new Uint8Array(this.picture.paths.length);
@@ -145,7 +146,7 @@ export class GraphView {
     this.statuses = this.picture.nodes.map((node) => states.get(node.name)?.status ?? '');
     this.counts = this.picture.nodes.map((node) => states.get(node.name)?.visits ?? 0);
     this.passed.fill(0);
-    for (const edge of edges) for (const path of this.picture.edges[edge]?.paths ?? []) this.passed[path] = 1;
+    for (const edge of edges) for (const path of pathsOf(this.picture, this.picture.edges[edge])) this.passed[path] = 1;
     for (const [n, elements] of this.shown) this.dress(n, elements);
     for (const path of this.drawnPaths.values()) path.remove();
     this.drawnPaths.clear();
@@ -159,7 +160,7 @@ export class GraphView {
     const names = new Map(this.picture.nodes.map((node) => [node.id, node.name]));
     for (const edge of glow ? this.picture.edges : []) {
       const level = glow!.edges.get(`${names.get(edge.from) ?? ''}\n${names.get(edge.to) ?? ''}`)?.level ?? 0;
-      for (const path of edge.paths) this.levels[path] = Math.max(this.levels[path]!, level);
+      if (level > 0) for (const path of pathsOf(this.picture, edge)) this.levels[path] = Math.max(this.levels[path]!, level);
     }
     for (const [n, elements] of this.shown) this.dress(n, elements);
     for (const [key, element] of this.drawnPaths) if (key[0] === 'p') this.warm(Number(key.slice(1)), element);
@@ -317,7 +318,8 @@ export class GraphView {
   }
 
   private pathElement(n: number) {
-    const { d, way, heads } = this.picture.paths[n]!;
+    const path = this.picture.paths[n]!;
+    const [d, way, heads] = [lineOf(path), wayOf(path), headsOf(path)];
     const passed = this.passed[n] === 1;
     const head = `url(#head-${passed ? 'passed' : way})`;
     const element = this.element('path', { class: `edge ${way}${passed ? ' passed' : ''}`, d });
@@ -426,8 +428,8 @@ export class GraphView {
     for (const n of this.paths.in(view)) {
       const path = this.picture.paths[n]!;
       context.lineWidth = Math.max(1.3, 0.7 / this.scale) * (1 + 4 * this.levels[n]!);
-      context.strokeStyle = this.levels[n]! > 0 ? of('--hot') : this.passed[n] ? of('--good') : path.way === 'catch' ? of('--bad') : of('--edge');
-      context.stroke(new Path2D(path.d));
+      context.strokeStyle = this.levels[n]! > 0 ? of('--hot') : this.passed[n] ? of('--good') : wayOf(path) === 'catch' ? of('--bad') : of('--edge');
+      context.stroke(new Path2D(lineOf(path)));
     }
     for (const n of [...this.nodes.in(view)].sort((a, b) => a - b)) {
       const node = this.picture.nodes[n]!;
