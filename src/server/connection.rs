@@ -135,6 +135,10 @@ async fn drive<T>(
                 Poll::Pending => is_stalled = true,
             }
         }
+        // A client that does not take its responses is asked for no more requests: each stream of HTTP/2 takes memory.
+        if is_stalled && watch.is_framed() {
+            return Poll::Pending;
+        }
         if ended.is_none() {
             let turn = || {
                 let end = turn(context);

@@ -128,6 +128,11 @@ impl Watch {
         }
     }
 
+    /// Whether it had a request over HTTP/2.
+    pub(super) fn is_framed(&self) -> bool {
+        self.framed.get()
+    }
+
     pub(super) fn cut(&self) {
         if !self.cut.replace(true) {
             self.going.fetch_add(self.held.get(), Relaxed);

@@ -432,6 +432,13 @@ impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for Connection
             });
             let streams = account.streams.get_or_init(Streams::default);
             streams.new.borrow_mut().push(Stream { account: self.0.clone(), future });
+            // A request is answered before the next is looked at, as long as the turn goes: what a connection has not
+            // answered is not counted as memory.
+            if let Some(task) = account.task.get()
+                && !account.is_over()
+            {
+                streams.poll(&mut Context::from_waker(task));
+            }
         }
     }
 }
