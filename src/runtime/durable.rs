@@ -51,7 +51,7 @@ use crate::fatal;
 use crate::fault::Fault;
 #[cfg(feature = "clustered")]
 use crate::journal::cluster::Cluster;
-use crate::journal::{self, Disk, Journal, Lsn, Options, Record, Refused, Room};
+use crate::journal::{self, Disk, Journal, Lsn, Record, Refused, Room};
 use crate::limits;
 pub(super) use chain::{Recorder, Told, start_base};
 pub(crate) use cold::{ColdStore, Leaving};
