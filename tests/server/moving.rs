@@ -17,7 +17,11 @@ const DEFINITION: &str = r#"{"QueryLanguage": "JSONata", "StartAt": "Which", "St
     "Which": {"Type": "Choice", "Default": "End", "Choices": [
         {"Condition": "{% $states.input.do = 'wait' %}", "Next": "Wait"},
         {"Condition": "{% $states.input.do = 'work' %}", "Next": "Work"},
-        {"Condition": "{% $states.input.do = 'fail' %}", "Next": "Fail"}]},
+        {"Condition": "{% $states.input.do = 'fail' %}", "Next": "Fail"},
+        {"Condition": "{% $states.input.do = 'turn' and $length($states.input.name) < 40 %}", "Next": "Turn"}]},
+    "Turn": {"Type": "Wait", "Seconds": 0, "Next": "Next"},
+    "Next": {"Type": "Pass", "Next": "Which", "Output": {"do": "turn", "name": "{% $states.input.name & '+' %}",
+        "text": "{% $pad('', 200000, 'text') %}"}},
     "Wait": {"Type": "Wait", "Seconds": 100000, "Next": "End"},
     "Work": {"Type": "Task", "Resource": "arn:aws:states:us-east-1:123456789012:activity:do", "Next": "End"},
     "Fail": {"Type": "Fail", "Error": "No", "Cause": "It is to fail"},
@@ -137,6 +141,9 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
     for n in 0..3 {
         start(&service, &format!("work-{n}"), "work");
     }
+    // Its history is larger than a record may be.
+    start(&service, "large", "turn");
+    until_over(&service, &arn("large"));
     // One task is under way when the state moves, and one fails, is redriven, and waits once more.
     let (token, input) = task(&service);
     let (failed, failed_input) = task(&service);
@@ -155,7 +162,7 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
     }
     service.compact_journal().expect("it is compacted");
     let before = all(&service);
-    assert_eq!(before.len(), 85);
+    assert_eq!(before.len(), 86);
     assert!(copy_state(&places()[0], &places()[1]).is_err(), "it is in use");
     drop(service);
 
@@ -169,7 +176,7 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
             assert!(refused.to_string().contains("is not whole: copy it again"), "{refused}");
             copied = copy(from, to);
         }
-        assert_eq!((copied.executions, copied.machines, copied.activities), (85, 1, 1), "{to:?}");
+        assert_eq!((copied.executions, copied.machines, copied.activities), (86, 1, 1), "{to:?}");
         assert!(copy_state(from, to).is_err(), "{to:?} has a state");
         let service = open(to);
         assert_eq!(all(&service), before, "{to:?}");
@@ -186,5 +193,5 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
     pollster::block_on(service.redrive_execution(&arn("fails"), None)).expect("it is redriven");
     pollster::block_on(service.stop_execution(&arn("wait-7"), None, None)).expect("it is stopped");
     start(&service, "another", "nothing");
-    assert_eq!(all(&service).len(), 86);
+    assert_eq!(all(&service).len(), 87);
 }
