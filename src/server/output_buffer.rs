@@ -285,6 +285,7 @@ mod tests {
 
     /// A client that closed its half, or all, may still be answered; one that reset is gone, whatever it sent before.
     #[test]
+    #[allow(clippy::await_holding_refcell_ref, reason = "nothing else borrows the buffer")]
     fn a_reset_is_seen_before_what_was_sent_is_read() {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
         runtime.block_on(async {
