@@ -550,8 +550,7 @@ impl Durability {
         }
         let (id, tenure) = self.new_id(arn);
         let mut writer = Writer::default();
-        writer.number(id).number(seed).bytes(name.as_bytes()).bytes(arn.as_bytes()).maybe_text(trace_header);
-        writer.bytes(label).bytes(input);
+        writer.start((id, seed, name, arn), trace_header, label, input);
         self.live.insert(id);
         let started = self.append((START, self.partition(id)), &writer, Room::Ordinary);
         let started = started.inspect_err(|_| self.live.remove(id))?;
@@ -572,11 +571,7 @@ impl Durability {
         answer: &Result<Vec<u8>, Fault>,
     ) -> Result<Lsn, Refused> {
         let mut writer = Writer::default();
-        writer.number(id).number(token.to_bits());
-        match answer {
-            Err(fault) => writer.number(0).fault(fault),
-            Ok(output) => writer.number(1).bytes(output),
-        };
+        writer.answer(id, token, answer);
         self.append((ANSWER, self.partition(id)), &writer, Room::Reserve)
     }
 

@@ -399,6 +399,27 @@ impl Writer {
         }
     }
 
+    /// The record of a start.
+    pub(super) fn start(
+        &mut self,
+        (id, seed, name, arn): (u64, u64, &str, &str),
+        trace_header: Option<&str>,
+        label: &[u8],
+        input: &[u8],
+    ) -> &mut Writer {
+        self.number(id).number(seed).bytes(name.as_bytes()).bytes(arn.as_bytes()).maybe_text(trace_header);
+        self.bytes(label).bytes(input)
+    }
+
+    /// The record of an answer to a token.
+    pub(super) fn answer(&mut self, id: u64, token: Token, answer: &Result<Vec<u8>, Fault>) -> &mut Writer {
+        self.number(id).number(token.to_bits());
+        match answer {
+            Err(fault) => self.number(0).fault(fault),
+            Ok(output) => self.number(1).bytes(output),
+        }
+    }
+
     pub(in crate::runtime) fn fault(&mut self, fault: &Fault) -> &mut Writer {
         self.maybe_text(fault.error.as_deref()).maybe_text(fault.cause.as_deref())
     }

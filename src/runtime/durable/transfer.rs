@@ -72,11 +72,7 @@ impl Sum {
         let mut hash = Sha256::new();
         hash.update(execution.identity());
         for (token, answer) in &execution.answers {
-            hash.update(token.to_bits().to_le_bytes());
-            match answer {
-                Ok(output) => hash.update(output),
-                Err(fault) => hash.update(&Writer::default().fault(fault).0),
-            }
+            hash.update(&Writer::default().answer(0, *token, answer).0);
         }
         hash.update(execution.delivered.unwrap_or(0).to_le_bytes());
         for (arn, number, (operation, bytes)) in runs_of(execution.id, map_runs) {
@@ -156,7 +152,7 @@ impl Durable {
     /// Opens a journal that has no executions, to write some into it.
     pub(crate) fn transfer(&self) -> Result<Transfer, DurableError> {
         let (mut found, is_spread) = (Found::beside(None), self.place.is_spread()?);
-        // Whoever waits for a record learns of a failure.
+        // A failure of the journal is returned where a record is waited for.
         let opened = self.place.open(self.options(), Box::new(|_| ()), &mut found)?;
         if let Some(partitions) = opened.journal.partitions() {
             for partition in 0..JOURNAL_PARTITIONS {
@@ -214,26 +210,26 @@ impl Transfer {
                 assert_eq!(partition_of_id(execution.id), partition, "a partition follows from the ARN");
                 execution.id
             }
+            (false, true) if execution.id.leading_zeros() < BITS => {
+                // Each copy into partitions makes numbers longer.
+                return Err(
+                    JournalError::Options("the numbers of executions were made too long by copies").into()
+                );
+            }
             (false, true) => execution.id << BITS | u64::from(partition),
             (_, false) => execution.id,
         };
         if self.noted.insert((partition, key.into())) {
             self.append((NOTE, partition), Writer::default().bytes(key.as_bytes()).bytes(note))?;
         }
+        let RecoveredExecution { seed, name, arn, trace_header, label, input, .. } = execution;
         let mut start = Writer::default();
-        start.number(id).number(execution.seed);
-        start.bytes(execution.name.as_bytes()).bytes(execution.arn.as_bytes());
-        start.maybe_text(execution.trace_header.as_deref());
-        start.bytes(&execution.label).bytes(execution.input.as_bytes());
+        start.start((id, *seed, name, arn), trace_header.as_deref(), label, input.as_bytes());
         self.append_of(execution, (START, partition), Some(&start))?;
         self.add_turns((id, partition), execution, contents.found.floor_ms)?;
         for (token, answer) in &execution.answers {
             let mut writer = Writer::default();
-            writer.number(id).number(token.to_bits());
-            match answer {
-                Err(fault) => writer.number(0).fault(fault),
-                Ok(output) => writer.number(1).bytes(output),
-            };
+            writer.answer(id, *token, answer);
             self.append_of(execution, (ANSWER, partition), Some(&writer))?;
         }
         let map_runs = &contents.found.map_runs;
