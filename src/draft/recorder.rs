@@ -112,7 +112,7 @@ impl Recorder {
     }
 
     fn exceed(&self, why: &'static str) {
-        // The first reason is the one that is told.
+        // Only the first reason is kept.
         let _ = self.limit.set(why);
     }
 }

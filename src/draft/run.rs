@@ -130,7 +130,7 @@ struct DraftClock {
 impl DraftClock {
     fn is_over(&self) -> bool {
         if self.limit.get().is_none() && Instant::now() >= self.until {
-            // Nobody else sets it meanwhile: this run is on one thread.
+            // It is set here only: this run is on one thread.
             let _ = self
                 .limit
                 .set("The run took longer than runs of drafts may: is there a loop without an end?");

@@ -551,7 +551,7 @@ mod tests {
                 for number in 0..REQUESTS {
                     due += Duration::from_millis(16);
                     while now() < due {
-                        // Nobody else moves the clock while all are silent.
+                        // While all other connections pause, only this one moves the clock.
                         let before = now();
                         yield_now().await;
                         if now() == before {

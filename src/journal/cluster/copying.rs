@@ -1,4 +1,4 @@
-//! A cluster from which, or into which, a state is copied: nobody else uses it meanwhile.
+//! Exclusive use of a cluster while a state is copied from it or into it.
 
 use std::sync::Arc;
 use std::sync::mpsc;

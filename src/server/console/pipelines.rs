@@ -112,7 +112,7 @@ impl Pipelines {
     /// Asks the pipeline at this address to send its dead letters again; answers say how that went.
     ///
     /// # Errors
-    /// When it is none of these.
+    /// When this server was not told of a pipeline at this address.
     pub(super) fn redrive(&self, address: &str) -> Result<(), String> {
         if !self.0.addresses.iter().any(|known| known == address) {
             return Err(format!(

@@ -1,7 +1,7 @@
 //! Runs of drafts for real: executions of the service's engine that a page asked for, and follows.
 //!
-//! They run on the engine's threads. One thread ends those that take too long or reach a limit, also when nobody looks
-//! at them any more, and forgets them some time after their end.
+//! They run on the engine's threads. One thread ends those that take too long or reach a limit, even if no page
+//! asks for them any more, and forgets them some time after their end.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

@@ -420,7 +420,7 @@ impl Engine for Jetstream {
 
     fn append(&mut self, lsn: u64, _epoch: u64, bytes: &[u8]) -> Result<bool, Trouble> {
         let seq = self.seq(lsn)?;
-        // Before the first one there is none, whatever was removed.
+        // The first block is published as the first message of its subject, also after a purge.
         let before = if lsn == 1 { Some(0) } else { seq.checked_sub(1) };
         let before = before.ok_or_else(|| Trouble::said("there is no such block"))?;
         let subject = self.names.at("blocks");
