@@ -169,11 +169,23 @@ fn segment(piece: &Segment, mark: &str, out: &mut String) {
     if (x1 - x2).abs() < 0.5 {
         d.push_str(&format!("L{x2:.1} {y2:.1}"));
     } else {
-        d.push_str(&format!("V{from:.1}C{x1:.1} {middle:.1} {x2:.1} {middle:.1} {x2:.1} {to:.1}V{y2:.1}"));
+        vertical(y1, from, &mut d);
+        d.push_str(&format!("C{x1:.1} {middle:.1} {x2:.1} {middle:.1} {x2:.1} {to:.1}"));
+        vertical(to, y2, &mut d);
     }
     let start = if piece.heads.0 { format!(" marker-start=\"url(#{head})\"") } else { String::new() };
     let end = if piece.heads.1 { format!(" marker-end=\"url(#{head})\"") } else { String::new() };
     out.push_str(&format!("<path class=\"{class}{mark}\" d=\"{d}\"{start}{end}/>\n"));
+}
+
+/// A vertical line, unless it has no length as written: it would have no direction, and browsers then lay the arrowhead
+/// at its end on its side.
+fn vertical(from: f64, to: f64, d: &mut String) {
+    let to = format!("{to:.1}");
+    if format!("{from:.1}") != to {
+        d.push('V');
+        d.push_str(&to);
+    }
 }
 
 /// The loop at the right of a state that leads to itself.

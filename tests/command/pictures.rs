@@ -143,6 +143,30 @@ fn the_path_that_an_execution_takes_is_shown() {
     assert!(exit == Some(2) && err.contains("not JSON"), "{err}");
 }
 
+/// A browser takes an arrowhead's direction from the last piece of its path, and one without a length has none.
+#[test]
+fn no_piece_of_an_edge_is_without_length() {
+    let folder = Folder::new("pieces");
+    folder.write("flow.asl.json", FLOW);
+    let (_, svg, _) = text(&folder.0, &["flow.asl.json"]);
+    let paths =
+        svg.split("<path class=\"").filter(|path| path.split('"').next().unwrap_or("").contains("edge"));
+    let mut curves = 0;
+    for path in paths {
+        let d = path.split("d=\"").nth(1).and_then(|d| d.split('"').next()).expect("a path");
+        curves += usize::from(d.contains('C'));
+        let mut place = "";
+        for piece in d.split_inclusive(|c: char| c != '.' && c != '-' && c != ' ' && !c.is_ascii_digit()) {
+            // Each piece ends with the letter of the next one; a vertical line has one number, its end.
+            let numbers = piece.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+            let to = numbers.rsplit(' ').next().unwrap_or("");
+            assert!(numbers.is_empty() || to != place, "{d}");
+            place = to;
+        }
+    }
+    assert!(curves > 2, "{svg}");
+}
+
 #[test]
 #[cfg(feature = "cli-png")]
 fn a_picture_can_be_one_of_pixels() {
