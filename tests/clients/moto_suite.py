@@ -9,12 +9,14 @@ has verified against AWS runs as against AWS.
 """
 
 import collections
+import fcntl
 import os
 import pathlib
 import re
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 
@@ -36,14 +38,26 @@ BY_CHANCE = "By chance: "
 
 
 def free_port():
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return listening.getsockname()[1]
+    """A port that no other test uses, as `tests/ports` has it, and the locked file that says so."""
+    folder = pathlib.Path(tempfile.gettempdir()) / "expressway-ports"
+    folder.mkdir(exist_ok=True)
+    for n in range(8_000):
+        port = 20_000 + (os.getpid() * 97 + n) % 8_000
+        try:
+            locked = open(folder / str(port), "w")
+            fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as listening:
+                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listening.bind(("127.0.0.1", port))
+            return port, locked
+        except OSError:
+            continue
+    raise AssertionError("all ports from 20,000 on are in use")
 
 
 def start_moto():
     """moto's server; its process and address."""
-    port = free_port()
+    port, locked = free_port()
     command = [pathlib.Path(sys.executable).with_name("moto_server"), "-H", "127.0.0.1", "-p", str(port)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     address = f"http://127.0.0.1:{port}"
@@ -51,6 +65,7 @@ def start_moto():
     while True:
         try:
             urllib.request.urlopen(f"{address}/moto-api/", timeout=5).close()
+            process.locked = locked
             return process, address
         except OSError:
             assert time.monotonic() < until and process.poll() is None, "moto's server does not start"

@@ -4,6 +4,8 @@
 #![allow(dead_code, reason = "no test needs all of it")]
 
 mod nats;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod postgres;
 mod proxy;
 

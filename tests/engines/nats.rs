@@ -1,6 +1,6 @@
 //! A NATS server with JetStream. `NATS_SERVER` names a program other than the one in the path.
 
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::ports::Port;
 use super::{End, Engine, spawn};
 use crate::required;
 
@@ -26,7 +27,7 @@ pub(crate) struct Nats {
     folder: PathBuf,
     sync: Sync,
     /// The ports of each server: for clients, for other servers, and for monitoring.
-    ports: Vec<[u16; 3]>,
+    ports: Vec<[Port; 3]>,
     children: Vec<Option<Child>>,
 }
 
@@ -44,11 +45,6 @@ fn program() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     let folders = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
     folders.map(|folder| folder.join("nats-server")).find(|file| file.is_file())
-}
-
-fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("it listens").port()
 }
 
 impl Nats {
@@ -75,7 +71,7 @@ impl Nats {
         let folder = std::env::temp_dir().join(format!("expressway-nats-{}-{n}", std::process::id()));
         let _ = std::fs::remove_dir_all(&folder);
         std::fs::create_dir_all(&folder).expect("a folder");
-        let ports: Vec<[u16; 3]> = (0..servers).map(|_| [free_port(), free_port(), free_port()]).collect();
+        let ports: Vec<[Port; 3]> = (0..servers).map(|_| [(); 3].map(|()| Port::free())).collect();
         let children = ports.iter().map(|_| None).collect();
         let mut nats = Nats { program, folder, sync, ports, children };
         nats.run();
@@ -84,11 +80,11 @@ impl Nats {
 
     /// Starts one of the servers again.
     pub(crate) fn run_one(&mut self, n: usize) {
-        let [client, route, monitor] = self.ports[n];
+        let [client, route, monitor] = self.ports[n].each_ref().map(|port| port.number);
         let sync = if self.sync == Sync::Always { "sync_interval: always" } else { "" };
         let store = self.folder.join(format!("{n}"));
         let routes: Vec<String> =
-            self.ports.iter().map(|[_, route, _]| format!("nats://127.0.0.1:{route}")).collect();
+            self.ports.iter().map(|[_, route, _]| format!("nats://127.0.0.1:{}", route.number)).collect();
         let cluster = format!(
             "cluster {{ name: test, listen: \"127.0.0.1:{route}\", routes: [{}] }}",
             routes.join(", ")
@@ -108,7 +104,7 @@ impl Nats {
         self.children[n] = Some(spawn(&mut command));
         let begun = Instant::now();
         while TcpStream::connect((Ipv4Addr::LOCALHOST, client)).is_err() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", self.log(n));
+            assert!(begun.elapsed() < Duration::from_secs(120), "{}", self.log(n));
             std::thread::sleep(Duration::from_millis(10));
         }
     }
@@ -130,9 +126,9 @@ impl Nats {
     /// The URL of all servers, with these options.
     pub(crate) fn url_with(&self, options: &str) -> String {
         let servers: Vec<String> =
-            self.ports.iter().map(|[client, ..]| format!("127.0.0.1:{client}")).collect();
+            self.ports.iter().map(|[client, ..]| format!("127.0.0.1:{}", client.number)).collect();
         let monitors: Vec<String> =
-            self.ports.iter().map(|[.., monitor]| format!("127.0.0.1:{monitor}")).collect();
+            self.ports.iter().map(|[.., monitor]| format!("127.0.0.1:{}", monitor.number)).collect();
         format!("nats://{}?monitor={}{options}", servers.join(","), monitors.join(","))
     }
 }
@@ -147,7 +143,7 @@ impl Engine for Nats {
     }
 
     fn port(&self) -> u16 {
-        self.ports[0][0]
+        self.ports[0][0].number
     }
 
     fn run(&mut self) {

@@ -1,6 +1,5 @@
 //! A PostgreSQL server. It refuses to run as root, so root starts it as another user.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -8,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::ports::Port;
 use super::{End, Engine, spawn};
 use crate::required;
 
@@ -17,7 +17,7 @@ pub(crate) struct Postgres {
     /// The user that runs it, if it differs from the tests' user.
     user: Option<(String, u32, u32)>,
     folder: PathBuf,
-    port: u16,
+    port: Port,
     child: Option<Child>,
 }
 
@@ -73,9 +73,7 @@ impl Postgres {
         if let Some((_, user, group)) = &user {
             std::os::unix::fs::chown(&folder, Some(*user), Some(*group)).expect("it is given away");
         }
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-        let port = listener.local_addr().expect("it listens").port();
-        drop(listener);
+        let port = Port::free();
         let mut postgres = Postgres { programs, user, folder, port, child: None };
         let data = postgres.data();
         let mut initdb = postgres.program("initdb");
@@ -144,12 +142,16 @@ impl Engine for Postgres {
     }
 
     fn port(&self) -> u16 {
-        self.port
+        self.port.number
     }
 
     fn run(&mut self) {
         let mut command = self.program("postgres");
-        command.arg("-D").arg(self.data()).args(["-p", &self.port.to_string(), "-k"]).arg(&self.folder);
+        command
+            .arg("-D")
+            .arg(self.data())
+            .args(["-p", &self.port.number.to_string(), "-k"])
+            .arg(&self.folder);
         command.args(["-c", "listen_addresses=127.0.0.1", "-c", "max_connections=50"]);
         let log =
             std::fs::File::options().create(true).append(true).open(self.folder.join("log")).expect("a log");
@@ -157,7 +159,7 @@ impl Engine for Postgres {
         self.child = Some(spawn(&mut command));
         let begun = Instant::now();
         while self.try_sql("SELECT 1").is_none() {
-            assert!(begun.elapsed() < Duration::from_secs(60), "{}", self.log());
+            assert!(begun.elapsed() < Duration::from_secs(120), "{}", self.log());
             std::thread::sleep(Duration::from_millis(20));
         }
     }

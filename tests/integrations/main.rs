@@ -18,6 +18,8 @@ mod lambda;
 mod moto;
 #[cfg(feature = "parquet")]
 mod parquet;
+#[path = "../ports/mod.rs"]
+mod ports;
 mod refusals;
 #[path = "../required/mod.rs"]
 mod required;

@@ -2,7 +2,6 @@
 //! AWS. `MOTO_SERVER` is the program's path; else it is looked for in `PATH`. If it is absent, a message is printed.
 
 use crate::required::not_run;
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,12 +9,14 @@ use std::time::{Duration, Instant};
 use expressway::task::aws::{Credentials, Integrations};
 use serde_json::{Value, json};
 
+use crate::ports::Port;
 use crate::{failure, output, run};
 
 /// The server of this test run, which ends with it.
 pub(crate) struct Moto {
     url: String,
     child: Mutex<Child>,
+    _kept: Port,
 }
 
 impl Moto {
@@ -49,15 +50,15 @@ pub(crate) fn moto() -> Option<Arc<Moto>> {
 
 fn start() -> Option<Moto> {
     let program = std::env::var("MOTO_SERVER").unwrap_or_else(|_| "moto_server".to_owned());
-    // The port is free now, and unlikely to be taken within a second.
-    let port = TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
+    let kept = Port::free();
+    let port = kept.number;
     let child = Command::new(program)
         .args(["-H", "127.0.0.1", "-p", &port.to_string()])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let moto = Moto { url: format!("http://127.0.0.1:{port}"), child: Mutex::new(child) };
+    let moto = Moto { url: format!("http://127.0.0.1:{port}"), child: Mutex::new(child), _kept: kept };
     let begin = Instant::now();
     while begin.elapsed() < Duration::from_secs(120) {
         if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {

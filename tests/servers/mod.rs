@@ -4,16 +4,54 @@
 #![allow(dead_code, reason = "no test needs all of them")]
 
 pub(crate) mod pipelines;
+#[path = "../ports/mod.rs"]
+mod ports;
 #[path = "../required/mod.rs"]
 mod required;
 
+use ports::Port;
 pub(crate) use required::not_run;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Condvar, Mutex};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
+
+/// Held while a process is started: until it executes its program, it has what this process has open.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// Prevents the start of processes while it is held.
+pub(crate) fn nothing_forks() -> impl Drop {
+    FORKS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Starts that wait while [`nothing_forks`]. No process of these tests starts in another way.
+pub(crate) trait Starts {
+    fn started(&mut self) -> Child;
+
+    fn tried(&mut self) -> std::io::Result<Output>;
+
+    /// What it says until it ends.
+    fn answered(&mut self) -> Output {
+        self.tried().expect("it starts")
+    }
+}
+
+impl Starts for Command {
+    fn started(&mut self) -> Child {
+        let _forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+        self.spawn().unwrap_or_else(|error| panic!("{self:?}: {error}"))
+    }
+
+    fn tried(&mut self) -> std::io::Result<Output> {
+        self.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let forks = FORKS.read().unwrap_or_else(PoisonError::into_inner);
+        let child = self.spawn()?;
+        drop(forks);
+        child.wait_with_output()
+    }
+}
 
 /// A server that runs.
 pub(crate) struct Server {
@@ -22,6 +60,8 @@ pub(crate) struct Server {
     /// What it is asked, and what it answers when it has read all that it kept; nothing where listening is enough.
     ready: Option<(&'static str, &'static str)>,
     pub(crate) port: u16,
+    /// Nobody else gets it while the server is away.
+    _kept: Port,
     pub(crate) folder: PathBuf,
 }
 
@@ -45,16 +85,16 @@ impl Server {
     pub(crate) fn pause(&self, pause: bool) {
         let signal = if pause { "-STOP" } else { "-CONT" };
         let process = self.child.as_ref().expect("it runs").id().to_string();
-        assert!(Command::new("kill").args([signal, &process]).status().expect("kill").success());
+        assert!(Command::new("kill").args([signal, &process]).answered().status.success());
     }
 
     /// Starts it again, with what it kept.
     pub(crate) fn start(&mut self) {
         self.kill();
-        self.child = Some((self.make)().spawn().expect("the server starts as it did before"));
+        self.child = Some((self.make)().started());
         let begun = Instant::now();
         while !self.is_ready() {
-            assert!(begun.elapsed() < Duration::from_secs(30), "the server does not answer");
+            assert!(begun.elapsed() < Duration::from_secs(120), "the server does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
     }
@@ -81,10 +121,6 @@ fn program(name: &str) -> Option<PathBuf> {
     found
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr()).expect("a free port").port()
-}
-
 fn folder(of: &str, port: u16) -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{of}-{}-{port}", std::process::id()));
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -99,7 +135,8 @@ pub(crate) fn nats() -> Option<Server> {
 /// The same, with more arguments.
 pub(crate) fn nats_with(more: &'static [&'static str]) -> Option<Server> {
     let program = program("nats-server")?;
-    let port = free_port();
+    let kept = Port::free();
+    let port = kept.number;
     let folder = folder("nats", port);
     let store = folder.clone();
     let make = move || {
@@ -108,7 +145,7 @@ pub(crate) fn nats_with(more: &'static [&'static str]) -> Option<Server> {
         command.stdout(Stdio::null()).stderr(Stdio::null());
         command
     };
-    let mut server = Server { child: None, make: Box::new(make), ready: None, port, folder };
+    let mut server = Server { child: None, make: Box::new(make), ready: None, port, _kept: kept, folder };
     server.start();
     Some(server)
 }
@@ -116,7 +153,8 @@ pub(crate) fn nats_with(more: &'static [&'static str]) -> Option<Server> {
 /// A Redis server whose streams are written to a file before it answers.
 pub(crate) fn redis() -> Option<Server> {
     let program = program("redis-server")?;
-    let port = free_port();
+    let kept = Port::free();
+    let port = kept.number;
     let folder = folder("redis", port);
     let store = folder.clone();
     let make = move || {
@@ -136,7 +174,7 @@ pub(crate) fn redis() -> Option<Server> {
     };
     // It accepts connections before it has read its file.
     let ready = Some(("PING\r\n", "+PONG"));
-    let mut server = Server { child: None, make: Box::new(make), ready, port, folder };
+    let mut server = Server { child: None, make: Box::new(make), ready, port, _kept: kept, folder };
     server.start();
     Some(server)
 }
@@ -147,7 +185,8 @@ pub(crate) fn moto() -> Option<Server> {
         Some(program) => PathBuf::from(program),
         None => program("moto_server")?,
     };
-    let port = free_port();
+    let kept = Port::free();
+    let port = kept.number;
     let folder = folder("moto", port);
     let make = move || {
         let mut command = Command::new(&program);
@@ -157,7 +196,7 @@ pub(crate) fn moto() -> Option<Server> {
             .stderr(Stdio::null());
         command
     };
-    let mut server = Server { child: None, make: Box::new(make), ready: None, port, folder };
+    let mut server = Server { child: None, make: Box::new(make), ready: None, port, _kept: kept, folder };
     server.start();
     Some(server)
 }
@@ -212,14 +251,14 @@ fn carry(mut from: TcpStream, mut to: TcpStream, (stalled, changed): &(Mutex<boo
 pub(crate) fn expressway(arguments: &[&str], config: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.args(arguments).arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().expect("the command starts")
+    command.started()
 }
 
 /// The command with a pipeline, as soon as that runs.
 pub(crate) fn pipeline(config: &Path) -> Child {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.arg("pipe").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    running(command.spawn().expect("the command starts"))
+    running(command.started())
 }
 
 /// A pipeline, as soon as it runs.
@@ -287,8 +326,8 @@ pub(crate) fn get(address: &str, path: &str) -> (u16, String) {
 
 /// Asks it to end; its exit code.
 pub(crate) fn terminate(child: &mut Child) -> Option<i32> {
-    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
-    assert!(killed.expect("kill").success());
+    let killed = Command::new("kill").args(["-TERM", &child.id().to_string()]).answered();
+    assert!(killed.status.success());
     child.wait().expect("its end").code()
 }
 
