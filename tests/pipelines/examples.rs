@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::servers::{self, running, terminate};
+use crate::servers::{self, Starts as _, running, terminate};
 
 pub(crate) fn examples() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples")
@@ -52,7 +52,7 @@ fn redrive(config: &Path) -> String {
 
 /// What a redrive says.
 pub(crate) fn redriven(mut command: Command) -> String {
-    let output = command.output().expect("an answer");
+    let output = command.answered();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stderr).expect("UTF-8")
 }
@@ -87,7 +87,7 @@ async fn orders_go_through_redis() {
     let mut make = redis::cmd("XGROUP");
     make.arg(&["CREATE", "orders", "shop", "0", "MKSTREAM"]);
     make.query_async::<()>(&mut redis).await.expect("a group");
-    let child = running(pipe(&example(&server.folder, "redis.toml", &replaced)).spawn().expect("a start"));
+    let child = running(pipe(&example(&server.folder, "redis.toml", &replaced)).started());
     let (good, bad) = orders();
     for order in [&good, &bad] {
         let mut add = redis::cmd("XADD");
@@ -116,7 +116,7 @@ fn asked(at: &str) -> String {
     let script = commands.join("\n").replace("127.0.0.1/4222", &at.replace(':', "/"));
     let root = env!("CARGO_MANIFEST_DIR");
     let mut bash = Command::new("bash");
-    let output = bash.args(["-ec", &script]).current_dir(root).output().expect("an answer");
+    let output = bash.args(["-ec", &script]).current_dir(root).answered();
     let said =
         format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
@@ -134,7 +134,7 @@ async fn orders_go_through_nats() {
     assert!(!made.contains("error"), "{made}");
     let client = async_nats::connect(&at).await.expect("a connection");
     let context = async_nats::jetstream::new(client);
-    let child = running(pipe(&example(&server.folder, "nats.toml", &replaced)).spawn().expect("a start"));
+    let child = running(pipe(&example(&server.folder, "nats.toml", &replaced)).started());
     let (_, bad) = orders();
     let published = context.publish("orders.new", bad.into()).await.expect("a message");
     published.await.expect("it is kept");
@@ -164,7 +164,7 @@ fn orders_are_posted_and_metrics_told() {
         Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("webhook-example-{}", std::process::id()));
     fs::create_dir_all(&folder).expect("a folder");
     let config = example(&folder, "webhook.toml", &[("127.0.0.1:8084", "127.0.0.1:0")]);
-    let mut child = pipe(&config).env("ORDERS_SECRET", "abc").spawn().expect("a start");
+    let mut child = pipe(&config).env("ORDERS_SECRET", "abc").started();
     let mut lines = std::io::BufReader::new(child.stderr.take().expect("its words"));
     let mut address = |before: &str, after: &str| loop {
         let mut line = String::new();
@@ -192,16 +192,20 @@ fn orders_are_posted_and_metrics_told() {
     let get = |path: &str| fetch(&metrics, &format!("GET {path} HTTP/1.1\r\nhost: {metrics}\r\n\r\n"));
     assert!(get("/health").ends_with("ok\n"));
     assert!(get("/ready").ends_with("\r\n\r\nready\n"));
-    let told = get("/metrics");
-    for row in [
+    let rows = [
         "# HELP expressway_pipe_received_total Events that the source delivered for the first time.\n",
         "expressway_pipe_received_total 2\n",
         "expressway_pipe_redelivered_total 0\n",
         "expressway_pipe_succeeded_total 1\n",
         "expressway_pipe_failed_total 1\n",
         "expressway_pipe_in_flight 0\n",
-    ] {
-        assert!(told.contains(row), "{row} is missing in: {told}");
+    ];
+    // An event is under way until its poster was answered, and a little longer.
+    let begun = Instant::now();
+    loop {
+        let told = get("/metrics");
+        let Some(row) = rows.iter().find(|row| !told.contains(*row)) else { break };
+        assert!(begun.elapsed() < Duration::from_secs(60), "{row} is missing in: {told}");
     }
     let stats = get("/stats");
     let stats: serde_json::Value =
@@ -249,7 +253,7 @@ fn a_build_without_kafka_says_so() {
     for (command, name) in [("pipe", "kafka.toml"), ("redrive", "kafka-redrive.toml")] {
         let config = example(&folder, name, &[("127.0.0.1:9092", "127.0.0.1:1")]);
         let mut started = Command::new(env!("CARGO_BIN_EXE_expressway"));
-        let output = started.arg(command).arg(config).output().expect("an answer");
+        let output = started.arg(command).arg(config).answered();
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(said.contains("this build was made without the feature `kafka`"), "{said}");
     }

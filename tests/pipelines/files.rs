@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use expressway::pipe::{Lines, Pipe};
 
-use super::lines::{Broker, KEEP, engine, paused};
+use super::lines::{KEEP, engine, paused};
 
 #[test]
 fn a_file_that_is_removed_is_created_again() {
@@ -12,24 +12,27 @@ fn a_file_that_is_removed_is_created_again() {
     let path = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let (engine, machine) = engine(KEEP);
     let sink = Lines::to_file(&path).expect("a file");
-    let source = Broker::with((0..4).map(|n| format!(r#"{{"n":{n}}}"#)));
+    let (events, mut feed) = std::io::pipe().expect("a pipe");
+    let source = Lines::from_reader("events", events);
     let pipe = Pipe::new(engine, machine, source).sink(sink).batch(1, Duration::ZERO).in_flight(1, 1_000);
     let moved = path.with_extension("1");
+    let all: Vec<String> = (0..4).map(|n| format!("{{\"n\":{n}}}\n")).collect();
     let stats = pipe.stats();
     paused(async {
         let running = tokio::spawn(pipe.run());
+        std::io::Write::write_all(&mut feed, all[0].as_bytes()).expect("it reads");
         while stats.report().published == 0 {
             tokio::task::yield_now().await;
         }
         // As programs do it that turn logs over.
         std::fs::rename(&path, &moved).expect("it is moved");
+        std::io::Write::write_all(&mut feed, all[1..].concat().as_bytes()).expect("it reads");
+        drop(feed);
         running.await.expect("no panic").expect("it ends well")
     });
     let read = |path| std::fs::read_to_string(path).unwrap_or_else(|error| error.to_string());
     let (before, after) = (read(&moved), read(&path));
-    let all: Vec<String> = (0..4).map(|n| format!("{{\"n\":{n}}}\n")).collect();
-    assert_eq!(format!("{before}{after}"), all.concat());
-    assert!(after.contains(&all[3]), "{after}");
+    assert_eq!((before, after), (all[0].clone(), all[1..].concat()));
     let _ = (std::fs::remove_file(&moved), std::fs::remove_file(&path));
 }
 
@@ -39,9 +42,9 @@ fn a_file_without_room_is_waited_for_and_has_each_line_once() {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
-    use super::servers::{Said, get};
+    use super::servers::{Said, Starts as _, get};
 
-    if !Command::new("prlimit").arg("--version").output().is_ok_and(|output| output.status.success()) {
+    if !Command::new("prlimit").arg("--version").tried().is_ok_and(|output| output.status.success()) {
         return super::servers::not_run("prlimit is not installed");
     }
     let name = format!("no-room-{}", std::process::id());
@@ -56,7 +59,7 @@ fn a_file_without_room_is_waited_for_and_has_each_line_once() {
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; exec \"$0\" pipe pipe.toml", env!("CARGO_BIN_EXE_expressway")]);
     command.current_dir(&folder).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
+    let mut child = command.started();
     let mut said = Said::by(&mut child);
     let metrics = said.until(&["Metrics are at http://"]);
     let metrics = metrics.split('/').nth(2).expect("an address").to_owned();
@@ -64,8 +67,8 @@ fn a_file_without_room_is_waited_for_and_has_each_line_once() {
     let process = child.id().to_string();
     let room = |bytes: &str| {
         let limit = format!("--fsize={bytes}:");
-        let set = Command::new("prlimit").args(["--pid", &process, &limit]).status();
-        assert!(set.expect("prlimit").success());
+        let set = Command::new("prlimit").args(["--pid", &process, &limit]).answered();
+        assert!(set.status.success());
     };
     // In the middle of a line.
     room("1003");
@@ -90,7 +93,7 @@ fn a_pipeline_that_breaks_off_says_how_far_it_came() {
     use std::io::Write;
     use std::process::{Command, Stdio};
 
-    use super::servers::Said;
+    use super::servers::{Said, Starts as _};
 
     let name = format!("breaks-off-{}", std::process::id());
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -102,7 +105,7 @@ fn a_pipeline_that_breaks_off_says_how_far_it_came() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.args(["pipe", "pipe.toml"]).current_dir(&folder);
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
+    let mut child = command.started();
     let mut said = Said::by(&mut child);
     said.until(&["The pipeline runs."]);
     let stdin = child.stdin.as_mut().expect("its input");
@@ -123,6 +126,8 @@ fn a_pipeline_that_breaks_off_says_how_far_it_came() {
 fn a_map_reads_the_file_that_an_event_names() {
     use std::io::Write;
     use std::process::{Command, Stdio};
+
+    use super::servers::Starts as _;
 
     let name = format!("maps-{}", std::process::id());
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
@@ -151,7 +156,7 @@ fn a_map_reads_the_file_that_an_event_names() {
         let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
         command.args(["pipe", "pipe.toml"]).current_dir(&folder);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command starts");
+        let mut child = command.started();
         let events = b"{\"file\":\"a.jsonl\"}\n{\"file\":\"b.csv\"}\n";
         // It may have ended, refusing the definition.
         let _ = child.stdin.take().expect("its input").write_all(events);

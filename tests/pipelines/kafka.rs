@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
-use crate::servers::{expressway, pipeline, terminate};
+use crate::servers::{Starts as _, expressway, nothing_forks, pipeline, terminate};
 use crate::{examples, lag};
 use expressway::pipe::{Batch, Disposition, Kafka, KafkaSource, KeyOf, Order, Pipe, PipeError, Room, Source};
 use expressway::runtime::Engine;
@@ -41,6 +41,12 @@ impl Bench {
             Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("kafka-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).expect("a folder");
         Bench { cluster, producer, folder }
+    }
+
+    /// Its broker is away. That binds its port anew, which a child that has yet to execute its program would prevent.
+    fn goes(&self) {
+        let _forks = nothing_forks();
+        self.cluster.broker_down(1).expect("it goes");
     }
 
     fn kafka(&self) -> Kafka {
@@ -249,7 +255,7 @@ async fn a_cluster_that_goes_away_is_waited_for() {
     let mut bench = Bench::new("away");
     let child = pipeline(&bench.config(TWICE, ""));
     let away = async |bench: &mut Bench| {
-        bench.cluster.broker_down(1).expect("it goes");
+        bench.goes();
         tokio::time::sleep(Duration::from_secs(2)).await;
         bench.cluster.broker_up(1).expect("it is back");
     };
@@ -263,7 +269,7 @@ async fn a_cluster_that_is_lost_while_nothing_flows_is_told() {
     let at = format!("kafka {}", bench.cluster.bootstrap_servers());
     let ends = ["source ", "sink ", "dead-letter sink "].iter().zip(["events", "out", "dead"]);
     let ends: Vec<String> = ends.map(|(end, of)| format!("{end}{at} {of}")).collect();
-    let gone = |bench: &mut Bench| bench.cluster.broker_down(1).expect("it goes");
+    let gone = |bench: &mut Bench| bench.goes();
     let back = |bench: &mut Bench| bench.cluster.broker_up(1).expect("it is back");
     pipelines::lost_while_idle(&mut bench, &mut pipe, &ends, [&gone, &back]);
     pipelines::goes_on(&bench, pipe).await;
@@ -276,7 +282,7 @@ async fn a_cluster_that_comes_after_the_pipeline_is_waited_for() {
     let at = format!("kafka {}", bench.cluster.bootstrap_servers());
     let ends = [("source", "events"), ("sink", "out"), ("dead-letter sink", "dead")];
     let ends = ends.map(|(end, of)| format!("{end} {at} {of}"));
-    bench.cluster.broker_down(1).expect("it goes");
+    bench.goes();
     let back = |bench: &mut Bench| bench.cluster.broker_up(1).expect("it comes");
     let pipe = pipelines::away_at_start(&mut bench, &config, &ends, &back);
     pipelines::goes_on(&bench, pipe).await;
@@ -307,7 +313,7 @@ async fn orders_go_through_the_example() {
     let servers = bench.cluster.bootstrap_servers();
     let replaced = [("127.0.0.1:9092", &*servers)];
     let config = examples::example(&bench.folder, "kafka.toml", &replaced);
-    let child = crate::servers::running(examples::pipe(&config).spawn().expect("a start"));
+    let child = crate::servers::running(examples::pipe(&config).started());
     let (good, bad) = examples::orders();
     for order in [&good, &bad] {
         let record = FutureRecord::<str, str>::to("orders").payload(order);

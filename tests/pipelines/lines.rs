@@ -75,7 +75,7 @@ impl Broker {
         self.state().waiting.len()
     }
 
-    fn settled(&self) -> Vec<(usize, Disposition)> {
+    pub(super) fn settled(&self) -> Vec<(usize, Disposition)> {
         let steps = self.state().steps.clone();
         steps
             .into_iter()
@@ -312,7 +312,7 @@ fn a_letter_has_no_more_history_than_it_is_told() {
 fn a_letter_that_is_refused_goes_without_history_or_its_event_comes_again_later() {
     let bury = |refuses: &str, bodies: &[&str]| {
         let bodies: Vec<String> = bodies.iter().map(|&body| body.to_owned()).collect();
-        let refuses = refuses.to_owned();
+        let (refuses, count) = (refuses.to_owned(), bodies.len());
         paused(async move {
             let (engine, machine) = engine(JUDGE);
             let (source, sink, dead) = (Broker::with(bodies), Broker::default(), Broker::default());
@@ -323,7 +323,9 @@ fn a_letter_that_is_refused_goes_without_history_or_its_event_comes_again_later(
             let pipe = pipe.attempts(attempts);
             let stop = pipe.stopper();
             let running = tokio::spawn(pipe.run());
-            tokio::time::sleep(Duration::from_secs(10)).await;
+            while source.settled().len() < count {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             stop.stop();
             let report = running.await.expect("no panic").expect("it ends well");
             (report, source, sink, letters(&dead))

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::lag;
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills, TWICE};
-use crate::servers::{Server, Stall, expressway, pipeline, running, terminate};
+use crate::servers::{Server, Stall, Starts as _, expressway, pipeline, running, terminate};
 use async_nats::jetstream::{self, consumer, stream};
 use expressway::pipe::{End, Lines, Nats, NatsConsumer, NatsOptions, Pipe, PipeError};
 use futures_util::StreamExt;
@@ -280,7 +280,7 @@ async fn credentials_that_are_refused_end_it() {
         std::fs::write(&config, text).expect("a file");
         std::fs::write(server.folder.join("it.asl.json"), TWICE).expect("a file");
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
-        let output = command.arg("pipe").arg(&config).output().expect("an answer");
+        let output = command.arg("pipe").arg(&config).answered();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let next = "; are the user and the password in `url`, or the file `credentials`, right?\n";
         assert!(
@@ -371,7 +371,7 @@ async fn tasks_publish_ask_and_call_services() {
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.arg("pipe").arg(&config).env("LAMBDA_ENDPOINT", lambda);
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = running(command.spawn().expect("the command starts"));
+    let mut child = running(command.started());
     bench.publish(21..22).await;
     bench.wait_until_done().await;
     assert_eq!(terminate(&mut child), Some(0));

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use super::lines::JUDGE;
-use super::servers::{Said, get, terminate};
+use super::servers::{Said, Starts as _, get, terminate};
 
 /// A request; its status and its body.
 fn send(address: &str, head: &str, body: &str) -> (u16, String) {
@@ -35,7 +35,7 @@ fn started(folder: &Path, settings: &str) -> (Child, Said, [String; 2]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.args(["pipe", "pipe.toml"]).current_dir(folder).env("REDRIVE", "open sesame");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
+    let mut child = command.started();
     let mut said = Said::by(&mut child);
     let mut address = |line: &str| said.until(&[line]).split('/').nth(2).expect("an address").to_owned();
     let pages = address("Metrics are at http://");

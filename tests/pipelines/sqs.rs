@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::servers::pipelines::{self, Bench as _, JUDGE, Kills};
-use crate::servers::{Server, running, terminate};
+use crate::servers::{Server, Starts as _, running, terminate};
 use crate::{examples, lag};
 use expressway::pipe::{Batch, Disposition, Pipe, PipeError, Room, Source, Sqs, SqsSource};
 use expressway::runtime::Engine;
@@ -104,7 +104,7 @@ impl Bench {
     fn expressway(&self, config: &Path) -> Child {
         let mut command = self.command("pipe", config);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-        command.spawn().expect("the command starts")
+        command.started()
     }
 
     fn command(&self, subcommand: &str, config: &Path) -> Command {
@@ -272,7 +272,7 @@ fn commands_of_the_example(at: &str) {
     let beside =
         std::env::var_os("MOTO_SERVER").and_then(|moto| Some(Path::new(&moto).parent()?.join("aws")));
     let aws = beside.filter(|aws| aws.is_file()).unwrap_or_else(|| "aws".into());
-    if !Command::new(&aws).arg("--version").output().is_ok_and(|output| output.status.success()) {
+    if !Command::new(&aws).arg("--version").tried().is_ok_and(|output| output.status.success()) {
         return servers::not_run("the AWS command line is not installed, so it created no queues");
     }
     let text = std::fs::read_to_string(examples::examples().join("pipelines/sqs.toml")).expect("the example");
@@ -285,7 +285,7 @@ fn commands_of_the_example(at: &str) {
     bash.env("AWS_CONFIG_FILE", nowhere)
         .env("AWS_SHARED_CREDENTIALS_FILE", nowhere)
         .env_remove("AWS_PROFILE");
-    let output = bash.args(["-ec", &script]).env("AWS", &aws).output().expect("an answer");
+    let output = bash.args(["-ec", &script]).env("AWS", &aws).answered();
     let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
     let created = said.matches(&format!("\"QueueUrl\": \"http://{at}/123456789012/orders")).count();
     assert!(output.status.success() && created == 3, "{said}");
@@ -374,7 +374,7 @@ async fn a_message_that_is_worked_at_stays_invisible() {
     let from = bench.queue("from").await;
     bench.send(&from, events(0..2)).await;
     // Several seconds, so that a busy machine does not miss the time.
-    let mut source = bench.source(&from).visibility(Duration::from_secs(6));
+    let mut source = bench.source(&from).visibility(Duration::from_secs(10));
     assert_eq!(lag(&source).await, Some(2));
     let mut bodies = BTreeMap::new();
     let mut batches = Vec::new();
@@ -383,7 +383,7 @@ async fn a_message_that_is_worked_at_stays_invisible() {
         bodies.extend((0..batch.len()).map(|n| (batch.body(n).to_vec(), batches.len())));
         batches.push(batch);
     }
-    for _ in 0..8 {
+    for _ in 0..12 {
         for batch in &batches {
             let all: Vec<u32> = (0..batch.len() as u32).collect();
             batch.receipts().extend(&all).await.expect("it is told");

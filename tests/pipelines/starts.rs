@@ -139,7 +139,7 @@ mod command {
 
     use super::KEEP;
     use crate::servers::pipelines::speaks;
-    use crate::servers::{get, terminate};
+    use crate::servers::{Starts as _, get, terminate};
 
     const STDIN: &str = r#"{ type = "stdin" }"#;
     const STDOUT: &str = r#"{ type = "stdout" }"#;
@@ -248,7 +248,7 @@ mod command {
         let running: Vec<_> = ends
             .map(|(n, (place, end, why))| {
                 let mut command = folder.pipe(&format!("{n}.toml"), &end, STDOUT, "start_within = 0");
-                (command.spawn().expect("the command starts"), place, why)
+                (command.started(), place, why)
             })
             .collect();
         for (child, place, why) in running {
@@ -312,7 +312,7 @@ mod command {
                 command.env("AWS_EC2_METADATA_DISABLED", "true");
                 command.env("AWS_SHARED_CREDENTIALS_FILE", "nowhere").env("AWS_CONFIG_FILE", "nowhere");
             }
-            let output = command.output().expect("an answer");
+            let output = command.answered();
             let said = String::from_utf8_lossy(&output.stderr).into_owned();
             assert_eq!(output.status.code(), Some(2), "{source} {sink}: {said}");
             assert!(said.contains(why) && !said.contains("is retried"), "{source} {sink}: {said}");

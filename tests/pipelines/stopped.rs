@@ -15,9 +15,12 @@ fn a_pipeline_that_is_stopped_finishes_what_is_under_way_and_leaves_the_rest() {
         let delay = Duration::from_secs(3_600);
         let attempts = Attempts { max: 9, delay, delay_max: delay };
         let pipe = Pipe::new(engine, machine, source.clone()).attempts(attempts);
-        let stop = pipe.stopper();
+        let (stop, seen) = (pipe.stopper(), source.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_secs(60)).await;
+            // One is done, and one is given back.
+            while seen.settled().len() < 2 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
             stop.stop();
         });
         (pipe.run().await.expect("it ends well"), source)

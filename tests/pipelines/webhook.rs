@@ -1,6 +1,6 @@
 //! Events that are posted over HTTP, as raw bytes over TCP.
 
-use crate::servers;
+use crate::servers::{self, Starts as _};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
@@ -308,7 +308,7 @@ sink = { type = "file", path = "out.ndjson" }
     std::fs::write(&config, text).expect("a file");
     let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
     command.arg("pipe").arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("the command starts");
+    let mut child = command.started();
     let mut said = BufReader::new(child.stderr.take().expect("its words"));
     let mut line = String::new();
     said.read_line(&mut line).expect("where it listens");
