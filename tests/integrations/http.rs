@@ -112,7 +112,7 @@ fn failures_have_their_names() {
     assert!(cause.starts_with("The state/task 'http' returned a result with a size exceeding"), "{cause}");
 
     let server = Server::saying(Says::Nothing);
-    let policy = HttpPolicy { timeout: Duration::from_millis(50), ..allowing(&server) };
+    let policy = HttpPolicy { timeout: Duration::from_secs(1), ..allowing(&server) };
     let parameters = json!({"ApiEndpoint": server.url(), "Method": "GET"});
     let outcome = run(Integrations::new().http(policy), INVOKE, &parameters);
     assert_eq!(failure(&outcome).0, "States.Http.Socket");

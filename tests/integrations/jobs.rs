@@ -253,7 +253,7 @@ fn a_job_that_nobody_wants_any_more_is_cancelled() {
         let engine = engine(&server.url());
         // One of them by its own time, the others because the execution is stopped.
         let is_timed = n == 0;
-        let more = if is_timed { json!({"TimeoutSeconds": 1}) } else { json!({}) };
+        let more = if is_timed { json!({"TimeoutSeconds": 3}) } else { json!({}) };
         let handle = start(&engine, job.resource, &job.parameters, &more);
         let mut asked = Vec::new();
         let cancel = loop {
