@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use expressway::journal::{self, Block, Journal, Options, Record, Room, SyncMode};
+use expressway::journal::{self, Block, Journal, Options, Record, Refused, Room, SyncMode};
 
 /// The records of the journal in this folder.
 pub(crate) fn records(folder: &Path) -> String {
@@ -35,7 +35,13 @@ pub(crate) fn write_records(folder: &Path, text: &str) {
         let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
         let bytes: Vec<u8> = (0..hex.len()).step_by(2).map(byte).collect();
         let record = Record { kind: kind.parse().expect("a number"), partition: 0, bytes: &bytes };
-        let last = log.append(record, Room::Ordinary).expect("room");
+        // New segments take their time.
+        let last = loop {
+            match log.append(record, Room::Ordinary) {
+                Err(Refused::Busy) => std::thread::yield_now(),
+                appended => break appended.expect("room"),
+            }
+        };
         log.wait(last).expect("a disk");
     }
     log.close().expect("a disk");

@@ -394,10 +394,11 @@ impl Drop for NoRoom {
 fn while_the_disk_is_full_durable_executions_wait_and_all_others_go_on() {
     let folder = folder("full");
     let engine = engine(&folder);
-    // Each turn makes and records 15 kB, into segments of 256 KiB.
+    // Each turn makes and records 15 kB, into segments of 256 KiB; the first comes when there is no room any more.
     let loops = machine(
         &engine,
-        r#"{"StartAt": "W", "States": {"W": {"Type": "Wait", "Seconds": 0, "Next": "M"},
+        r#"{"StartAt": "V", "States": {"V": {"Type": "Wait", "Seconds": 1, "Next": "W"},
+            "W": {"Type": "Wait", "Seconds": 0, "Next": "M"},
             "M": {"Type": "Pass", "QueryLanguage": "JSONata", "Next": "C",
                 "Output": "{% {\"n\": $states.input.n - 1, \"x\": [1..800].$random()} %}"},
             "C": {"Type": "Choice", "Default": "W", "Choices": [{"Variable": "$.n", "NumericEquals": 0, "Next": "P"}]},
