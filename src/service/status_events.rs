@@ -272,7 +272,6 @@ impl Shared {
             let Some(waiting) = queue.waiting.pop_front() else { break };
             if *arrived {
                 queue.bytes -= waiting.bytes;
-                self.sent.fetch_add(1, Ordering::Relaxed);
                 delivered.push((waiting.event, waiting.change));
             } else {
                 left.push(waiting);
@@ -286,6 +285,8 @@ impl Shared {
         if let Some(service) = self.service.get().and_then(Weak::upgrade) {
             service.delivered(&delivered);
         }
+        // Last, so that what counts as sent is noted.
+        self.sent.fetch_add(delivered.len() as u64, Ordering::Relaxed);
         self.changed.notify_all();
     }
 

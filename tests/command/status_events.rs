@@ -108,7 +108,7 @@ fn changes_of_status_arrive_at_the_bus_in_order_however_it_stumbles() {
     };
     // Two of each, and two more of the one that was redriven.
     let all = 2 * (30 + 4) + 2;
-    while metric("sent_total") < all {
+    while metric("sent_total") < all || metric("waiting") > 0 {
         std::thread::yield_now();
     }
     assert_eq!((metric("sent_total"), metric("waiting"), metric("dropped_total")), (all, 0, 0));
@@ -260,7 +260,7 @@ fn changes_of_status_outlive_the_process() {
     while metric(&serving, "durable_cold") < 6 || metric(&serving, "durable_cold_closed") < 16 {
         std::thread::yield_now();
     }
-    while metric(&serving, "status_events_sent_total") < 20 {
+    while metric(&serving, "status_events_sent_total") < 20 || metric(&serving, "durable_cold_pending") > 0 {
         std::thread::yield_now();
     }
     ask(
@@ -291,7 +291,9 @@ fn changes_of_status_outlive_the_process() {
     let all: Vec<String> = ["passes", "fails", "waits"].iter().flat_map(|of| names(of)).collect();
     let wanted: u64 = all.iter().map(|name| expected(name).len() as u64).sum::<u64>() - 20;
     // All of them were queued before it was ready.
-    while metric(&serving, "status_events_waiting") > 0 {
+    while metric(&serving, "status_events_waiting") > 0
+        || metric(&serving, "status_events_sent_total") < wanted
+    {
         std::thread::yield_now();
     }
     assert_eq!(metric(&serving, "status_events_sent_total"), wanted);

@@ -296,13 +296,15 @@ impl Cold {
         looked.ok().and(found)
     }
 
-    /// The figures for metrics: rows of open executions and of others, rows that are still to be written, and bytes of
-    /// the file.
+    /// The figures for metrics: rows of open executions and of others, changes of rows that are still to be written, and
+    /// bytes of the file.
     pub(super) fn stats(&self) -> [u64; 4] {
         let rows = self.rows().and_then(|rows| rows.count().ok()).unwrap_or(0);
         let [_, _, open, ..] = self.rows().and_then(|rows| rows.meta().ok()).unwrap_or([0; 5]);
         let bytes = std::fs::metadata(&self.path).map_or(0, |file| file.len());
-        [open, rows.saturating_sub(open), self.queue().order.len() as u64, bytes]
+        let queue = self.queue();
+        let pending = queue.order.len() as u64 + queue.came[1].saturating_sub(queue.done[1]);
+        [open, rows.saturating_sub(open), pending, bytes]
     }
 }
 
