@@ -1,5 +1,7 @@
 //! What every journal does, in files or in a database.
 
+use std::sync::atomic::AtomicBool;
+
 use super::block::{Block, Record};
 use super::error::{Failure, JournalError, Refused};
 use super::lsn::Lsn;
@@ -23,8 +25,9 @@ pub trait Journal: Send + Sync {
     fn record_bytes_max(&self) -> usize;
     /// Its statistics.
     fn stats(&self) -> Stats;
-    /// Ends the journal if its files were moved: later starts would not see what is written to them.
-    fn check(&self);
+    /// Ends the journal if its files were moved, unless they may be by then: later starts would not see what is written
+    /// to them.
+    fn check(&self, they_may: &AtomicBool);
     /// Writes what was appended, ends, and releases the ownership, if that should not wait for the end of the process.
     /// No more is appended.
     fn finish(&self) {}

@@ -11,6 +11,7 @@
 
 use crate::os;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
@@ -126,7 +127,7 @@ impl LogJournal {
         }
     }
 
-    fn check_files(&self) {
+    fn check_files(&self, they_may: &AtomicBool) {
         let mut live = self.shared.lock().own.live.clone();
         while let Err(error) = self.disk.check(&live) {
             let mut queue = self.shared.lock();
@@ -134,6 +135,10 @@ impl LogJournal {
             if queue.own.live != live {
                 live.clone_from(&queue.own.live);
                 continue;
+            }
+            // Looked up after they were missed, so a removal behind the permission is never one without it.
+            if they_may.load(Ordering::SeqCst) {
+                return;
             }
             let file = live.last().map_or_else(String::new, |name| self.disk.describe(name));
             let (lsn, error) = (queue.durable.next(), os::words(&error));
@@ -218,8 +223,8 @@ impl Journal for LogJournal {
         Stats { waiting_bytes, segments, kept_bytes, ..self.shared.written.stats() }
     }
 
-    fn check(&self) {
-        self.check_files();
+    fn check(&self, they_may: &AtomicBool) {
+        self.check_files(they_may);
     }
 
     fn trim(&self, before: Lsn) {

@@ -276,6 +276,8 @@ pub(super) struct Durability {
     resumed: Condvar,
     /// The process is about to end: durable executions stay as they are.
     pub(super) leaves: AtomicBool,
+    /// The engine is gone, and its files may go while its threads end.
+    pub(super) dropped: AtomicBool,
     /// Executions of earlier processes that continued, and their tasks that were repeated.
     pub(super) recovered: AtomicU64,
     pub(super) in_doubt: AtomicU64,
@@ -358,6 +360,7 @@ impl Durability {
             resuming: Mutex::default(),
             resumed: Condvar::new(),
             leaves: AtomicBool::new(false),
+            dropped: AtomicBool::new(false),
             recovered: AtomicU64::new(0),
             in_doubt: AtomicU64::new(0),
             returned: AtomicU64::new(0),

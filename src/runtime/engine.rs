@@ -91,6 +91,7 @@ impl Drop for Inner {
     fn drop(&mut self) {
         if let Some(durability) = &self.shared.durability {
             durability.leaves.store(true, Ordering::SeqCst);
+            durability.dropped.store(true, Ordering::SeqCst);
         }
         self.shared.gate.close();
         self.shared.dropped.store(true, Ordering::SeqCst);

@@ -9,6 +9,7 @@
 //!    block. One that is released gets a seal as its last block.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -264,7 +265,7 @@ impl Journal for PartitionJournal {
         self.end();
     }
 
-    fn check(&self) {
+    fn check(&self, _they_may: &AtomicBool) {
         // Each append checks this.
     }
 

@@ -253,7 +253,7 @@ fn keep_short(durability: &Weak<Durability>, bytes_min: u64) {
         let Some(durability) = durability.upgrade() else { return };
         durability.write_forgotten();
         durability.write_map_runs();
-        durability.journal.check();
+        durability.journal.check(&durability.dropped);
         if durability.live.is_long(bytes_min)
             && let Err(error) = durability.compact()
         {
