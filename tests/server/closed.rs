@@ -359,8 +359,7 @@ fn files_of_map_runs_go_with_their_executions() {
     drop(service);
     // Its retention is over.
     let service = try_open(&folder.0, 0).expect("a service");
-    while metric(&service, "durable_cold_closed") > 0 {
+    while metric(&service, "durable_cold_closed") > 0 || !files(&folder).is_empty() {
         std::thread::yield_now();
     }
-    assert_eq!(files(&folder), Vec::<std::path::PathBuf>::new());
 }

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use expressway::journal::{FolderLock, Ownership};
 use expressway::runtime::Status;
 use expressway::service::{BuildError, CreateStateMachine, Service, StartExecution};
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition};
@@ -89,6 +90,14 @@ fn until_cold(service: &Service, executions: u64) {
     }
 }
 
+/// Waits until the threads of the service that had it have ended.
+pub(crate) fn until_free(folder: &Folder) {
+    let mut lock = FolderLock::of(folder.0.join("journal"));
+    while lock.claim().is_err() {
+        std::thread::yield_now();
+    }
+}
+
 /// `None` when it is unknown.
 pub(crate) fn status(service: &Service, name: &str) -> Option<Status> {
     let described = service.describe_execution(&arn(name)).ok()?;
@@ -143,8 +152,11 @@ fn many_that_are_due_at_the_same_time_come_back_in_time() {
     let service = open(&folder);
     create(&service);
     let names: Vec<String> = (0..500).map(|n| format!("d{n}")).collect();
-    names.iter().for_each(|name| start(&service, name, 4));
-    until_cold(&service, 500);
+    names.iter().for_each(|name| start(&service, name, 8));
+    // Some may be due before the last has left.
+    while metric(&service, "durable_cold") + metric(&service, "durable_returned") < 500 {
+        std::thread::yield_now();
+    }
     while service.counts().succeeded < 500 {
         std::thread::sleep(Duration::from_millis(5));
     }
@@ -161,6 +173,7 @@ fn what_does_not_belong_together_is_refused() {
     until_cold(&service, 1);
     drop(service);
     drop(open(&folder));
+    until_free(&folder);
 
     let file = std::fs::read(folder.file()).expect("the rows");
     std::fs::remove_file(folder.file()).expect("it is removed");
@@ -197,6 +210,7 @@ fn what_does_not_belong_together_is_refused() {
 fn rows_that_the_journal_has_not_noted_yet_are_noted_before_the_first() {
     let folder = Folder::new("cold-unnoted");
     drop(open(&folder));
+    until_free(&folder);
     std::fs::write(folder.file(), b"").expect("a file with no rows");
     let service = open(&folder);
     create(&service);

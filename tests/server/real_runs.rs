@@ -145,10 +145,16 @@ fn a_run_ends_when_it_is_stopped_or_has_too_much() {
         (0..8).map(|_| ask(&mut client, "StartRun", &draft(wait))["id"].clone()).collect();
     let refused = ask(&mut client, "StartRun", &draft(wait));
     assert!(refused["message"].as_str().is_some_and(|it| it.contains("8 drafts run")), "{refused}");
-    let told = ask(&mut client, "GetRun", &json!({"id": started[0]}));
-    assert_eq!(told["status"], "RUNNING", "{told}");
-    assert_eq!(told["trace"]["visits"][0]["status"], "open", "{told}");
     for id in &started {
+        // It has begun once its state is there.
+        let told = loop {
+            let told = ask(&mut client, "GetRun", &json!({"id": id}));
+            assert_eq!(told["status"], "RUNNING", "{told}");
+            if told["trace"]["visits"][0] != Json::Null {
+                break told;
+            }
+        };
+        assert_eq!(told["trace"]["visits"][0]["status"], "open", "{told}");
         ask(&mut client, "StopRun", &json!({"id": id}));
         let told = ended(&mut client, id);
         assert_eq!((&told["status"], &told["why"]), (&json!("STOPPED"), &json!("The run was stopped.")));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use expressway::service::{CreateStateMachine, Service, StartExecution, StatusEvent, StatusSink};
 
-use super::cold::Folder;
+use super::cold::{Folder, until_free};
 use super::kept::{records, write_records};
 
 const VERSION: u32 = 2;
@@ -109,7 +109,8 @@ fn what_was_delivered_is_read() {
     let (service, _) = open(&folder, &[]);
     create(&service);
     drop(service);
-    // Its threads may be about to end.
+    // Until its threads have ended they look for their files.
+    until_free(&folder);
     std::fs::rename(folder.0.join("journal"), folder.0.join("former")).expect("a folder");
     write_records(&folder.0, &kept);
 

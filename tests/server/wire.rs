@@ -9,7 +9,7 @@ use expressway::server::{Config, Limits, Server};
 use expressway::service::{CreateStateMachine, Service};
 
 /// Long enough for any machine: a longer wait is a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 fn serve(set: impl FnOnce(&mut Limits)) -> Server {
     start(set, Budgets::default()).0
