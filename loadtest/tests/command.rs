@@ -307,7 +307,7 @@ fn a_signal_before_the_first_start_ends_it_at_once() {
     let begun = std::time::Instant::now();
     kill(&child, "-TERM");
     assert_eq!(child.wait().expect("its end").code(), Some(130));
-    assert!(begun.elapsed() < std::time::Duration::from_secs(10), "it waited for an answer");
+    assert!(begun.elapsed() < std::time::Duration::from_secs(60), "it waited for an answer");
     drop(open);
 }
 
