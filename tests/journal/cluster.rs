@@ -62,7 +62,7 @@ pub(super) fn records(place: &InCluster) -> Vec<Vec<u8>> {
 #[test]
 fn an_owner_that_was_cut_off_appends_nothing_after_it_was_replaced() {
     each(|server| {
-        let lease = Duration::from_millis(600);
+        let lease = Duration::from_secs(2);
         let proxy = Proxy::before(server.port());
         let stale =
             Cluster::new(&server.url_by(proxy.port), "cut-off").expect("a URL").spread(false).lease(lease);
@@ -167,7 +167,7 @@ fn connections_that_are_cut_lose_and_double_nothing() {
 #[test]
 fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_not() {
     each(|server| {
-        let lease = Duration::from_millis(900);
+        let lease = Duration::from_secs(2);
         let proxy = Proxy::before(server.port());
         let owner =
             Cluster::new(&server.url_by(proxy.port), "lease").expect("a URL").spread(false).lease(lease);
@@ -175,7 +175,7 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
         let other = Cluster::new(&server.url(), "lease").expect("a URL").spread(false).lease(lease);
         let begun = Instant::now();
         let mut seen = None;
-        while begun.elapsed() < lease * 3 {
+        while begun.elapsed() < lease * 2 {
             let looked = other.look(&mut seen).expect("it is readable");
             assert_eq!(looked, Standby::Owned { node: owner.node().to_owned(), address: String::new() });
             std::thread::sleep(lease / 6);
@@ -184,7 +184,7 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
         proxy.set(Way::Closed);
         let begun = Instant::now();
         until("it takes over", || other.look(&mut seen).expect("it is readable") == Standby::Owner);
-        assert!(begun.elapsed() < Duration::from_secs(5), "{}: {:?}", server.name(), begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(30), "{}: {:?}", server.name(), begun.elapsed());
         let next = begin(&other, Vec::new());
         next.wait(append(&next, b"after")).expect("it is the owner");
         let status = other.status().expect("it is there");
@@ -199,7 +199,7 @@ fn an_owner_that_dies_is_replaced_when_its_lease_is_over_and_one_that_lives_is_n
 #[test]
 fn records_are_changed_by_one_owner() {
     each(|server| {
-        let lease = Duration::from_millis(600);
+        let lease = Duration::from_secs(2);
         let proxy = Proxy::before(server.port());
         let stale =
             Cluster::new(&server.url_by(proxy.port), "items").expect("a URL").spread(false).lease(lease);
