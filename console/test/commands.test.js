@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { accessible, browse, open, start } from './serving.js';
+import { accessible, browse, open, shows, start } from './serving.js';
 
 const ROLE = 'arn:aws:iam::123456789012:role/r';
 const ended = { SUCCEEDED: true, FAILED: true, ABORTED: true };
@@ -57,7 +57,7 @@ test('commands are found by their names, with keys only', async () => {
   await it.keyboard.type('nothing is called like that');
   await it.getByText('No command matches.').waitFor();
   await it.keyboard.press('Escape');
-  assert.equal(await it.locator('dialog[open]').count(), 0);
+  await it.locator('dialog[open]').waitFor({ state: 'detached' });
   await it.keyboard.press('Control+k');
   await it.keyboard.type('studio');
   await it.keyboard.press('ArrowDown');
@@ -94,7 +94,7 @@ test('a Map Run is followed and changed while it runs', async () => {
   const run = it.getByRole('article', { name: 'Map Run of Each' });
   const row = (name) => run.getByRole('row', { name: new RegExp(`^${name}`) });
   await row('running').getByRole('cell', { name: '2' }).first().waitFor();
-  assert.match(await row('all').innerText(), /5/);
+  await shows(row('all'), '5');
   await looked(it, 'map-run');
   await run.getByLabel('At once').fill('4');
   await run.getByLabel('Failures tolerated (%)').fill('12.5');
@@ -111,7 +111,8 @@ test('a Map Run is followed and changed while it runs', async () => {
   await it.goBack();
   await it.getByRole('button', { name: 'Stop', exact: true }).click();
   await run.getByText('ABORTED', { exact: true }).waitFor();
-  assert.equal(await run.getByRole('button').count(), 0, 'what is over is not changed');
+  // What is over is not changed.
+  await run.getByRole('button').first().waitFor({ state: 'detached' });
   assert.deepEqual(wrong, []);
   await close();
 });

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { after, before, test } from 'node:test';
-import { accessible, browse, folder, open, pictured, put, start } from './serving.js';
+import { accessible, browse, folder, open, pictured, put, shows, start } from './serving.js';
 
 /** Calls of the function that were received, and those that wait for their answer. */
 const calls = [];
@@ -60,7 +60,7 @@ test('a run for real is asked for each time, followed while it runs, and shown a
   await page.getByLabel('Input (JSON)').fill('{"total": 1.50}');
   await page.getByRole('button', { name: 'Run for real…' }).click();
   const dialog = page.getByRole('dialog', { name: 'Run for real' });
-  assert.match(await dialog.innerText(), /One task calls its service[\s\S]*Charge/);
+  await shows(dialog, /One task calls its service[\s\S]*Charge/);
   assert.deepEqual(await accessible(page), []);
   await pictured(page, 'run-for-real');
   await dialog.getByRole('button', { name: 'Cancel' }).click();
@@ -81,7 +81,7 @@ test('a run for real is asked for each time, followed while it runs, and shown a
   await page.getByText('FAILED', { exact: true }).waitFor();
   await page.locator('[data-name="Charge"]').click();
   await page.locator('.panel h2', { hasText: 'Charge' }).waitFor();
-  assert.match(await page.locator('.panel').innerText(), /12345678901234567890/);
+  await shows(page.locator('.panel'), '12345678901234567890');
   assert.deepEqual(wrong, []);
   await close();
 });
@@ -117,8 +117,8 @@ test('where no services are called, the page says how drafts would run for real'
   const plain = await start('studio', at);
   const without = await open(browser, plain.address);
   await without.page.locator('[data-name="Charge"]').waitFor();
-  assert.ok(await without.page.getByRole('radio', { name: 'for real' }).isDisabled());
-  assert.match(await without.page.locator('.panel').innerText(), /--services/);
+  await without.page.getByRole('radio', { name: 'for real', disabled: true }).waitFor();
+  await shows(without.page.locator('.panel'), '--services');
   await without.close();
   assert.equal(await plain.stop(), 0);
   const calling = await start('studio', at, '--services', '--endpoint', address);

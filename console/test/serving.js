@@ -73,6 +73,8 @@ export async function browse() {
 export async function open(browser, address, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, ...options });
   const page = await context.newPage();
+  // What comes late on a busy machine is no failure.
+  page.setDefaultTimeout(120_000);
   const wrong = [];
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) wrong.push(message.text());
@@ -149,6 +151,9 @@ export async function put(page, written) {
   await page.locator('text=No problems.').waitFor();
   await drawn(page);
 }
+
+/** Waits until this is shown, and has such a text. */
+export const shows = (locator, text) => locator.filter({ hasText: text }).first().waitFor();
 
 /** Waits until the graph is drawn as it is to be by now: that happens with the next frame. */
 export const drawn = (page) => page.evaluate(() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done))));
