@@ -218,6 +218,7 @@ impl Inner {
         request: StartExecution,
         parent: Option<String>,
     ) -> Result<(StartedExecution, Option<Arc<Execution>>), NotStarted> {
+        let is_named = request.name.is_some();
         let (mut draft, case) = self.draft(request)?;
         draft.parent = parent.clone();
         let tasks = self.mocks(&draft.target, case.as_deref())?;
@@ -232,7 +233,8 @@ impl Inner {
         let wanted = draft.input.clone();
         let execution = match self.executions.start(
             draft,
-            |arn| self.cold_view(arn),
+            // A name that was made for it is new.
+            |arn| if is_named { self.cold_view(arn) } else { Ok(None) },
             |draft| self.begin(draft, tasks),
         )? {
             Ok(begun) => begun,

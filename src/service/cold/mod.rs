@@ -593,25 +593,33 @@ impl Inner {
         found: &mut Vec<(Rank, Arc<Execution>)>,
     ) -> Result<(), Error> {
         let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(()) };
-        let mut known = self.executions.numbers(machine);
-        let mut failed = None;
+        let (mut known, mut failed) = (HashSet::new(), None);
         // What waits for a redrive did not succeed.
         let may_be = |listed: &Status| match status {
             None => true,
             Some(None) => !matches!(listed, Status::Running | Status::Succeeded),
             Some(Some(wanted)) => wanted == *listed,
         };
+        // One that is in memory is not what its row says, and may have come back since memory was searched.
+        let present = |row: &Row| match self.executions.get(&row.entry.arn) {
+            Some(execution) => Ok((execution.number == row.entry.rank.1).then_some(execution)),
+            None if self.is_expired(row) => Ok(None),
+            None => self.view(row).map(Some),
+        };
         for listed in ALL.into_iter().filter(may_be) {
             let mut more = max;
             // Some may have left since they were found, and others ended.
             known.extend(found.iter().map(|((_, number), _)| *number));
             let looked = cold.listed(machine, listed, after, &known, |row| {
-                match self.view(&row) {
-                    Ok(execution) if filter(&execution) && !self.is_expired(&row) => {
-                        found.push((row.entry.rank, execution));
-                        more -= 1;
+                match present(&row) {
+                    Ok(Some(execution)) => {
+                        let rank = execution.rank();
+                        if after.is_none_or(|after| rank < after) && filter(&execution) {
+                            found.push((rank, execution));
+                            more -= 1;
+                        }
                     }
-                    Ok(_) => {}
+                    Ok(None) => {}
                     Err(error) => failed = Some(error),
                 }
                 more > 0 && failed.is_none()
