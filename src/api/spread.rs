@@ -20,7 +20,7 @@ use super::{activities, executions};
 use crate::journal::partition_of;
 use crate::limits::{JOURNAL_PARTITIONS, STANDBY_OWNER_WAIT_MS};
 use crate::service::spread::{
-    Asked, NOT_OWNED, Node, NotCalled, PAUSE_MS, Pass, PeerCall, PeerReply, Spread, Way, unavailable,
+    NOT_OWNED, Node, PAUSE_MS, Pass, PeerCall, PeerReply, Spread, Way, unavailable,
 };
 use crate::service::{Error, Exception, ExecutionItem, Service};
 
@@ -109,7 +109,7 @@ pub(super) async fn answer(
         },
         Place::Partition(partition, repeats) => match spread.go(partition, &peer(), repeats).await? {
             Way::Here(_pass) => here().await.map(whole),
-            Way::Answered(reply) => Ok(passed_on(reply)),
+            Way::Answered(reply) => Ok(reply.into()),
         },
         Place::Registry if service.is_forwarded() => match spread.enter(0) {
             Some(_pass) => change(spread, here().await).await,
@@ -117,7 +117,7 @@ pub(super) async fn answer(
         },
         Place::Registry => match spread.go(0, &peer(), false).await? {
             Way::Here(_pass) => change(spread, here().await).await,
-            Way::Answered(reply) => Ok(passed_on(reply)),
+            Way::Answered(reply) => Ok(reply.into()),
         },
         Place::Somewhere(unknown) if !service.is_forwarded() => {
             somewhere(service, spread, (action, call, unknown), fields).await
@@ -129,49 +129,22 @@ pub(super) async fn answer(
 }
 
 /// Another node's answer, for the client.
-fn passed_on(reply: PeerReply) -> Reply {
-    let PeerReply { status, error, retry_after_ms, body } = reply;
-    Reply { status, body, error: error.map(Into::into), retry_after_ms }
+impl From<PeerReply> for Reply {
+    fn from(reply: PeerReply) -> Reply {
+        let PeerReply { status, error, retry_after_ms, body } = reply;
+        Reply { status, body, error: error.map(Into::into), retry_after_ms }
+    }
 }
 
 /// After a change of what is registered: all nodes know it before the client does. One that cannot be reached follows
 /// by itself within a second.
 async fn change(spread: &Arc<Spread>, done: Result<Vec<u8>, Error>) -> Result<Reply, Error> {
     let done = done?;
-    let others = spread.view().others.clone();
-    if let Ok(peers) = spread.peers()
-        && !others.is_empty()
-    {
-        let call = || PeerCall {
-            target: "Expressway.Follow".to_owned(),
-            body: b"{}".to_vec(),
-            ..PeerCall::default()
-        };
-        let told = others.iter().map(|other| peers.call(&other.address, call())).collect();
-        all(told, peers.pause(ANSWER_MS)).await;
-    }
+    let call =
+        PeerCall { target: "Expressway.Follow".to_owned(), body: b"{}".to_vec(), ..PeerCall::default() };
+    // Without peers it is the only one.
+    let _ = spread.ask_others(&call).await;
     Ok(whole(done))
-}
-
-/// How long a node waits for others that may have died.
-const ANSWER_MS: u64 = 1_000;
-
-/// The results that are there within some time.
-async fn all<T>(mut futures: Vec<Asked<T>>, mut late: Asked<()>) -> Vec<T> {
-    let mut done: Vec<Option<T>> = futures.iter().map(|_| None).collect();
-    poll_fn(|context| {
-        for (future, done) in futures.iter_mut().zip(&mut done) {
-            if done.is_none()
-                && let Poll::Ready(result) = future.as_mut().poll(context)
-            {
-                *done = Some(result);
-            }
-        }
-        let is_late = late.as_mut().poll(context).is_ready();
-        if is_late || done.iter().all(Option::is_some) { Poll::Ready(()) } else { Poll::Pending }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }
 
 // ---- what all nodes are asked for ----
@@ -185,14 +158,8 @@ async fn ask_others(
     mut visit: impl FnMut(Json),
 ) -> Result<bool, Error> {
     if covered.len() < usize::from(JOURNAL_PARTITIONS) {
-        let peers = spread.peers()?;
-        let others = spread.view().others.clone();
-        let asked = others.iter().map(|other: &Node| peers.call(&other.address, call.clone())).collect();
-        for answered in all(asked, peers.pause(ANSWER_MS)).await {
-            let reply = match answered {
-                Ok(reply) if reply.status == 200 => reply,
-                Ok(_) | Err(NotCalled::Not | NotCalled::Lost) => continue,
-            };
+        for (_, answered) in spread.ask_others(call).await? {
+            let Some(reply) = answered.filter(|reply| reply.status == 200) else { continue };
             let mut body: Json = serde_json::from_slice(&reply.body).unwrap_or(Json::Null);
             let partitions = body["partitions"].as_array().into_iter().flatten();
             covered.extend(partitions.filter_map(|it| u16::try_from(it.as_u64()?).ok()));
@@ -345,7 +312,7 @@ async fn task(service: &Service, spread: &Arc<Spread>, fields: Fields<'_>) -> Re
             (Next::Here(task), _) => return task.map(|task| whole(activities::write_task(task.as_ref()))),
             (Next::At(other), Some(peers)) => {
                 match peers.call(&other.address, ask("Expressway.TakeActivityTask")).await {
-                    Ok(reply) if reply.status == 200 && reply.body != EMPTY => return Ok(passed_on(reply)),
+                    Ok(reply) if reply.status == 200 && reply.body != EMPTY => return Ok(reply.into()),
                     // Another worker was faster.
                     _ => {}
                 }

@@ -262,6 +262,17 @@ async fn operation(
         return (respond(reply, HeaderMap::new()), false);
     }
     let polls = call.target.ends_with(".GetActivityTask");
+    #[cfg(all(feature = "console", feature = "cluster"))]
+    if service.is_forwarded()
+        && let Some(action) = call.target.strip_prefix(console::BETWEEN_NODES)
+    {
+        let Some(console) = &local.shared.console else {
+            let why = "This node has no console: see --no-console";
+            return (refuse(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", why), true);
+        };
+        let reply = Box::pin(console.answer_node(service, action, &body)).await;
+        return (respond(reply, HeaderMap::new()), true);
+    }
     #[cfg(feature = "console")]
     if let Some(console) = local.shared.console.as_ref().filter(|_| console::is_action(head)) {
         let reply = if head.method == Method::GET {

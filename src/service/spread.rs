@@ -227,6 +227,33 @@ impl Spread {
         .await
     }
 
+    /// Asks all other nodes at once. One that may have died has no answer after a second.
+    pub(crate) async fn ask_others(&self, call: &PeerCall) -> Result<Vec<(Node, Option<PeerReply>)>, Error> {
+        let others = self.view().others.clone();
+        if others.is_empty() {
+            return Ok(Vec::new());
+        }
+        let peers = self.peers()?;
+        let mut late = peers.pause(ANSWER_MS);
+        let mut asked: Vec<_> = others.iter().map(|other| peers.call(&other.address, call.clone())).collect();
+        let mut answers: Vec<_> = others.into_iter().map(|other| (other, None)).collect();
+        poll_fn(|context| {
+            let mut is_any_missing = false;
+            for (asked, (_, answer)) in asked.iter_mut().zip(&mut answers) {
+                if answer.is_none() {
+                    match asked.as_mut().poll(context) {
+                        Poll::Ready(answered) => *answer = Some(answered.ok()),
+                        Poll::Pending => is_any_missing = true,
+                    }
+                }
+            }
+            let is_late = late.as_mut().poll(context).is_ready();
+            if is_late || !is_any_missing { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        Ok(answers.into_iter().map(|(node, answer)| (node, answer.flatten())).collect())
+    }
+
     /// Does an operation on a partition: here, or by its owner. While it has none, this waits for one. `repeats` tells
     /// whether it may be done again when it is unknown whether it was done.
     pub(crate) async fn go(
@@ -264,6 +291,8 @@ impl Spread {
 
 /// How long a call waits before it looks for an owner again.
 pub(crate) const PAUSE_MS: u64 = 20;
+/// How long all other nodes together may take for an answer.
+const ANSWER_MS: u64 = 1_000;
 /// How often a call that is not answered looks whether the owner has changed.
 const LOOK_MS: u64 = 200;
 

@@ -70,6 +70,8 @@ mod serving;
 mod shapes;
 #[cfg(all(feature = "cli-cluster", target_os = "linux"))]
 mod spread;
+#[cfg(all(feature = "cli-cluster", feature = "console", target_os = "linux"))]
+mod spread_console;
 #[cfg(feature = "cli-serve")]
 mod state;
 #[cfg(feature = "cli-serve")]

@@ -53,7 +53,7 @@ pub(crate) fn shared(server: &Postgres, nodes: usize) -> Vec<u64> {
     }
 }
 
-fn three(server: &Postgres) -> [Serving; 3] {
+pub(crate) fn three(server: &Postgres) -> [Serving; 3] {
     let nodes = [node(server), node(server), node(server)];
     let shares = shared(server, 3);
     assert!(shares.iter().all(|share| (8..=36).contains(share)), "each has about a third: {shares:?}");

@@ -192,10 +192,20 @@ export interface Query {
   upTo?: number;
 }
 
+/** The nodes that an answer is of, where executions are spread over several. */
+export interface Nodes {
+  count: number;
+  /** The names of those that did not answer. */
+  silent: string[];
+}
+
 export interface Found {
+  nodes?: Nodes;
   executions: Listed[];
   from: number;
   matching: number;
+  /** How many of them can be scrolled to, if not all. */
+  listed?: number;
   newer: number;
   upTo: number;
   more: boolean;
@@ -215,6 +225,7 @@ export interface Group {
 }
 
 export interface Failures {
+  nodes?: Nodes;
   groups: Group[];
   groupsMore: number;
   failed: number;
@@ -233,12 +244,14 @@ export interface Counted {
 }
 
 export interface Rates {
+  nodes?: Nodes;
   now: number;
   boundsUs: number[];
   machines: Counted[];
 }
 
 export interface Heat {
+  nodes?: Nodes;
   now: number;
   oneIn: number;
   sampled: number;

@@ -15,12 +15,17 @@ const PAGE_MAX: u32 = 1_000;
 /// Executions that are searched for one list.
 const LOOKED_MAX: usize = 250_000;
 /// Executions that are returned at once.
-const LISTED_MAX: usize = 1_000;
+pub(super) const LISTED_MAX: usize = 1_000;
+/// Executions that are listed where several nodes have them.
+pub(super) const DEPTH_MAX: usize = 5_000;
+/// The member by which a node is asked for rows in the order of their start in time, up to [`DEPTH_MAX`]: nodes do not
+/// number executions together. `upTo` is a time then.
+pub(super) const BY_TIME: &str = "byTime";
 /// Unsuccessful executions that are read for groups: their histories are read.
 const FAILURES_MAX: usize = 20_000;
-const GROUPS_MAX: usize = 200;
+pub(super) const GROUPS_MAX: usize = 200;
 /// Executions that are named for each group.
-const SAMPLES_MAX: usize = 5;
+pub(super) const SAMPLES_MAX: usize = 5;
 /// Characters of a cause by which failures are grouped.
 const CAUSE_CHARS: usize = 200;
 
@@ -61,7 +66,13 @@ pub(super) fn find(service: &Service, members: &Members) -> Answer {
         };
         service.list_executions(&one)?;
     }
-    let (executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
+    let (mut executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
+    let is_by_time = members.0.get(BY_TIME).is_some_and(|it| it == true);
+    let (place, count_max): (fn(&Surveyed) -> u64, usize) =
+        if is_by_time { (Surveyed::started_ms, DEPTH_MAX) } else { (Surveyed::number, LISTED_MAX) };
+    if is_by_time {
+        executions.sort_by_key(|it| std::cmp::Reverse((it.started_ms(), it.number())));
+    }
     let (status, error) = (members.text("status"), members.text("error"));
     let name = members.text("name").to_lowercase();
     let fits = |execution: &&Surveyed| {
@@ -69,13 +80,13 @@ pub(super) fn find(service: &Service, members: &Members) -> Answer {
             && (name.is_empty() || execution.name().to_lowercase().contains(&name))
             && (error.is_empty() || execution.error() == Some(error))
     };
-    let newest = executions.first().map_or(0, Surveyed::number);
+    let newest = executions.first().map_or(0, place);
     let up_to = members.number("upTo").unwrap_or(u64::MAX);
     let found: Vec<&Surveyed> = executions.iter().filter(fits).collect();
-    let newer = found.partition_point(|execution| execution.number() > up_to);
+    let newer = found.partition_point(|execution| place(execution) > up_to);
     let listed = &found[newer..];
     let from = usize::try_from(members.number("from").unwrap_or(0)).unwrap_or(usize::MAX).min(listed.len());
-    let count = members.number("count").map_or(LISTED_MAX, |count| LISTED_MAX.min(count as usize));
+    let count = members.number("count").map_or(LISTED_MAX, |count| count_max.min(count as usize));
     let rows: Vec<Json> = listed[from..].iter().take(count).map(|execution| row(execution)).collect();
     Ok(json!({
         "executions": rows, "from": from, "matching": listed.len(), "newer": newer, "upTo": up_to.min(newest),
@@ -161,7 +172,7 @@ fn group_json(group: &Group<'_>) -> Json {
 }
 
 /// A cause without the parts that differ between executions: words with digits in them.
-fn pattern(cause: &str) -> String {
+pub(super) fn pattern(cause: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || c == '-' || c == '_';
     let mut pattern = String::new();
     let mut rest: String = cause.chars().take(CAUSE_CHARS).collect();

@@ -9,6 +9,8 @@ mod answer;
 mod files;
 mod lists;
 mod live;
+#[cfg(feature = "cluster")]
+mod nodes;
 mod pipelines;
 mod real_runs;
 mod waits;
@@ -36,6 +38,8 @@ use crate::service::{Grant, Service};
 
 pub use files::Files;
 pub(super) use live::stream;
+#[cfg(feature = "cluster")]
+pub(super) use nodes::BETWEEN as BETWEEN_NODES;
 
 /// The path of the page's actions.
 pub(super) const API: &str = "/console/api";
@@ -249,13 +253,29 @@ impl ConsoleThread {
                 "The header X-Amz-Target must be Expressway.<Action>",
             );
         };
-        let (action, body, service) = (action.to_owned(), body.clone(), service.clone());
-        let own = Arc::clone(&self.own);
+        #[cfg(feature = "cluster")]
+        if let Some(reply) = self.answer_by_nodes(service, action, body).await {
+            return reply;
+        }
+        self.answer_here(service, key, action, body).await
+    }
+
+    /// Answers an action of the page with what this node has.
+    async fn answer_here(&self, service: &Service, key: String, action: &str, body: &Bytes) -> Reply {
+        let (action, own) = (action.to_owned(), Arc::clone(&self.own));
+        let (_sender, parcel) = aside::Parcel::new((body.clone(), service.clone()));
+        let answer = move || {
+            let (body, service) = parcel.open()?;
+            Some(actions::answer(&service, &own, &key, &action, &body))
+        };
+        self.aside(answer).await
+    }
+
+    /// Does something on the console's thread. Nothing is answered where the client is gone.
+    async fn aside(&self, work: impl FnOnce() -> Option<Reply> + Send + 'static) -> Reply {
         let (answer, answered) = oneshot::channel();
-        let (_sender, parcel) = aside::Parcel::new((body, service));
         let job = move || {
-            if let Some((body, service)) = parcel.open() {
-                let reply = actions::answer(&service, &own, &key, &action, &body);
+            if let Some(reply) = work() {
                 // The client may be gone.
                 let _ = answer.send(reply);
             }
