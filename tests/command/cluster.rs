@@ -15,7 +15,7 @@ use crate::serving::{Folder, Serving, expressway};
 
 /// The arguments of a node.
 fn arguments(url: &str) -> [&str; 8] {
-    ["--journal", url, "--cluster", "c", "--lease", "1", "--insecure", "--single-owner"]
+    ["--journal", url, "--cluster", "c", "--lease", "6", "--insecure", "--single-owner"]
 }
 
 fn serve_at(url: &str) -> Serving {
@@ -104,12 +104,12 @@ fn nothing_acknowledged_is_lost_or_doubled_whatever_ends() {
                 3 => proxy.cut(),
                 4 => {
                     proxy.set(Way::Silent);
-                    std::thread::sleep(Duration::from_millis(1_500));
+                    std::thread::sleep(Duration::from_millis(6_500));
                     proxy.set(Way::Open);
                 }
                 _ => {
                     proxy.set(Way::Closed);
-                    std::thread::sleep(Duration::from_millis(1_500));
+                    std::thread::sleep(Duration::from_millis(6_500));
                     proxy.set(Way::Open);
                 }
             }
@@ -186,7 +186,7 @@ fn an_engine_that_is_away_is_waited_for() {
         create(
             &serving,
             "waits",
-            json!({"A": {"Type": "Wait", "Seconds": 1, "Next": "B"}, "B": {"Type": "Pass", "End": true}}),
+            json!({"A": {"Type": "Wait", "Seconds": 3, "Next": "B"}, "B": {"Type": "Pass", "End": true}}),
         );
         start(&serving, "waits", "before", json!({}));
         server.end(End::Killed);
@@ -194,7 +194,7 @@ fn an_engine_that_is_away_is_waited_for() {
         let begun = Instant::now();
         // The execution's own turn detects it, or the first start, which then waits.
         while !serving.get("/ready").contains("the database that the journal is in is away") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "it is noticed");
+            assert!(begun.elapsed() < Duration::from_secs(60), "it is noticed");
             std::thread::sleep(Duration::from_millis(20));
         }
         let (code, body) = serving.ask("StartExecution", &request);
@@ -204,7 +204,7 @@ fn an_engine_that_is_away_is_waited_for() {
         server.run();
         assert_eq!(end(&serving, &execution("waits", "before"))["status"], "SUCCEEDED");
         while serving.ask("StartExecution", &request).0 != 200 {
-            assert!(begun.elapsed() < Duration::from_secs(60), "it goes on by itself");
+            assert!(begun.elapsed() < Duration::from_secs(120), "it goes on by itself");
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(end(&serving, &execution("waits", "new"))["status"], "SUCCEEDED");
@@ -234,7 +234,7 @@ fn a_folder_moves_into_a_cluster_and_back() {
         assert!(!copy(one, &url).status.success(), "there is one already");
 
         // In PostgreSQL, the work of the cluster is spread over its nodes.
-        let serving = Serving::start(&["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure"]);
+        let serving = Serving::start(&["--journal", &url, "--cluster", "c", "--lease", "6", "--insecure"]);
         assert_eq!(end(&serving, &execution("waits", "w"))["status"], "SUCCEEDED");
         assert!(!copy(&url, two).status.success(), "it is in use");
         assert_eq!(serving.stop().0, Some(0));
@@ -257,7 +257,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
         let second = stand_by(server);
         let begun = Instant::now();
         while !second.get("/ready").starts_with("ready: stands by: node ") {
-            assert!(begun.elapsed() < Duration::from_secs(30), "{}", second.get("/ready"));
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", second.get("/ready"));
             std::thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(second.get("/health"), "ok\n");
@@ -272,10 +272,15 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
             json!({"A": {"Type": "Wait", "Seconds": 2, "Next": "B"}, "B": {"Type": "Pass", "End": true}});
         create(&second, "waits", wait);
         start(&second, "waits", "one", json!({"n": 1}));
-        assert_eq!(
-            describe(&first, &execution("waits", "one")),
-            describe(&second, &execution("waits", "one"))
-        );
+        // It may end between two of these.
+        let (before, through_the_other) = loop {
+            let [before, through_the_other, after] =
+                [&first, &second, &first].map(|node| describe(node, &execution("waits", "one")));
+            if before == after {
+                break (before, through_the_other);
+            }
+        };
+        assert_eq!(before, through_the_other);
         let (status_code, body) = second.ask("DescribeExecution", r#"{"executionArn": "no"}"#);
         assert!(status_code == 400 && body.contains("InvalidArn"), "{status_code} {body}");
         // A request without the cluster's secret is not accepted as a node's.
@@ -298,7 +303,7 @@ fn a_second_node_answers_for_the_first_and_takes_over() {
             .0
             != 200
         {
-            assert!(killed.elapsed() < Duration::from_secs(10), "it takes over within ten seconds");
+            assert!(killed.elapsed() < Duration::from_secs(60), "it takes over when the lease is over");
         }
         assert_eq!(end(&second, &execution("waits", "one"))["output"], json!(r#"{"n":1}"#));
 
@@ -343,14 +348,14 @@ fn a_rolling_restart_refuses_nothing() {
                 let epoch = round + 2;
                 let begun = Instant::now();
                 while status(server)["epoch"] != epoch {
-                    assert!(begun.elapsed() < Duration::from_secs(30), "{}", status(server));
+                    assert!(begun.elapsed() < Duration::from_secs(60), "{}", status(server));
                 }
                 // The new owner's server answers, too.
                 std::thread::sleep(Duration::from_millis(1_500));
                 is_over.store(true, Ordering::Relaxed);
             });
             let slowest = *slowest.lock().expect("no client failed");
-            assert!(slowest < Duration::from_secs(10), "{}: {slowest:?}", server.name());
+            assert!(slowest < Duration::from_secs(60), "{}: {slowest:?}", server.name());
             let next = status(server)["nodes"].as_array().expect("nodes").iter().find_map(|node| {
                 let port = node["address"].as_str()?.rsplit(':').next()?.parse::<u16>().ok()?;
                 (node["isOwner"] == true).then_some(port)

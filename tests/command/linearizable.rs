@@ -271,6 +271,11 @@ impl Clients {
         u64::try_from(self.begun.elapsed().as_nanos()).expect("less than centuries")
     }
 
+    fn answered(&self) -> usize {
+        let calls = self.calls.lock().expect("no client failed");
+        calls.values().flatten().filter(|call| call.seen != Seen::Nothing).count()
+    }
+
     fn run(&self, client: usize) {
         while !self.is_over.load(Ordering::Acquire) {
             let number = self.number.fetch_add(1, Ordering::AcqRel);
@@ -340,7 +345,7 @@ struct Node {
 impl Node {
     fn start(server: &Postgres) -> Node {
         let proxy = Proxy::before(server.port());
-        let serving = node_at(&server.url_by(proxy.port));
+        let serving = node_at(&server.url_by(proxy.port), "2");
         serving.drain();
         Node { serving, proxy }
     }
@@ -370,7 +375,7 @@ fn disturb(round: usize, server: &mut Postgres, nodes: &mut [Node]) {
     let process = Pid::from_raw(node.serving.process().cast_signed()).expect("a process");
     let signal = |signal| kill_process(process, signal).expect("it is there");
     // Longer than a lease, so that another node takes its partitions.
-    let a_while = || std::thread::sleep(Duration::from_millis(1_500));
+    let a_while = || std::thread::sleep(Duration::from_millis(2_500));
     match round % 7 {
         0 => signal(Signal::KILL),
         1 => {
@@ -422,7 +427,10 @@ fn what_clients_of_all_nodes_see_is_what_one_machine_would_answer() {
             scope.spawn(move || clients.run(client));
         }
         for round in 0..rounds {
-            std::thread::sleep(Duration::from_millis(200));
+            // However slow the machine is.
+            while clients.answered() <= 100 * (round + 1) {
+                std::thread::sleep(Duration::from_millis(50));
+            }
             println!("round {round}");
             disturb(round, &mut server, &mut nodes);
             mend(&server, &mut nodes, &clients);

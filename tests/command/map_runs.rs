@@ -104,9 +104,9 @@ impl World {
             _ if !is_durable => &[],
             Place::Folder => &["--state", &state],
             Place::Cluster(_, false) => {
-                &["--journal", &url, "--cluster", "c", "--lease", "1", "--single-owner"]
+                &["--journal", &url, "--cluster", "c", "--lease", "6", "--single-owner"]
             }
-            Place::Cluster(_, true) => &["--journal", &url, "--cluster", "c", "--lease", "1"],
+            Place::Cluster(_, true) => &["--journal", &url, "--cluster", "c", "--lease", "6"],
         };
         Serving::start_with(command, &[durable, &arguments].concat())
     }

@@ -47,7 +47,7 @@ fn executions_that_wait_wait_at_the_same_time_and_keep_their_order() {
     assert_eq!((code, &*out), (Some(0), &*events), "{err}");
     assert!(err.contains("60 events in ") && err.contains("succeeded  60"), "{err}");
     // One after the other they would take 30 seconds.
-    assert!(began.elapsed() < Duration::from_secs(15), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
 }
 
 #[test]
@@ -77,11 +77,12 @@ fn ctrl_c_ends_with_the_outputs_and_the_summary_so_far() {
     let waits = file("interrupted.asl.json", WAITS);
     let mut child = command(&waits, &[]).spawn().expect("the binary");
     let mut stdin = child.stdin.take().expect("stdin");
-    stdin.write_all(b"{\"s\":0,\"bad\":1}\n{\"s\":0}\n{\"s\":200}\n").expect("the input is read");
+    // The last one has begun when the one before is over.
+    stdin.write_all(b"{\"s\":0,\"bad\":1}\n{\"s\":1}\n{\"s\":200}\n").expect("the input is read");
     let mut out = BufReader::new(child.stdout.take().expect("stdout"));
     let mut first = String::new();
     out.read_line(&mut first).expect("an output");
-    assert_eq!(first, "{\"s\":0}\n");
+    assert_eq!(first, "{\"s\":1}\n");
     let pid = rustix_pid(&child);
     rustix::process::kill_process(pid, rustix::process::Signal::INT).expect("a signal");
     // Standard input stays open: its end is not awaited.
@@ -228,12 +229,12 @@ fn traces_show_what_is_asked_for() {
 #[test]
 fn a_terminal_shows_where_an_execution_is_and_its_output_in_colours() {
     let waits = file("shown.asl.json", WAITS);
-    let mut command = command(&waits, &["--input", "{\"s\":1,\"list\":[]}"]);
+    let mut command = command(&waits, &["--input", "{\"s\":2,\"list\":[]}"]);
     command.env("TERM", "xterm");
     let (shown, code) = crate::terminal::begin(command, 80).finish();
     assert_eq!(code, Some(0), "{shown}");
     assert!(shown.contains("line 1 is in `Rest` for "), "{shown:?}");
-    let output = "\x1b[1m{\x1b[0m\r\n  \x1b[1;34m\"s\"\x1b[0m: 1,\r\n  \x1b[1;34m\"list\"\x1b[0m: \x1b[1m[\x1b[0m\x1b[1m]\x1b[0m\r\n\x1b[1m}\x1b[0m\r\n";
+    let output = "\x1b[1m{\x1b[0m\r\n  \x1b[1;34m\"s\"\x1b[0m: 2,\r\n  \x1b[1;34m\"list\"\x1b[0m: \x1b[1m[\x1b[0m\x1b[1m]\x1b[0m\r\n\x1b[1m}\x1b[0m\r\n";
     assert!(shown.contains(output), "{shown:?}");
 }
 

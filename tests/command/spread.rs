@@ -17,11 +17,12 @@ use crate::serving::{Folder, Serving};
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
 
 fn node(server: &Postgres) -> Serving {
-    node_at(&server.url())
+    node_at(&server.url(), "6")
 }
 
-pub(crate) fn node_at(url: &str) -> Serving {
-    Serving::start(&["--journal", url, "--cluster", "c", "--lease", "1", "--insecure"])
+/// With a lease of so many seconds. A machine that is busy for longer has its nodes replaced.
+pub(crate) fn node_at(url: &str, lease: &str) -> Serving {
+    Serving::start(&["--journal", url, "--cluster", "c", "--lease", lease, "--insecure"])
 }
 
 fn status(server: &Postgres) -> Json {
@@ -48,7 +49,7 @@ pub(crate) fn shared(server: &Postgres, nodes: usize) -> Vec<u64> {
         if let Some(shares) = shares {
             return shares;
         }
-        assert!(begun.elapsed() < Duration::from_secs(30), "{shown}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{shown}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -303,7 +304,7 @@ fn tasks_and_children_find_each_other_across_nodes() {
 fn wait_for(is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
-        assert!(begun.elapsed() < Duration::from_secs(20), "it comes");
+        assert!(begun.elapsed() < Duration::from_secs(60), "it comes");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -322,8 +323,8 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
             let killed = Instant::now();
             shared(&server, 2);
             assert!(
-                killed.elapsed() < Duration::from_secs(10),
-                "its partitions are taken within ten seconds"
+                killed.elapsed() < Duration::from_secs(60),
+                "its partitions are taken when its lease is over"
             );
         } else {
             let process = Pid::from_raw(other.process().cast_signed()).expect("a process");
@@ -331,7 +332,7 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
             shared(&server, 2);
             kill_process(process, Signal::CONT).expect("it can go on");
             // It cannot append any more, and ends.
-            let (code, said) = other.end_within(Duration::from_secs(30));
+            let (code, said) = other.end_within(Duration::from_secs(60));
             assert_ne!(code, Some(0), "{said}");
             assert!(said.contains("this node is not the owner"), "{said}");
         }
@@ -353,7 +354,7 @@ fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
     std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
     let telling = |file: &Path| {
         let (url, file) = (server.url(), file.to_str().expect("UTF-8"));
-        let to = ["--journal", &url, "--cluster", "c", "--lease", "1", "--insecure"];
+        let to = ["--journal", &url, "--cluster", "c", "--lease", "6", "--insecure"];
         Serving::start(&[&to[..], &["--status-events", file]].concat())
     };
     let first = telling(&file);
@@ -418,7 +419,7 @@ fn nodes_that_end_in_order_hand_over_without_errors() {
         is_over.store(true, Ordering::Relaxed);
     });
     let slowest = *slowest.lock().expect("no client failed");
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    assert!(slowest < Duration::from_secs(60), "{slowest:?}");
     // All of it, in a process that was none of them.
     assert_eq!(first.stop().0, Some(0));
     assert_eq!(second.stop().0, Some(0));

@@ -115,12 +115,15 @@ fn only_its_owner_reads_it() {
 
 #[cfg(unix)]
 #[test]
-fn what_is_written_to_a_folder_that_was_deleted_is_not_acknowledged() {
+fn what_is_written_to_a_file_that_was_deleted_is_not_acknowledged() {
     let kept = Kept::new("state-deleted");
     let mut serving = kept.start(&[]);
     assert_eq!(create(&serving, "before", &pass()).0, 200);
     assert_eq!(serving.get("/ready"), "ready\n");
-    fs::remove_dir_all(kept.state()).expect("the folder");
+    // The journal beside it stays: without that the server ends. A folder in its place prevents a new file.
+    let file = kept.state().join("expressway.redb");
+    fs::remove_file(&file).expect("the file");
+    fs::create_dir(&file).expect("a folder");
     let (status, body) = create(&serving, "meanwhile", &pass());
     assert!(status == 500 && body.contains("expressway.redb"), "{body}");
     wait_for(&mut serving, "the state cannot be stored");
@@ -133,7 +136,7 @@ fn what_is_written_to_a_folder_that_was_deleted_is_not_acknowledged() {
     let delete = json!({"stateMachineArn": arn("before")}).to_string();
     assert_eq!(serving.ask("DeleteStateMachine", &delete).0, 500);
 
-    fs::create_dir(kept.state()).expect("a folder");
+    fs::remove_dir(&file).expect("the folder");
     wait_for(&mut serving, "the state can be stored again");
     assert_eq!(serving.get("/ready"), "ready\n");
     assert_eq!(create(&serving, "after", &pass()).0, 200);

@@ -51,6 +51,8 @@ pub(crate) struct Serving {
     pub(crate) port: u16,
     /// Everything up to the line that reports it ready.
     pub(crate) start: String,
+    /// All lines that were read, for messages.
+    heard: String,
 }
 
 pub(crate) fn expressway() -> Command {
@@ -90,7 +92,7 @@ impl Serving {
         command.args(["serve", "--port", "0"]).args(arguments).stderr(Stdio::piped()).stdout(Stdio::null());
         let mut child = command.spawn().expect("the command");
         let said = BufReader::new(child.stderr.take().expect("its standard error"));
-        let mut serving = Serving { child, said, port: 0, start: String::new() };
+        let mut serving = Serving { child, said, port: 0, start: String::new(), heard: String::new() };
         let mut line = String::new();
         while !line.contains(until) {
             line = serving.line();
@@ -106,7 +108,8 @@ impl Serving {
     pub(crate) fn line(&mut self) -> String {
         let mut line = String::new();
         self.said.read_line(&mut line).expect("a line");
-        assert!(!line.is_empty(), "it ended: {}", self.start);
+        self.heard += &line;
+        assert!(!line.is_empty(), "it ended ({:?}): {}", self.child.wait(), self.heard);
         line
     }
 
