@@ -345,7 +345,7 @@ struct Node {
 impl Node {
     fn start(server: &Postgres) -> Node {
         let proxy = Proxy::before(server.port());
-        let serving = node_at(&server.url_by(proxy.port), "2");
+        let serving = node_at(&server.url_by(proxy.port));
         serving.drain();
         Node { serving, proxy }
     }
@@ -365,7 +365,7 @@ fn mend(server: &Postgres, nodes: &mut [Node], clients: &Clients) {
         if shares.is_some() {
             return;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "the nodes do not share the work: {shown}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "the nodes do not share the work: {shown}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -375,7 +375,7 @@ fn disturb(round: usize, server: &mut Postgres, nodes: &mut [Node]) {
     let process = Pid::from_raw(node.serving.process().cast_signed()).expect("a process");
     let signal = |signal| kill_process(process, signal).expect("it is there");
     // Longer than a lease, so that another node takes its partitions.
-    let a_while = || std::thread::sleep(Duration::from_millis(2_500));
+    let a_while = || std::thread::sleep(Duration::from_millis(6_500));
     match round % 7 {
         0 => signal(Signal::KILL),
         1 => {

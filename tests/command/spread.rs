@@ -17,12 +17,12 @@ use crate::serving::{Folder, Serving};
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
 
 fn node(server: &Postgres) -> Serving {
-    node_at(&server.url(), "6")
+    node_at(&server.url())
 }
 
-/// With a lease of so many seconds. A machine that is busy for longer has its nodes replaced.
-pub(crate) fn node_at(url: &str, lease: &str) -> Serving {
-    Serving::start(&["--journal", url, "--cluster", "c", "--lease", lease, "--insecure"])
+/// A machine that is busy for longer than a lease has its nodes replaced.
+pub(crate) fn node_at(url: &str) -> Serving {
+    Serving::start(&["--journal", url, "--cluster", "c", "--lease", "6", "--insecure"])
 }
 
 fn status(server: &Postgres) -> Json {
@@ -49,7 +49,7 @@ pub(crate) fn shared(server: &Postgres, nodes: usize) -> Vec<u64> {
         if let Some(shares) = shares {
             return shares;
         }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{shown}");
+        assert!(begun.elapsed() < Duration::from_secs(120), "{shown}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
