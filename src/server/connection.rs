@@ -15,9 +15,10 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection_timeouts::Watch;
-use super::connection_turns::{ConnectionExecutor, Streams};
 use super::exchange::exchange;
+use super::http2::ConnectionExecutor;
 use super::output_buffer::{OutputBuffer, Watched};
+use super::streams::Streams;
 use super::thread::Local;
 use super::{Limits, Tls};
 
@@ -140,18 +141,17 @@ async fn drive<T>(
             return Poll::Pending;
         }
         if ended.is_none() {
-            let turn = || {
+            let turn = |context: &mut Context<'_>| {
+                // What was accepted before comes before more is read.
+                watch.account.streams().into_iter().for_each(|streams| streams.poll_left(context));
                 let end = turn(context);
                 if let (Poll::Pending, Some(streams)) = (&end, watch.account.streams()) {
                     streams.poll(context);
                 }
                 end
             };
-            match local.turns.take(&watch.account, turn) {
-                Some(Poll::Ready(end)) => ended = Some(end),
-                Some(Poll::Pending) => {}
-                // It waits for its turn.
-                None => return Poll::Pending,
+            if let Poll::Ready(end) = local.turns.take(&watch.account, context, turn) {
+                ended = Some(end);
             }
         }
         if ended.is_some() {

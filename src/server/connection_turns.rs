@@ -4,22 +4,20 @@
 //! wait in a queue instead, of which those that used least of the thread's time lately have their turns first; connections
 //! with more to do than fits into a turn wait there as well. Between two looks at the sockets, about one turn's work is
 //! taken from the queue. A client that asks for little therefore waits for about two turns, however many others flood.
-//!
-//! Streams of HTTP/2 are polled in the turns of their connection: they would be tasks of the thread otherwise, hundreds
-//! for each connection.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::future::Future;
-use std::pin::{Pin, pin};
-use std::rc::{Rc, Weak};
+use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
+use super::streams::Streams;
+use super::turn_waker::TurnWaker;
 
 /// The time of a turn. A request of a small workflow takes a twentieth of it.
 const TURN: Duration = Duration::from_micros(200);
@@ -30,7 +28,7 @@ const HALF_LIFE_NS: u64 = 250_000_000;
 const USED_ALL_NS: u64 = HALF_LIFE_NS * 1_000 / 693;
 /// What a connection can have used at most: others that use less come first for so many half-lives.
 const USED_NS_MAX: u64 = 256 * TURN_NS;
-/// How many times the time counts that is used by connections which send more than fits into a turn: they can wait.
+/// How many times the time counts that is used by connections which have more to do than fits into a turn: they can wait.
 const GREED: u64 = 16;
 /// Connections that used less than this wait in the order in which they came.
 const USED_LITTLE_NS: u64 = 5 * TURN_NS;
@@ -62,8 +60,11 @@ pub(super) struct Account {
     /// Bytes that were read in this turn, and how many there may be.
     bytes: Cell<usize>,
     bytes_max: Cell<usize>,
-    /// Whether its turn ended before it had done everything.
+    /// Whether its turn ended before it had done everything, and the one before it as well.
     has_more: Cell<bool>,
+    had_more: Cell<bool>,
+    /// Requests that began in this turn.
+    requests: Cell<u32>,
     /// Whether it is in the queue.
     waits: Cell<bool>,
     /// Whether it has waited, so that the next turn is its own.
@@ -72,6 +73,8 @@ pub(super) struct Account {
     idle_ns: Cell<u64>,
     /// The connection's task.
     task: OnceCell<Waker>,
+    /// What wakes its turns.
+    waker: OnceCell<TurnWaker>,
     /// Its streams of HTTP/2, if there ever was one.
     streams: OnceCell<Streams>,
 }
@@ -86,15 +89,18 @@ impl Account {
             bytes: Cell::default(),
             bytes_max: Cell::new(BYTES_FIRST),
             has_more: Cell::default(),
+            had_more: Cell::default(),
+            requests: Cell::default(),
             waits: Cell::default(),
             has_waited: Cell::default(),
             idle_ns: Cell::default(),
             task: OnceCell::new(),
+            waker: OnceCell::new(),
             streams: OnceCell::new(),
         })
     }
 
-    /// The connection's task has its turn.
+    /// The connection's task is polled.
     pub(super) fn polled_by(&self, waker: &Waker) {
         self.task.get_or_init(|| waker.clone());
     }
@@ -110,8 +116,17 @@ impl Account {
         self.streams.get()
     }
 
+    pub(super) fn streams_or_new(&self) -> &Streams {
+        self.streams.get_or_init(Streams::default)
+    }
+
+    /// What wakes its turns, when it has had one.
+    pub(super) fn waker(&self) -> Option<&Waker> {
+        self.waker.get().map(TurnWaker::waker)
+    }
+
     /// Whether its turn is over.
-    fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self) -> bool {
         now() - self.at.get() >= TURN
     }
 
@@ -134,6 +149,16 @@ impl Account {
     /// A request came.
     pub(super) fn asked(&self) {
         self.idle_ns.set(0);
+        self.requests.set(self.requests.get() + 1);
+    }
+
+    /// Whether there is time for more in this turn, after so many requests; the connection gets another turn if not.
+    pub(super) fn has_time_after(&self, requests: u32) -> bool {
+        let has_time = self.requests.get() < requests || !self.is_over();
+        if !has_time {
+            self.has_more.set(true);
+        }
+        has_time
     }
 
     /// It used so much more, of which so much counts as is returned.
@@ -169,7 +194,26 @@ impl Account {
         }
         self.used_ns.set(used - used * since.min(HALF_LIFE_NS) / (2 * HALF_LIFE_NS));
         self.bytes.set(0);
-        self.has_more.set(false);
+        self.requests.set(0);
+        self.had_more.set(self.has_more.replace(false));
+    }
+
+    /// Polls something until it is ready, has nothing to do, or the turn is over. HTTP yields after each piece of a body, and
+    /// after some requests: what it does then belongs to the same turn.
+    fn poll<T>(&self, context: &Context<'_>, mut turn: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let waker = self.waker.get_or_init(|| TurnWaker::of(context.waker()));
+        loop {
+            waker.begins();
+            let polled = turn(&mut Context::from_waker(waker.waker()));
+            let was_woken = waker.ends();
+            if polled.is_ready() || !was_woken {
+                return polled;
+            }
+            if self.has_more.get() || self.is_over() || !tokio::task::coop::has_budget_remaining() {
+                self.has_more.set(true);
+                return polled;
+            }
+        }
     }
 
     /// How long the turn took.
@@ -178,7 +222,8 @@ impl Account {
         let used = nanoseconds(now - self.at.replace(now));
         let counted = self.uses(used);
         let bytes = self.bytes.get();
-        if self.has_more.get() && bytes >= self.bytes_max.get() / 2 {
+        // One turn may have been cut short because the system interrupted it.
+        if self.has_more.get() && (self.had_more.get() || bytes >= self.bytes_max.get() / 2) {
             self.used_ns.set((self.used_ns.get() + (GREED - 1) * counted).min(USED_NS_MAX));
         }
         self.turn_ns.set(((3 * self.turn_ns.get() + counted) / 4).max(TURN_NS_MIN));
@@ -284,10 +329,15 @@ impl Turns {
         }
     }
 
-    /// Has a turn of a connection, unless it has to wait for one.
-    pub(super) fn take<T>(&self, account: &Rc<Account>, turn: impl FnOnce() -> T) -> Option<T> {
+    /// Polls something in a turn of a connection, unless it has to wait for one.
+    pub(super) fn take<T>(
+        &self,
+        account: &Rc<Account>,
+        context: &Context<'_>,
+        turn: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
         if account.waits.get() {
-            return None;
+            return Poll::Pending;
         }
         if account.is_new.replace(false) {
             // As if it had used its share of the time until now: those that begin anew are not better off for it.
@@ -297,14 +347,14 @@ impl Turns {
         account.begin();
         if self.busy.is_long() && !account.has_waited.replace(false) {
             self.queue(account);
-            return None;
+            return Poll::Pending;
         }
-        let done = turn();
+        let polled = account.poll(context, turn);
         self.busy.add(account.end());
         if account.has_more.get() {
             self.queue(account);
         }
-        Some(done)
+        polled
     }
 
     /// Does something else for a connection, which counts as a part of a turn.
@@ -364,85 +414,6 @@ impl Turns {
     }
 }
 
-/// Futures of a connection's streams.
-#[derive(Debug, Default)]
-pub(super) struct Streams {
-    all: RefCell<FuturesUnordered<Stream>>,
-    /// Those that began while others were polled.
-    new: RefCell<Vec<Stream>>,
-}
-
-impl Streams {
-    /// Polls those that were woken, until the turn is over.
-    pub(super) fn poll(&self, context: &mut Context<'_>) {
-        let mut all = self.all.borrow_mut();
-        all.extend(self.new.borrow_mut().drain(..));
-        while !all.is_empty() && matches!(all.poll_next_unpin(context), Poll::Ready(Some(()))) {}
-    }
-
-    /// Drops all.
-    pub(super) fn clear(&self) {
-        self.new.borrow_mut().clear();
-        self.all.borrow_mut().clear();
-    }
-}
-
-struct Stream {
-    account: Weak<Account>,
-    future: Pin<Box<dyn Future<Output = ()>>>,
-}
-
-impl std::fmt::Debug for Stream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").finish_non_exhaustive()
-    }
-}
-
-impl Future for Stream {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if let Some(account) = self.account.upgrade()
-            && account.is_over()
-        {
-            account.has_more.set(true);
-            context.waker().wake_by_ref();
-            return Poll::Pending;
-        }
-        self.future.as_mut().poll(context)
-    }
-}
-
-/// Gives streams to their connection.
-#[derive(Clone, Debug)]
-pub(super) struct ConnectionExecutor(Weak<Account>);
-
-impl ConnectionExecutor {
-    pub(super) fn of(account: &Rc<Account>) -> ConnectionExecutor {
-        ConnectionExecutor(Rc::downgrade(account))
-    }
-}
-
-impl<F: Future<Output: 'static> + 'static> hyper::rt::Executor<F> for ConnectionExecutor {
-    fn execute(&self, future: F) {
-        // A stream whose connection has ended is dropped.
-        if let Some(account) = self.0.upgrade() {
-            let future = Box::pin(async move {
-                future.await;
-            });
-            let streams = account.streams.get_or_init(Streams::default);
-            streams.new.borrow_mut().push(Stream { account: self.0.clone(), future });
-            // A request is answered before the next is looked at, as long as the turn goes: what a connection has not
-            // answered is not counted as memory.
-            if let Some(task) = account.task.get()
-                && !account.is_over()
-            {
-                streams.poll(&mut Context::from_waker(task));
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::poll_fn;
@@ -484,19 +455,34 @@ mod tests {
         Pauses(u64),
         /// Another connection takes its place after so many turns.
         Leaves(u32),
+        /// It goes on: it yields after each piece, as HTTP does after each chunk of a body.
+        Yields,
     }
 
     /// A turn of a connection's task, when it has it.
     async fn turn<T>(turns: &Turns, account: &Rc<Account>, turn: impl Fn() -> T) -> T {
         poll_fn(|context| {
             account.polled_by(context.waker());
-            turns.take(account, &turn).map_or(Poll::Pending, Poll::Ready)
+            turns.take(account, context, |_| Poll::Ready(turn()))
         })
         .await
     }
 
     async fn floods(flood: Flood, turns: Rc<Turns>, used: Rc<Cell<u64>>) {
         let mut account = Account::new();
+        if flood.then == Then::Yields {
+            let piece = |context: &mut Context<'_>| {
+                work(flood.micros);
+                used.set(used.get() + flood.micros);
+                context.waker().wake_by_ref();
+                Poll::<()>::Pending
+            };
+            return poll_fn(|context| {
+                account.polled_by(context.waker());
+                turns.take(&account, context, piece)
+            })
+            .await;
+        }
         let (mut begins_again, mut turns_had) = (now(), 0);
         loop {
             turns_had += 1;
@@ -511,7 +497,7 @@ mod tests {
             .await;
             match flood.then {
                 Then::HasMore => continue,
-                Then::Sends => {}
+                Then::Sends | Then::Yields => {}
                 Then::Pauses(micros) => {
                     begins_again += Duration::from_micros(micros);
                     while now() < begins_again {
@@ -599,6 +585,9 @@ mod tests {
             (200, 50, Then::Leaves(1), few),
             (200, 200, Then::Leaves(1), few),
             (200, 200, Then::Leaves(20), few),
+            (200, 2, Then::Yields, few),
+            (2_000, 2, Then::Yields, few),
+            (2_000, 32, Then::Yields, few),
         ];
         for (connections, micros, then, at_most) in floods {
             let (longest, used, all) = beside(Flood { connections, micros, then });
@@ -615,5 +604,34 @@ mod tests {
                 "{case}: {sum} of {all} us"
             );
         }
+    }
+
+    #[test]
+    fn a_turn_ends_between_two_requests_that_were_sent_in_a_row() {
+        let (turns, account) = (Turns::new(Busy::default()), Account::new());
+        let (began, context) = (Cell::new(0), &mut Context::from_waker(Waker::noop()));
+        account.polled_by(Waker::noop());
+        let requests = |_: &mut Context<'_>| {
+            for _ in 0..16 {
+                account.asked();
+                if !account.has_time_after(2) {
+                    break;
+                }
+                began.set(began.get() + 1);
+                work(90);
+            }
+            Poll::<()>::Pending
+        };
+        // The third began in time.
+        assert!(turns.take(&account, context, requests).is_pending());
+        assert!(began.get() == 3 && account.waits.get(), "{}", began.get());
+        turns.poll(context);
+        // One of a turn that takes longer than it may is served nevertheless.
+        let long = |_: &mut Context<'_>| {
+            work(1_000);
+            account.asked();
+            if account.has_time_after(2) { Poll::Ready(()) } else { Poll::Pending }
+        };
+        assert!(turns.take(&account, context, long).is_ready() && !account.waits.get());
     }
 }

@@ -80,6 +80,11 @@ async fn respond_to(
     mut head: Parts,
     body: Incoming,
 ) -> Result<Response<Rest>, Infallible> {
+    if head.version != Version::HTTP_2 {
+        // Those that were sent in a row; a stream of HTTP/2 is only polled when there is time.
+        let has_time = || busy.0.account.has_time_after(2);
+        poll_fn(|_| if has_time() { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
     let origin = head.headers.get(ORIGIN).cloned();
     let answered = match at_once(&local, &head, origin.as_ref()) {
         None if head.uri.path() == "/metrics" => Some(Box::pin(metrics(&local)).await),

@@ -20,6 +20,7 @@ mod counters;
 mod definitions;
 mod descriptors;
 mod exchange;
+mod http2;
 mod output_buffer;
 #[cfg(feature = "cluster")]
 mod peer_tls;
@@ -30,9 +31,11 @@ mod request_id;
 mod scope;
 #[cfg(feature = "cluster")]
 mod standby;
+mod streams;
 mod testing;
 mod thread;
 mod tls;
+mod turn_waker;
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};

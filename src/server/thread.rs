@@ -13,7 +13,7 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -535,8 +535,8 @@ impl Local {
                 if entry.watch.is_cut() || answer.poll_closed(context).is_ready() {
                     return Poll::Ready(None);
                 }
-                let turn = entry.local.turns.take(&entry.watch.account, || answering.as_mut().poll(context));
-                turn.unwrap_or(Poll::Pending).map(Some)
+                let turn = |context: &mut Context<'_>| answering.as_mut().poll(context);
+                entry.local.turns.take(&entry.watch.account, context, turn).map(Some)
             });
             if let Some(reply) = reply.await {
                 // The caller may be gone.
