@@ -16,7 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection_timeouts::Watch;
 use super::exchange::exchange;
-use super::http2::ConnectionExecutor;
+use super::http2::{ConnectionExecutor, Frames};
 use super::output_buffer::{OutputBuffer, Watched};
 use super::streams::Streams;
 use super::thread::Local;
@@ -92,7 +92,8 @@ async fn speak(
     let _end = EndOfStreams(watch);
     let service = service_fn(|request| exchange(Rc::clone(local), Rc::clone(watch), request));
     let http = http(&local.shared.limits, ConnectionExecutor::of(&watch.account));
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(http.serve_connection(TokioIo::new(Frames::of(stream, &watch.account)), service));
     let mut is_told = false;
     drive(local, watch, output_buffer, |context| {
         if local.is_draining() && !std::mem::replace(&mut is_told, true) {

@@ -65,6 +65,8 @@ pub(super) struct Account {
     had_more: Cell<bool>,
     /// Requests that began in this turn.
     requests: Cell<u32>,
+    /// Whether the head of a request of HTTP/2 was read that has not begun.
+    is_expecting: Cell<bool>,
     /// Whether it is in the queue.
     waits: Cell<bool>,
     /// Whether it has waited, so that the next turn is its own.
@@ -91,6 +93,7 @@ impl Account {
             has_more: Cell::default(),
             had_more: Cell::default(),
             requests: Cell::default(),
+            is_expecting: Cell::default(),
             waits: Cell::default(),
             has_waited: Cell::default(),
             idle_ns: Cell::default(),
@@ -150,6 +153,7 @@ impl Account {
     pub(super) fn asked(&self) {
         self.idle_ns.set(0);
         self.requests.set(self.requests.get() + 1);
+        self.is_expecting.set(false);
     }
 
     /// Whether there is time for more in this turn, after so many requests; the connection gets another turn if not.
@@ -159,6 +163,16 @@ impl Account {
             self.has_more.set(true);
         }
         has_time
+    }
+
+    /// The head of a request of HTTP/2 was read.
+    pub(super) fn expects(&self) {
+        self.is_expecting.set(true);
+    }
+
+    /// Whether a request of HTTP/2 has not begun whose head was read.
+    pub(super) fn is_expecting(&self) -> bool {
+        self.is_expecting.get()
     }
 
     /// It used so much more, of which so much counts as is returned.
@@ -206,7 +220,9 @@ impl Account {
             waker.begins();
             let polled = turn(&mut Context::from_waker(waker.waker()));
             let was_woken = waker.ends();
-            if polled.is_ready() || !was_woken {
+            // HTTP refused it, or it was the end of a request: what comes behind it was not read.
+            let was_refused = self.is_expecting.replace(false);
+            if polled.is_ready() || !(was_woken || was_refused) {
                 return polled;
             }
             if self.has_more.get() || self.is_over() || !tokio::task::coop::has_budget_remaining() {
