@@ -1,5 +1,6 @@
 //! A NATS server with JetStream. `NATS_SERVER` names a program other than the one in the path.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -107,6 +108,19 @@ impl Nats {
             assert!(begun.elapsed() < Duration::from_secs(120), "{}", self.log(n));
             std::thread::sleep(Duration::from_millis(10));
         }
+    }
+
+    /// Whether each has all that is acknowledged, and knows who leads.
+    pub(crate) fn have_caught_up(&self) -> bool {
+        let asked = |port: u16| -> std::io::Result<String> {
+            let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+            stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer)?;
+            Ok(answer)
+        };
+        let is_well = |answer: String| answer.contains(" 200 ") && answer.contains("\"ok\"");
+        self.ports.iter().all(|[.., monitor]| asked(monitor.number).is_ok_and(is_well))
     }
 
     fn log(&self, n: usize) -> String {
