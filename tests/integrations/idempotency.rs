@@ -3,8 +3,10 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use expressway::asl::MachineType;
+use expressway::journal::{FolderLock, JournalError, Ownership};
 use expressway::runtime::{BuildError, Durable, DurableError, Engine, Machine, MachineSpec, StartOptions};
 use expressway::task::aws::{Connections, HttpPolicy, Integrations};
 use serde_json::{Value as Json, json};
@@ -15,6 +17,12 @@ struct Folder(PathBuf);
 
 impl Drop for Folder {
     fn drop(&mut self) {
+        // Its engine's threads may be about to end, and need another file until then.
+        let (begun, mut lock) = (Instant::now(), FolderLock::of(self.0.join("journal")));
+        while matches!(lock.claim(), Err(JournalError::Held(_))) && begun.elapsed() < Duration::from_secs(30)
+        {
+            std::thread::sleep(Duration::from_millis(5));
+        }
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

@@ -1,8 +1,21 @@
 //! Journals as texts, which are kept in `tests/golden/durable`: a record a line, its kind and its bytes in hex.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use expressway::journal::{self, Block, Journal, Options, Record, Refused, Room, SyncMode};
+use expressway::journal::{
+    self, Block, FolderLock, Journal, JournalError, Options, Ownership, Record, Refused, Room, SyncMode,
+};
+
+/// Removes a folder with a journal when the threads of the engine that had it have ended: until then they may need another
+/// file there, and without that they end the process. An engine that is still there keeps it for longer than this waits.
+pub(crate) fn remove(folder: &Path) {
+    let (begun, mut lock) = (Instant::now(), FolderLock::of(folder.join("journal")));
+    while matches!(lock.claim(), Err(JournalError::Held(_))) && begun.elapsed() < Duration::from_secs(30) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let _ = std::fs::remove_dir_all(folder);
+}
 
 /// The records of the journal in this folder.
 pub(crate) fn records(folder: &Path) -> String {
