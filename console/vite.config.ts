@@ -46,10 +46,10 @@ export default defineConfig({
           groups: [
             {
               name: 'shared',
-              test: /node_modules[\\/](svelte|esm-env|clsx)[\\/]|src[\\/]view[\\/](Trace|Graph|Payload|Diff|Timeline|graph|trace|pretty|timeline|diff)|preload-helper|src[\\/]backend/,
+              test: /node_modules[\\/](svelte|esm-env|clsx)[\\/]|src[\\/]view[\\/](Trace|Graph|Payload|Diff|Timeline|graph|trace|pretty|timeline|diff)|preload-helper|src[\\/]backend[\\/](http|sign)/,
               priority: 10,
             },
-            { name: 'studio', test: /@codemirror|@lezer|@marijn|crelt|style-mod|w3c-keyname|pages[\\/](Studio|More|Change)|view[\\/](editor|complete|bill)/ },
+            { name: 'studio', test: /@codemirror|@lezer|@marijn|crelt|style-mod|w3c-keyname|pages[\\/](Studio|More|Change)|view[\\/](editor|complete|bill|states)|backend[\\/]drafts/ },
           ],
         },
       },

@@ -310,6 +310,27 @@ test('files of a folder are opened, edited in YAML, and saved, comments and all'
   assert.equal(await studio.stop(), 0);
 });
 
+test('of a file that is not complete, what can be read is drawn; hidden characters are shown', async () => {
+  const broken = '{"StartAt": "A", "States": {"A": {"Type": "Pass", "Comment": "\u202etxt", "Next": "B"}, "B": {"Type": "Wai';
+  const studio = await start('studio', folder({ 'a.asl.json': broken }));
+  const { page, wrong, close } = await open(browser, studio.address);
+  await page.locator('.graph-frame.stale [data-name="B"]').waitFor();
+  assert.match((await page.locator('.cm-specialChar').getAttribute('aria-label')) ?? '', /right-to-left override/i);
+  await page.locator('.cm-content').click();
+  await page.keyboard.press('Control+End');
+  await page.keyboard.insertText('t", "Seconds": 1, "Next": "C"}, "C": {"Type": "Pass", "End": tru');
+  await page.locator('.graph-frame.stale [data-name="C"]').waitFor();
+  await page.keyboard.insertText('e}}}');
+  await page.locator('.graph-frame:not(.stale) [data-name="C"]').waitFor();
+  await page.locator('text=No problems.').waitFor();
+  // From now on the last valid graph stays.
+  await page.keyboard.press('Backspace');
+  await page.locator('.graph-frame.stale [data-name="C"]').waitFor();
+  assert.deepEqual(wrong, []);
+  await close();
+  await studio.stop();
+});
+
 test('states are inserted, renamed, given a Retry and deleted by keys; undo gives the exact text back', async () => {
   const { page, wrong, close } = await open(browser, `${server.origin}/console/#/studio`);
   await page.locator('.is-succeeded').first().waitFor();

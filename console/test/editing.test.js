@@ -57,6 +57,43 @@ test('fields, ways, wrapping and copying are forms, and patches of the text', as
   await close();
 });
 
+test('states come from the flow, from services with their actions, and from patterns', async () => {
+  const { page, wrong, close } = await studio();
+  const before = await text(page);
+  const chosen = page.getByLabel('Insert a state of the type');
+  await page.locator('[data-name="Charge"]').focus();
+  await page.keyboard.press('Enter');
+  // What was inserted is selected, and the next one is inserted after it.
+  const insert = async (choose, name, written) => {
+    await choose();
+    await page.getByRole('button', { name: 'before Ship each line' }).click();
+    await page.locator(`.graph-frame:not(.stale) [data-name="${name}"]`).waitFor();
+    await page.waitForFunction((name) => document.querySelector('.change input')?.value === name, name);
+    await page.locator('text=No problems.').waitFor();
+    assert.ok((await text(page)).includes(`"${name}": { ${written}`), await text(page));
+  };
+  // Express machines have no callbacks.
+  await page.getByRole('combobox', { name: /^Type/ }).selectOption('STANDARD');
+  await insert(() => chosen.selectOption('Choice'), 'New Choice', '"Type": "Choice", "Choices": [{ "Condition": "{% true %}"');
+  await insert(() => chosen.selectOption('SQS: send a message'), 'New Task', '"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage", "Arguments": {');
+  await insert(async () => {
+    await chosen.selectOption('service');
+    await page.getByLabel('Words of its service and action').fill('S3 listbuckets');
+    await page.getByRole('combobox', { name: /^Resource/ }).selectOption('arn:aws:states:::aws-sdk:s3:listBuckets');
+    assert.deepEqual(await accessible(page), []);
+  }, 'New Task 2', '"Type": "Task", "Resource": "arn:aws:states:::aws-sdk:s3:listBuckets"');
+  // Each pattern is a state without problems, in this definition's language.
+  await insert(() => chosen.selectOption('Process each item'), 'New Map', '"Type": "Map", "Items": "{% $states.input.items %}"');
+  await insert(() => chosen.selectOption('Do two things at once'), 'New Parallel', '"Type": "Parallel", "Branches": [{');
+  await insert(() => chosen.selectOption('Ask and wait for the answer'), 'New Task 3', '"Type": "Task", "Resource": "arn:aws:states:::sqs:sendMessage.waitForTaskToken"');
+  await insert(() => chosen.selectOption('Call a function, and again if it fails'), 'New Task 4', '"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke"');
+  await page.locator('.cm-content').focus();
+  for (let n = 0; n < 7; n++) await page.keyboard.press('Control+z');
+  assert.equal(await text(page), before);
+  assert.deepEqual(wrong, []);
+  await close();
+});
+
 test('what may be written is offered: fields, states, `$states`, functions, and what the last run had', async () => {
   const { page, wrong, close } = await studio();
   /** Types at the mark `|`, and waits until this is offered. */

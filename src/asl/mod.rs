@@ -35,6 +35,8 @@ pub(crate) use excerpt::COLUMNS as EXCERPT_COLUMNS;
 pub use excerpt::{Excerpt, excerpt, excerpt_within};
 pub use forms::{Form, StateField, state_fields};
 pub use model::{Definition, State};
+#[cfg(feature = "console")]
+pub(crate) use resource::integrations;
 
 use crate::json::explain::explain;
 use crate::json::source::{self, Source, SourceErrorKind, Sourced, Span};

@@ -336,6 +336,24 @@ const fn row(
     Integration { service, actions, sync, callback }
 }
 
+/// The resources of the optimised integrations, each with its patterns after it.
+#[cfg(feature = "console")]
+pub(crate) fn integrations() -> impl Iterator<Item = String> {
+    INTEGRATIONS.iter().flat_map(|it| {
+        let resource =
+            |action: &str, pattern: &str| format!("arn:aws:states:::{}:{action}{pattern}", it.service);
+        // The response of `.sync` is JSON in a text, that of `.sync:2` is JSON.
+        let sync = if it.service == "states" { ".sync:2" } else { ".sync" };
+        let patterns = [(it.actions, ""), (it.sync, sync), (it.callback, ".waitForTaskToken")];
+        let named = |(actions, pattern): (&'static str, &'static str)| {
+            actions.split_ascii_whitespace().map(move |action| (action, pattern))
+        };
+        let resources: Vec<String> =
+            patterns.into_iter().flat_map(named).map(|(action, pattern)| resource(action, pattern)).collect();
+        resources
+    })
+}
+
 const EMR_SERVERLESS: &str =
     "createApplication startApplication stopApplication deleteApplication startJobRun cancelJobRun";
 const EKS_SYNC: &str = "createCluster deleteCluster createNodegroup deleteNodegroup createFargateProfile deleteFargateProfile runJob";

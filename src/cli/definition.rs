@@ -172,9 +172,6 @@ pub(super) fn is_yaml(file: &Path) -> bool {
     file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 
-/// Lines at the end of a YAML text that may be invalid before no picture is drawn of it.
-const LINES_TAKEN_AWAY_MAX: usize = 20;
-
 /// The text of a definition, from a file or a template.
 pub(super) struct Written {
     /// Its file, or its place in a template.
@@ -271,21 +268,10 @@ impl Written {
 
     /// What can be drawn of it, even if it is invalid.
     pub(super) fn sketch(&self) -> Option<Graph> {
-        if !self.is_yaml {
-            return Graph::sketch(&self.text);
+        match self.is_yaml {
+            true => Graph::sketch_yaml(&String::from_utf8_lossy(&self.text)),
+            false => Graph::sketch(&self.text),
         }
-        // An incomplete YAML text is usually valid without its last lines: lines are removed until it can be read. Of
-        // the last one, flow brackets may only have to be closed.
-        let text = String::from_utf8_lossy(&self.text);
-        let mut text = text.as_ref();
-        for _ in 0..LINES_TAKEN_AWAY_MAX {
-            let closed = format!("{}{}", text.trim_end(), closing(text));
-            if let Ok(source) = yaml::read(text).or_else(|_| yaml::read(&closed)) {
-                return Graph::sketch_of(&source.root);
-            }
-            text = &text[..text.trim_end().rfind('\n')?];
-        }
-        None
     }
 
     /// The definition as JSON, in whatever format it is written.
@@ -299,24 +285,6 @@ impl Written {
             Ok(text)
         }
     }
-}
-
-/// What closes the flow brackets that the last line of a YAML text leaves open.
-fn closing(text: &str) -> String {
-    let text = text.trim_end();
-    let line = text.rsplit_once('\n').map_or(text, |(_, line)| line);
-    let mut open = Vec::new();
-    for c in line.chars() {
-        match c {
-            '{' => open.push('}'),
-            '[' => open.push(']'),
-            '}' | ']' if open.last() == Some(&c) => {
-                open.pop();
-            }
-            _ => {}
-        }
-    }
-    open.into_iter().rev().collect()
 }
 
 /// All definitions of a file or a project, and what cannot be read of it.

@@ -1,12 +1,15 @@
 //! What editors need beside the text: the fields of a state with the types of their values, and possible words.
 
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value as Json, json};
 
 use super::Draft;
 use super::edit::data::kind_of;
 use super::edit::tree;
 use crate::asl::model::QueryLanguage;
-use crate::asl::{Form, state_fields};
+use crate::asl::{self, Form, state_fields};
+use crate::models;
 use crate::query::intrinsic::Function;
 use crate::query::jsonata;
 
@@ -46,6 +49,38 @@ pub fn words() -> Json {
         "fields": {"JSONPath": by_language("JSONPath"), "JSONata": by_language("JSONata")},
         "functions": functions, "intrinsics": intrinsics,
     })
+}
+
+/// Resources that are returned at once.
+const RESOURCES_MAX: usize = 100;
+
+/// The optimised integrations, then the actions of AWS's services. To know which of those Step Functions supports takes
+/// longer than to search them.
+static RESOURCES: LazyLock<Vec<String>> = LazyLock::new(|| {
+    let of_service = |service: &'static str| {
+        let actions = models::actions(service).into_iter();
+        actions.map(move |action| format!("arn:aws:states:::aws-sdk:{service}:{action}"))
+    };
+    asl::integrations().chain(models::services().flat_map(of_service)).collect()
+});
+
+/// `resources`: those that contain all words of a text, in any case: optimised integrations first, then the actions of
+/// AWS's services; `more` counts those left out.
+///
+/// ```
+/// # #[cfg(feature = "console")] {
+/// let found = expressway::draft::resources("dynamodb QUERY");
+/// assert_eq!(found["resources"][0], "arn:aws:states:::aws-sdk:dynamodb:query");
+/// # }
+/// ```
+pub fn resources(words: &str) -> Json {
+    let words: Vec<String> = words.to_lowercase().split_whitespace().map(str::to_owned).collect();
+    let mut fitting = RESOURCES.iter().filter(|resource| {
+        let resource = resource.to_lowercase();
+        words.iter().all(|word| resource.contains(word))
+    });
+    let found: Vec<&String> = fitting.by_ref().take(RESOURCES_MAX).collect();
+    json!({"resources": found, "more": fitting.count()})
 }
 
 /// The state with its `type` and `language`, the `fields` that it may have, and `values`: those that it has, as JSON

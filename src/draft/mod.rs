@@ -27,7 +27,7 @@ use places::Places;
 pub use compare::compare;
 pub use edit::{Edit, Patch, Step, edit};
 pub use evaluate::{Expression, evaluate};
-pub use form::{form, words};
+pub use form::{form, resources, words};
 pub use real::RealRun;
 pub use run::{Ask, mocks, run};
 pub use trace::{details_of, outline};
@@ -62,6 +62,16 @@ impl Draft<'_> {
         }
     }
 
+    /// The picture of what can be read of it.
+    fn sketch(&self, places: &Places) -> Option<Json> {
+        let graph = match self.yaml {
+            true if self.text.len() > limits::DEFINITION_BYTES_MAX => return None,
+            true => Graph::sketch_yaml(self.text)?,
+            false => Graph::sketch(self.text.as_bytes())?,
+        };
+        Some(picture::json(&graph, &Scene::of(&graph), places))
+    }
+
     /// The program, or why it does not compile.
     fn program(&self) -> Result<Arc<Program>, String> {
         let (definition, problems) = self.read();
@@ -78,15 +88,16 @@ impl Draft<'_> {
 ///
 /// `problems`: `severity`, `code`, `message`, `from`, `to`, and perhaps `suggestion` and a `fix` (`from`, `to`,
 /// `insert`). `problemsMore` counts those left out. `picture`: the graph with its places, and each state's position in
-/// the text.
-pub fn inspect(draft: Draft<'_>) -> Json {
+/// the text. If there is none and `sketches`, then `sketch` is the picture of what can be read of an invalid text.
+pub fn inspect(draft: Draft<'_>, sketches: bool) -> Json {
     let (definition, problems) = draft.read();
     let places = Places::of(draft.text);
     let mut told: Vec<Json> =
         problems.iter().take(PROBLEMS_MAX).map(|problem| told(draft.text, &places, problem)).collect();
     let mut more = problems.len().saturating_sub(PROBLEMS_MAX);
     let Some(definition) = definition else {
-        return json!({"problems": told, "problemsMore": more, "picture": null});
+        let sketch = if sketches { draft.sketch(&places) } else { None };
+        return json!({"problems": told, "problemsMore": more, "picture": null, "sketch": sketch});
     };
     if let Err(refused) = compile::compile(&definition) {
         more += refused.len().saturating_sub(PROBLEMS_MAX);

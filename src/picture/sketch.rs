@@ -7,6 +7,8 @@ use super::model::{Edge, Graph, Node, RULE_CHARS_MAX, Way, Workflow};
 use super::{incomplete, words};
 use crate::asl::model::{Comparison, Operand, Operator, Setting, Test};
 use crate::json::source::{self, Node as Source, NodeValue, Sourced, Span};
+#[cfg(feature = "yaml")]
+use crate::json::yaml;
 use crate::limits;
 
 /// The type of a state without one, and of a target that does not exist.
@@ -16,6 +18,9 @@ const MISSING: &str = "missing";
 const WORDS_CHARS_MAX: usize = 40;
 /// The most states that are drawn of an incomplete definition.
 const NODES_MAX: usize = 10_000;
+/// Lines at the end of a YAML text that may be invalid before no picture is drawn of it.
+#[cfg(feature = "yaml")]
+const LINES_TAKEN_AWAY_MAX: usize = 20;
 
 impl Graph {
     /// The graph of a definition that may be invalid or incomplete. Targets that do not exist are drawn, with the type
@@ -40,11 +45,47 @@ impl Graph {
         Graph::sketch_of(&incomplete::read(text)?)
     }
 
+    /// As [`sketch`](Graph::sketch), for a text in YAML.
+    ///
+    /// An incomplete YAML text is usually valid without its last lines: lines are removed until it can be read. Of the
+    /// last one, flow brackets may only have to be closed.
+    #[cfg(feature = "yaml")]
+    pub fn sketch_yaml(text: &str) -> Option<Graph> {
+        let mut text = text;
+        for _ in 0..LINES_TAKEN_AWAY_MAX {
+            let closed = format!("{}{}", text.trim_end(), closing(text));
+            if let Ok(source) = yaml::read(text).or_else(|_| yaml::read(&closed)) {
+                return Graph::sketch_of(&source.root);
+            }
+            text = &text[..text.trim_end().rfind('\n')?];
+        }
+        None
+    }
+
     /// As [`sketch`](Graph::sketch), for a parsed tree.
     pub fn sketch_of(root: &Source) -> Option<Graph> {
         let workflow = workflow(root, &mut 0, limits::WORKFLOW_DEPTH_MAX)?;
         (!workflow.nodes.is_empty()).then_some(Graph { workflow })
     }
+}
+
+/// What closes the flow brackets that the last line of a YAML text leaves open.
+#[cfg(feature = "yaml")]
+fn closing(text: &str) -> String {
+    let text = text.trim_end();
+    let line = text.rsplit_once('\n').map_or(text, |(_, line)| line);
+    let mut open = Vec::new();
+    for c in line.chars() {
+        match c {
+            '{' => open.push('}'),
+            '[' => open.push(']'),
+            '}' | ']' if open.last() == Some(&c) => {
+                open.pop();
+            }
+            _ => {}
+        }
+    }
+    open.into_iter().rev().collect()
 }
 
 /// `depth` bounds the recursion; what is nested deeper is left out.

@@ -67,7 +67,7 @@ pub(super) struct Shared {
     pub(super) testing: bool,
     pub(super) aside: Aside,
     #[cfg(feature = "console")]
-    pub(super) console: Option<super::console::ConsoleThread>,
+    pub(super) console: Option<super::console::ConsoleThreads>,
     pub(super) ready: AtomicBool,
     /// By thread, that of the acceptor last: its counters, and its number of connections.
     thread_stats: Box<[CachePadded<ThreadStats>]>,
@@ -87,7 +87,7 @@ impl Shared {
         let hosts = Hosts::new(config.listen.ip(), &config.hosts);
         let requests = Share::with_reserve(limits.requests_bytes_max, limits.requests_bytes_max / 4);
         #[cfg(feature = "console")]
-        let console = config.console.clone().map(super::console::ConsoleThread::start).transpose()?;
+        let console = config.console.clone().map(super::console::ConsoleThreads::start).transpose()?;
         Ok(Shared {
             limits,
             tls,

@@ -163,7 +163,7 @@ fn key_of((time, number): &Rank) -> String {
 
 impl Inner {
     /// The machine whose executions are listed, and the version or alias of it they were started through.
-    fn listed_machine(&self, arn: &str) -> Result<(String, Option<u32>, Option<String>), Error> {
+    pub(super) fn listed_machine(&self, arn: &str) -> Result<(String, Option<u32>, Option<String>), Error> {
         let parsed = machine_arn(arn)?;
         no_label(&parsed)?;
         let missing = || Error::no_machine(arn);

@@ -83,7 +83,7 @@ pub use status_events::EventBus;
 pub use status_events::{StatusEvent, StatusFile, StatusSink};
 pub use store::StateError;
 #[cfg(feature = "console")]
-pub(crate) use survey::{Surveyed, is_map_run};
+pub(crate) use survey::{Candidate, Surveyed, Window};
 pub use versions::Qualified;
 
 use crate::limits;

@@ -1,19 +1,19 @@
 //! Executions of one machine or all, read for lists and sums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use super::executions::Execution;
+use super::executions::{Execution, Executions};
 use super::{Error, Service};
 use crate::observe::history::Detail;
 use crate::observe::{Event, Heat, History};
 use crate::runtime::{MachineCounts, Outcome, Status};
 
 /// Executions that are read at once: starts of the machine wait as long.
-const AT_ONCE: usize = 4_096;
+const AT_ONCE: usize = 1_024;
 
 /// Whether this names a Map Run, whose executions are listed by it.
-pub(crate) fn is_map_run(arn: &str) -> bool {
+fn is_map_run(arn: &str) -> bool {
     arn.split(':').nth(5) == Some("mapRun")
 }
 
@@ -61,6 +61,84 @@ impl Surveyed {
     }
 }
 
+/// An execution that is being searched.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidate<'e>(&'e Execution);
+
+impl<'e> Candidate<'e> {
+    pub(crate) fn name(self) -> &'e str {
+        &self.0.name
+    }
+
+    /// Its outcome; `None` while it runs. Reading it takes longer than its name.
+    pub(crate) fn outcome(self) -> Option<Arc<Outcome>> {
+        self.0.outcome()
+    }
+}
+
+/// The part of a search's result that is returned.
+pub(crate) struct Window {
+    /// Whether the order is that of the starts in time, as nodes have in common; that of the numbers otherwise.
+    pub(crate) is_by_time: bool,
+    /// The place of the newest execution of the list: its number, or the time of its start.
+    pub(crate) up_to: u64,
+    pub(crate) from: usize,
+    pub(crate) count: usize,
+}
+
+impl Window {
+    pub(crate) fn newest(count: usize) -> Window {
+        Window { is_by_time: false, up_to: u64::MAX, from: 0, count }
+    }
+}
+
+/// The result of a search.
+pub(crate) struct Found {
+    /// Those of the window.
+    pub(crate) executions: Vec<Surveyed>,
+    /// Executions of the list that fit.
+    pub(crate) matching: usize,
+    /// Those that fit and are newer than the list.
+    pub(crate) newer: usize,
+    /// The place of the newest execution, which may not fit.
+    pub(crate) newest: u64,
+    pub(crate) searched: usize,
+    /// Whether there are more than were searched.
+    pub(crate) is_cut: bool,
+}
+
+/// An execution that was searched.
+struct Seen {
+    /// Its place in the order.
+    place: u64,
+    number: u64,
+    /// Which list it is in.
+    list: u32,
+    fits: bool,
+}
+
+impl Executions {
+    /// Visits the newest `most` of a list, those of them that are in memory, with their numbers. Returns whether there
+    /// may be more.
+    fn newest(&self, list: &str, most: usize, mut see: impl FnMut(u64, &Execution)) -> bool {
+        let (mut below, mut left) = (u64::MAX, most);
+        while left > 0 {
+            // In pieces, so that starts of the list's executions do not wait for long.
+            let Some(executions) = self.by_machine.get(list) else { break };
+            let before = left;
+            for (number, execution) in executions.range(..below).rev().take(AT_ONCE.min(left)) {
+                below = *number;
+                left -= 1;
+                see(below, execution);
+            }
+            if left == before {
+                break;
+            }
+        }
+        left == 0
+    }
+}
+
 fn failed_in(history: &History) -> Option<String> {
     let first = history.events().next()?.id;
     let mut event: &Event = history.events().next_back()?;
@@ -75,53 +153,84 @@ fn failed_in(history: &History) -> Option<String> {
 }
 
 impl Service {
-    /// Executions of a machine, or of all, the newest first by their start; up to `most`, and whether there are more.
+    /// Searches the executions of a machine or of a Map Run, or all: the newest `most` by their start.
+    ///
+    /// Most of what is searched is not returned. Of 100,000 executions, reading each takes most of the time, so `fits`
+    /// decides what of them is read, and what is not returned is not copied.
     ///
     /// # Errors
-    /// `StateMachineDoesNotExist`
-    pub(crate) fn survey(&self, machine: Option<&str>, most: usize) -> Result<(Vec<Surveyed>, bool), Error> {
-        let executions = &self.inner.executions;
-        let machines: Vec<Box<str>> = match machine {
-            Some(arn) if is_map_run(arn) => vec![self.inner.map_run(arn)?.arn().into()],
-            Some(arn) => vec![self.inner.target(arn)?.machine.arn.clone()],
-            None => self.inner.listed_machines(),
+    /// `StateMachineDoesNotExist`, `ResourceNotFound`
+    pub(crate) fn search(
+        &self,
+        list: Option<&str>,
+        most: usize,
+        window: &Window,
+        mut fits: impl FnMut(Candidate<'_>) -> bool,
+    ) -> Result<Found, Error> {
+        let inner = &*self.inner;
+        inner.executions.expire(inner.now_ms());
+        let lists: Vec<Box<str>> = match list {
+            Some(arn) if is_map_run(arn) => vec![inner.map_run(arn)?.arn().into()],
+            Some(arn) => vec![inner.target(arn)?.machine.arn.clone()],
+            None => inner.listed_machines(),
         };
-        let mut found: Vec<Arc<Execution>> = Vec::new();
-        let mut is_cut = false;
-        for machine in &machines {
-            let mut below = u64::MAX;
-            let mut of_machine = 0;
-            loop {
-                let before = found.len();
-                // In pieces, so that starts of the machine's executions do not wait for long.
-                if let Some(executions) = executions.by_machine.get(machine) {
-                    let part = executions.range(..below).rev().take(AT_ONCE.min(most - of_machine));
-                    found.extend(part.map(|(_, execution)| Arc::clone(execution)));
-                }
-                of_machine += found.len() - before;
-                match found.last().filter(|_| found.len() > before) {
-                    Some(last) => below = last.number,
-                    None => break,
-                }
-                if of_machine == most {
-                    is_cut = true;
-                    break;
-                }
+        let seen_as = |execution: &Execution, number: u64, list: u32, fits: bool| {
+            let place = if window.is_by_time { execution.started_ms } else { number };
+            Seen { place, number, list, fits }
+        };
+        let (mut seen, mut cold, mut is_cut) = (Vec::new(), HashMap::new(), false);
+        for (list, arn) in (0..).zip(&lists) {
+            let before = seen.len();
+            is_cut |= inner.executions.newest(arn, most, |number, execution| {
+                seen.push(seen_as(execution, number, list, fits(Candidate(execution))));
+            });
+            let known = seen[before..].iter().map(|seen| seen.number);
+            let (views, is_more) = inner.survey_cold(arn, known, most)?;
+            is_cut |= is_more;
+            for execution in views {
+                seen.push(seen_as(&execution, execution.number, list, fits(Candidate(&execution))));
+                cold.insert((list, execution.number), execution);
             }
         }
-        for machine in &machines {
-            is_cut |= self.inner.survey_cold(machine, &mut found)?;
+        if lists.len() > 1 || !cold.is_empty() {
+            seen.sort_unstable_by_key(|seen| std::cmp::Reverse(seen.number));
+            is_cut |= seen.len() > most;
+            seen.truncate(most);
         }
-        if machines.len() > 1 || found.len() > most {
-            found.sort_unstable_by_key(|execution| std::cmp::Reverse(execution.number));
-            is_cut |= found.len() > most;
-            found.truncate(most);
+        if window.is_by_time {
+            seen.sort_unstable_by_key(|seen| std::cmp::Reverse((seen.place, seen.number)));
         }
-        let surveyed = found.into_iter().map(|execution| {
-            let outcome = execution.outcome();
-            Surveyed { execution, outcome }
-        });
-        Ok((surveyed.collect(), is_cut))
+        let (searched, newest) = (seen.len(), seen.first().map_or(0, |seen| seen.place));
+        seen.retain(|seen| seen.fits);
+        let newer = seen.partition_point(|seen| seen.place > window.up_to);
+        let listed = &seen[newer..];
+        let execution = |seen: &Seen| {
+            let in_memory =
+                || inner.executions.by_machine.get(&lists[seen.list as usize])?.get(&seen.number).cloned();
+            cold.get(&(seen.list, seen.number)).cloned().or_else(in_memory)
+        };
+        // What was forgotten since it was seen is left out.
+        let executions = listed.iter().skip(window.from).take(window.count).filter_map(execution);
+        let executions = executions.map(|execution| Surveyed { outcome: execution.outcome(), execution });
+        Ok(Found {
+            executions: executions.collect(),
+            matching: listed.len(),
+            newer,
+            newest,
+            searched,
+            is_cut,
+        })
+    }
+
+    /// Refuses a list that `ListExecutions` refuses.
+    ///
+    /// # Errors
+    /// Those of [`list_executions`](Service::list_executions).
+    pub(crate) fn check_listed(&self, arn: &str) -> Result<(), Error> {
+        match is_map_run(arn) {
+            true => self.inner.map_run(arn).map(drop),
+            false => self.inner.listed_machine(arn).map(drop),
+        }
     }
 
     /// Standard executions that run and are not durable, so that they are lost with this process: how many, by the ARN of

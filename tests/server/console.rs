@@ -1,7 +1,7 @@
 //! The console, over HTTP: its page, its actions, and their permissions.
 
 use expressway::server::{Auth, Console, Files, Server};
-use expressway::service::{CreateStateMachine, Service, StartExecution};
+use expressway::service::{CreateStateMachine, Route, Service, StartExecution};
 use serde_json::{Value as Json, json};
 
 use crate::wire::{Client, Response, config};
@@ -140,6 +140,41 @@ fn mistakes_are_told_with_their_place_in_utf_16_and_a_fix() {
 }
 
 /// Long edges to one state are drawn together: each is sent as far as it is its own.
+#[test]
+fn an_invalid_text_has_a_sketch_if_it_is_asked_for() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let json_text = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "Next": "B"}, "B": {"Type": "Wai"#;
+    let yaml = "StartAt: A\nStates:\n  A: {Type: Pass, Next: B}\n  B: {Type: Wai";
+    for (text, format) in [(json_text, "json"), (yaml, "yaml")] {
+        let mut draft = json!({"text": text, "format": format, "type": "EXPRESS", "sketch": true});
+        let told = ask(&mut client, "Inspect", &draft);
+        let nodes = told["sketch"]["nodes"].as_array().expect("states").iter();
+        let names: Vec<&str> = nodes.map(|node| node["name"].as_str().expect("a name")).collect();
+        assert_eq!((names, &told["picture"]), (vec!["A", "B"], &Json::Null), "{told}");
+        draft["sketch"] = json!(false);
+        assert_eq!(ask(&mut client, "Inspect", &draft)["sketch"], Json::Null);
+    }
+    let nothing = json!({"text": "[1", "format": "json", "type": "EXPRESS", "sketch": true});
+    assert_eq!(ask(&mut client, "Inspect", &nothing)["sketch"], Json::Null);
+}
+
+#[test]
+fn a_value_in_an_edit_keeps_its_numbers() {
+    let server = server(&service());
+    let text = r#"{"StartAt": "A", "States": {"A": {"Type": "Pass", "End": true}}}"#;
+    let value = r#"{"id": 12345678901234567890, "n": 1.5}"#;
+    let edit = json!({"op": "set", "state": "A", "path": ["Result"], "text": value});
+    let told = ask(&mut Client::of(&server), "Edit", &json!({"text": text, "format": "json", "edit": edit}));
+    assert_eq!(
+        told["patches"][0]["insert"],
+        format!(r#", "Result": {}"#, value.replace('{', "{ ").replace('}', " }"))
+    );
+    let edit = json!({"op": "set", "state": "A", "path": ["Result"], "text": "{"});
+    let told = ask(&mut Client::of(&server), "Edit", &json!({"text": text, "format": "json", "edit": edit}));
+    assert!(told["message"].as_str().is_some_and(|it| it.contains("not JSON")), "{told}");
+}
+
 #[test]
 fn edges_of_a_large_picture_lead_from_state_to_state_and_are_sent_once() {
     const COUNT: usize = 400;
@@ -416,6 +451,98 @@ fn executions_are_found_and_told_as_their_history_has_them() {
     assert_eq!(told["picture"]["nodes"][0]["name"], "F");
     let missing = ask(&mut client, "GetExecution", &json!({"executionArn": format!("{arn}x")}));
     assert!(missing["__type"].as_str().is_some_and(|it| it.ends_with("ExecutionDoesNotExist")), "{missing}");
+}
+
+#[test]
+fn a_list_is_filtered_and_stays_where_it_was_scrolled_to() {
+    let service = service();
+    let server = server(&service);
+    let definition = r#"{"StartAt": "F", "States": {"F": {"Type": "Fail", "Error": "Bad"}}}"#;
+    let arns = ["one", "two"].map(|name| {
+        let request = CreateStateMachine {
+            name: name.to_owned(),
+            definition: definition.to_owned(),
+            role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+            ..CreateStateMachine::default()
+        };
+        service.create_state_machine(request).expect("a machine").arn
+    });
+    let start = |machine: &str, name: String| {
+        let start =
+            StartExecution { machine_arn: machine.to_owned(), name: Some(name), ..StartExecution::default() };
+        service.start_execution(start).expect("a start");
+    };
+    // More than are read at once, in turns.
+    for n in 0..1_500 {
+        start(&arns[n % 2], format!("Run-{n:04}"));
+    }
+    start(&arns[0], "Ämter".to_owned());
+    let mut client = Client::of(&server);
+    let mut find = |members: Json| {
+        let found = ask(&mut client, "FindExecutions", &members);
+        let names: Vec<String> = (found["executions"].as_array().expect("executions").iter())
+            .map(|it| it["name"].as_str().expect("a name").to_owned())
+            .collect();
+        (found, names)
+    };
+    let (all, names) = find(json!({"count": 3}));
+    assert_eq!(names, ["Ämter", "Run-1499", "Run-1498"], "{all}");
+    assert_eq!((&all["matching"], &all["newer"], &all["more"]), (&json!(1_501), &json!(0), &json!(false)));
+    // The newest are those of both machines, by their start.
+    let (found, names) = find(json!({"from": 1_500, "count": 3, "machineArn": ""}));
+    assert_eq!((names, &found["from"]), (vec!["Run-0000".to_owned()], &json!(1_500)));
+    let (found, names) = find(json!({"machineArn": arns[1], "from": 700, "count": 2}));
+    assert_eq!((names, &found["matching"]), (vec!["Run-0099".into(), "Run-0097".into()], &json!(750)));
+    let (found, names) = find(json!({"from": 9_999}));
+    assert_eq!((names, &found["from"]), (Vec::new(), &json!(1_501)));
+    for (members, expected) in [
+        (json!({"name": "RUN-012"}), 10),
+        (json!({"name": "ämt"}), 1),
+        (json!({"name": "ÄMT", "machineArn": arns[0]}), 1),
+        (json!({"name": "ämt", "machineArn": arns[1]}), 0),
+        (json!({"name": "none"}), 0),
+        (json!({"status": "SUCCEEDED"}), 0),
+        (json!({"error": "Ba"}), 0),
+    ] {
+        assert_eq!(find(members.clone()).0["matching"], expected, "{members}");
+    }
+    // Later ones are counted, and nothing moves.
+    let known = all["upTo"].clone();
+    start(&arns[1], "run-later".to_owned());
+    let (found, names) = find(json!({"upTo": known, "count": 1}));
+    assert_eq!((names, &found["newer"], &found["upTo"]), (vec!["Ämter".to_owned()], &json!(1), &known));
+    assert_eq!(find(json!({"upTo": known, "name": "run-l"})).0["newer"], json!(1));
+    let missing =
+        ask(&mut Client::of(&server), "FindExecutions", &json!({"machineArn": format!("{}x", arns[0])}));
+    assert!(
+        missing["__type"].as_str().is_some_and(|it| it.ends_with("StateMachineDoesNotExist")),
+        "{missing}"
+    );
+    let overview = ask(&mut Client::of(&server), "Overview", &json!({}));
+    let last = |n: usize| overview["machines"][n]["last"].as_u64();
+    assert!(last(0).is_some() && last(1) >= last(0), "{overview}");
+}
+
+#[test]
+fn a_machine_is_told_with_its_versions_and_aliases() {
+    let service = service();
+    let request = CreateStateMachine {
+        name: "versions".to_owned(),
+        definition: r#"{"StartAt": "P", "States": {"P": {"Type": "Succeed"}}}"#.to_owned(),
+        role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+        ..CreateStateMachine::default()
+    };
+    let arn = service.create_state_machine(request).expect("a machine").arn;
+    let server = server(&service);
+    let mut client = Client::of(&server);
+    let told = ask(&mut client, "GetMachine", &json!({"machineArn": arn}));
+    assert_eq!((&told["versions"], &told["aliases"]), (&json!([]), &json!([])));
+    let version = service.publish_state_machine_version(&arn, None, None).expect("a version").arn;
+    let routes = [Route { version_arn: version, weight: 100 }];
+    service.create_state_machine_alias("LIVE", None, &routes).expect("an alias");
+    let told = ask(&mut client, "GetMachine", &json!({"machineArn": arn}));
+    assert_eq!(told["versions"], json!(["1"]));
+    assert_eq!(told["aliases"], json!([{"name": "LIVE", "routes": [["1", 100]]}]));
 }
 
 #[test]

@@ -87,8 +87,8 @@ fn a_state_is_put_on_an_edge() {
     assert!(changed(JSON, of_catch).contains(r#""ErrorEquals": ["X"], "Next": "New"}"#));
     assert_eq!(changed(JSON, insert("A", Some("C"), "Pass")), "refused: No such edge leaves \"A\"");
     assert_eq!(
-        changed(JSON, insert("A", Some("B"), "Fail")),
-        "refused: A state of the type \"Fail\" cannot stand on an edge"
+        changed(JSON, insert("A", Some("B"), "Other")),
+        "refused: A state of the type \"Other\" cannot stand on an edge"
     );
 }
 
@@ -243,6 +243,45 @@ fn what_was_copied_is_put_on_an_edge() {
 }
 
 #[test]
+fn a_choice_or_an_end_is_put_on_an_edge() {
+    let insert = |to: Option<&str>, kind: &str, from: &str| {
+        changed(LINE, json!({"op": "insert", "from": from, "to": to, "kind": kind, "name": "New"}))
+    };
+    let rule = r#"{ "Variable": "$.value", "IsPresent": true, "Next": "B" }"#;
+    let choice = format!(r#""New": {{ "Type": "Choice", "Choices": [{rule}], "Default": "B" }}"#);
+    assert!(insert(Some("B"), "Choice", "A").contains(&choice));
+    assert!(insert(None, "Choice", "B").contains("cannot be the last state"));
+    assert!(
+        insert(Some("B"), "Fail", "A")
+            .contains(r#""New": { "Type": "Fail", "Error": "Failed", "Cause": "Say why" }"#)
+    );
+    assert!(insert(None, "Succeed", "B").contains(r#""New": { "Type": "Succeed" }"#));
+    let jsonata = LINE.replacen('{', r#"{"QueryLanguage":"JSONata","#, 1);
+    let insert = json!({"op": "insert", "from": "A", "to": "B", "kind": "Choice", "name": "New"});
+    assert!(changed(&jsonata, insert).contains(r#""Condition": "{% true %}""#));
+}
+
+#[test]
+fn resources_are_found_by_words() {
+    let found = |words: &str| {
+        let told = expressway::draft::resources(words);
+        let found = told["resources"].as_array().expect("resources").iter();
+        let found: Vec<String> = found.map(|it| it.as_str().expect("a text").to_owned()).collect();
+        (found, told["more"].as_u64().expect("a number"))
+    };
+    assert_eq!(found("sqs sendmessage wait").0, ["arn:aws:states:::sqs:sendMessage.waitForTaskToken"]);
+    assert!(
+        found("states:startExecution")
+            .0
+            .contains(&"arn:aws:states:::states:startExecution.sync:2".to_owned())
+    );
+    assert!(found("S3 getobject").0.contains(&"arn:aws:states:::aws-sdk:s3:getObject".to_owned()));
+    assert_eq!(found("no such action"), (Vec::new(), 0));
+    let (all, more) = found("");
+    assert!(all.len() == 100 && more > 5_000, "{more}");
+}
+
+#[test]
 fn versions_are_compared_by_what_they_do() {
     let compared = |before: &str, after: &str| {
         let told = expressway::draft::compare(draft(before), draft(after)).expect("both are read");
@@ -325,11 +364,13 @@ fn changes_at_random_read_as_they_were_meant() {
             let state = &states[next(states.len())];
             let other = &states[next(states.len())].name.value;
             let name = &state.name.value;
-            let kind = ["Pass", "Task", "Wait", "Map", "Parallel"][next(5)];
             let to = match &state.next {
                 asl::model::Transition::Next(to) => Some(&*to.value),
                 _ => None,
             };
+            // An end leaves what followed without a way to it, and a Choice is never the last state.
+            let kinds = ["Pass", "Task", "Wait", "Map", "Parallel", "Choice"];
+            let kind = kinds[next(if to.is_some() { 6 } else { 5 })];
             let around = ["Map", "Parallel"][next(2)];
             let change = match next(11) {
                 6 => {

@@ -1,5 +1,5 @@
 import { sign, type Key } from './sign';
-import type { Backend, Draft, File } from './types';
+import type { Backend } from './types';
 
 /** A refusal of the server, and its reason. */
 export class Refused extends Error {
@@ -34,7 +34,7 @@ export function takeFilesKey() {
   }
 }
 
-async function post(path: string, target: string, body: unknown, keepalive = false): Promise<any> {
+async function post(path: string, target: string, body: unknown, more: RequestInit = {}): Promise<any> {
   const text = JSON.stringify(body);
   const headers: Record<string, string> = {
     'content-type': 'application/x-amz-json-1.0',
@@ -44,8 +44,9 @@ async function post(path: string, target: string, body: unknown, keepalive = fal
   if (filesKey) headers['x-expressway-key'] = filesKey;
   let response: Response;
   try {
-    response = await fetch(path, { method: 'POST', headers, body: text, credentials: 'omit', keepalive });
-  } catch {
+    response = await fetch(path, { method: 'POST', headers, body: text, credentials: 'omit', ...more });
+  } catch (error) {
+    if (more.signal?.aborted) throw error;
     throw new Refused('Unreachable', 'The server cannot be reached.');
   }
   return understood(await response.text(), response);
@@ -167,43 +168,21 @@ function watch(action: string, ask: unknown, seen: Seen): () => void {
   };
 }
 
-const own = (action: string, body: unknown, keepalive = false) => post('/console/api', `Expressway.${action}`, body, keepalive);
-const aws = (action: string, body: unknown) => post('/', `AWSStepFunctions.${action}`, body);
+export const own = (action: string, body: unknown, more?: RequestInit) => post('/console/api', `Expressway.${action}`, body, more);
+export const aws = (action: string, body: unknown, more?: RequestInit) => post('/', `AWSStepFunctions.${action}`, body, more);
 
 export const http: Backend = {
   may: (ask) => own('Permissions', { ask }),
   about: () => own('About', {}),
-  inspect: (draft: Draft) => own('Inspect', draft),
-  edit: (draft, edit) => own('Edit', { ...draft, edit }),
-  words: () => own('Words', {}),
-  form: (draft, state) => own('Form', { ...draft, state }),
-  compare: (draft, before, beforeFormat) => own('Compare', { ...draft, before, beforeFormat }),
-  export: (draft, as) => own('Export', { ...draft, as }),
-  run: (draft, input, mocks) => own('Run', { ...draft, input, mocks }),
-  startRun: (draft, input, mocks) => own('StartRun', { ...draft, input, mocks }),
-  stopRun: (id) => own('StopRun', { id }, true),
-  evaluate: (expression) => own('Evaluate', expression),
   watch,
   overview: () => own('Overview', {}),
-  find: (query) => own('FindExecutions', query),
+  find: (query, more) => own('FindExecutions', query, more),
   execution: (executionArn, picture) => own('GetExecution', { executionArn, picture }),
   events: (executionArn, ids) => own('GetEvents', { executionArn, ids }),
   machine: (machineArn) => own('GetMachine', { machineArn }),
-  createMachine: (name, type, definition, roleArn) => aws('CreateStateMachine', { name, type, definition, roleArn }),
-  updateMachine: (stateMachineArn, definition) => aws('UpdateStateMachine', { stateMachineArn, definition }),
-  testState: (request) => aws('TestState', request),
-  listFiles: () => own('ListFiles', {}),
-  readFile: (name) => own('ReadFile', { name }),
-  writeFile: (file: File) => own('WriteFile', file),
   start: (stateMachineArn, input, name) => aws('StartExecution', { stateMachineArn, input, ...(name ? { name } : {}) }),
   startSync: (stateMachineArn, input) => aws('StartSyncExecution', { stateMachineArn, input }),
-  activityTask: async (activityArn, signal) => {
-    const headers: Record<string, string> = { 'content-type': 'application/x-amz-json-1.0', 'x-amz-target': 'AWSStepFunctions.GetActivityTask' };
-    const text = JSON.stringify({ activityArn, workerName: 'console' });
-    if (key) Object.assign(headers, await sign(key, 'POST', '/', headers, text));
-    const response = await fetch('/', { method: 'POST', headers, body: text, credentials: 'omit', signal });
-    return understood(await response.text(), response);
-  },
+  activityTask: (activityArn, signal) => aws('GetActivityTask', { activityArn, workerName: 'console' }, { signal }),
   succeedTask: (taskToken, output) => aws('SendTaskSuccess', { taskToken, output }),
   failTask: (taskToken, error, cause) => aws('SendTaskFailure', { taskToken, error, cause }),
   mapRuns: (executionArn, maxResults) => aws('ListMapRuns', { executionArn, maxResults }),

@@ -66,6 +66,8 @@ export interface Inspected {
   problems: Problem[];
   problemsMore: number;
   picture: Picture | null;
+  /** Of an invalid text, the picture of what can be read of it, if it was asked for. */
+  sketch?: Picture | null;
 }
 
 export interface Visit {
@@ -271,8 +273,10 @@ export interface Draft {
 /** A change of a draft, which the server makes patches of. */
 export type Edit =
   | { op: 'rename'; state: string; to: string }
-  | { op: 'insert'; from: string; to: string | null; catch: boolean; kind: string; name: string; value?: unknown }
+  | { op: 'insert'; from: string; to: string | null; catch: boolean; kind: string; name: string; text?: string }
   | { op: 'set'; state: string; path: (string | number)[]; value: unknown; remove?: boolean }
+  // The value as JSON text: its numbers may have more digits than a browser keeps.
+  | { op: 'set'; state: string; path: (string | number)[]; text: string }
   | { op: 'lead'; state: string; to: string }
   | { op: 'raise'; state: string; field: string; item: number }
   | { op: 'wrap'; state: string; kind: 'Map' | 'Parallel'; name: string }
@@ -366,14 +370,13 @@ export interface About {
   machines: string;
 }
 
-/** All requests of the pages; the implementation is HTTP. */
-export interface Backend {
-  about(): Promise<About>;
-  /** For actions and their resources: the reason why the key may not use them, or null. */
-  may(ask: [action: string, resource: string][]): Promise<{ refused: (string | null)[] }>;
-  inspect(draft: Draft): Promise<Inspected>;
+/** Requests of the studio; the implementation is HTTP. */
+export interface Drafts {
+  inspect(draft: Draft, sketch: boolean): Promise<Inspected>;
   edit(draft: Draft, edit: Edit): Promise<{ patches: { from: number; to: number; insert: string }[] }>;
   words(): Promise<Words>;
+  /** Resources of tasks that contain all these words. */
+  resources(words: string): Promise<{ resources: string[]; more: number }>;
   form(draft: Draft, state: string): Promise<Form>;
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
   export(draft: Draft, as: 'svg' | 'mermaid' | 'json'): Promise<{ text: string }>;
@@ -384,20 +387,27 @@ export interface Backend {
   stopRun(id: string): Promise<unknown>;
   /** The value of an expression as JSON text, or the error. */
   evaluate(expression: Expression): Promise<{ value?: string; problem?: string }>;
-  overview(): Promise<{ machines: Machine[] }>;
-  find(query: Query): Promise<Found>;
-  /** Reports the answer of an action, now and on each change; calling the result ends it. */
-  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'GetRun' | 'Failures' | 'Heat' | 'Rates' | 'Pipelines', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
-  execution(arn: string, picture: boolean): Promise<Execution>;
-  /** The details of events of an execution, by their numbers. */
-  events(arn: string, ids: number[]): Promise<EventDetails>;
-  machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean }>;
   createMachine(name: string, type: MachineType, definition: string, roleArn: string): Promise<{ stateMachineArn: string }>;
   updateMachine(arn: string, definition: string): Promise<unknown>;
   testState(request: Record<string, unknown>): Promise<TestedState>;
   listFiles(): Promise<{ folder: string; files: string[]; more: number }>;
   readFile(name: string): Promise<File>;
   writeFile(file: File): Promise<{ hash: string }>;
+}
+
+/** The other requests of the pages. */
+export interface Backend {
+  about(): Promise<About>;
+  /** For actions and their resources: the reason why the key may not use them, or null. */
+  may(ask: [action: string, resource: string][]): Promise<{ refused: (string | null)[] }>;
+  overview(): Promise<{ machines: Machine[] }>;
+  find(query: Query, more?: RequestInit): Promise<Found>;
+  /** Reports the answer of an action, now and on each change; calling the result ends it. */
+  watch(action: 'Overview' | 'FindExecutions' | 'GetExecution' | 'GetRun' | 'Failures' | 'Heat' | 'Rates' | 'Pipelines', ask: unknown, seen: (answer: any, problem: string | null) => void): () => void;
+  execution(arn: string, picture: boolean): Promise<Execution>;
+  /** The details of events of an execution, by their numbers. */
+  events(arn: string, ids: number[]): Promise<EventDetails>;
+  machine(arn: string): Promise<{ name: string; type: MachineType; definition: string; picture: Picture | null; listed: boolean; versions: string[]; aliases: { name: string; routes: [string, number][] }[] }>;
   start(machineArn: string, input: string, name?: string): Promise<{ executionArn: string }>;
   startSync(machineArn: string, input: string): Promise<{ status: string; output?: string; error?: string; cause?: string }>;
   /** A task of an activity that waits, or nothing. */

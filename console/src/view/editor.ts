@@ -8,7 +8,7 @@ import { bracketMatching, foldGutter, foldKeymap, HighlightStyle, indentOnInput,
 import { lintGutter, lintKeymap, setDiagnostics } from '@codemirror/lint';
 import { highlightSelectionMatches, searchKeymap } from '@codemirror/search';
 import { Compartment, EditorState } from '@codemirror/state';
-import { drawSelection, EditorView, highlightActiveLine, keymap, lineNumbers } from '@codemirror/view';
+import { drawSelection, EditorView, highlightActiveLine, highlightSpecialChars, keymap, lineNumbers } from '@codemirror/view';
 import { tags } from '@lezer/highlight';
 import type { Format, Problem } from '../backend/types';
 import { complete, type Known } from './complete';
@@ -31,6 +31,8 @@ export class Editor {
         doc: text,
         extensions: [
           lineNumbers(),
+          // Characters that are invisible, or change the direction of what follows, are shown as such.
+          highlightSpecialChars(),
           foldGutter(),
           lintGutter(),
           history(),

@@ -203,13 +203,34 @@ pub(super) fn new_state(kind: &str, name: &str, to: Option<&str>, language: &str
         }
         "Map" => json!({"Type": "Map", "ItemProcessor": inner()}),
         "Parallel" => json!({"Type": "Parallel", "Branches": [inner()]}),
+        "Choice" => {
+            // Both ways lead on: what is to be different on one of them is inserted there.
+            let to = to.ok_or("A Choice cannot be the last state: insert it before another one")?;
+            return Ok(match language {
+                "JSONata" => {
+                    json!({"Type": "Choice", "Choices": [{"Condition": "{% true %}", "Next": to}], "Default": to})
+                }
+                _ => {
+                    let rule = json!({"Variable": "$.value", "IsPresent": true, "Next": to});
+                    json!({"Type": "Choice", "Choices": [rule], "Default": to})
+                }
+            });
+        }
+        "Succeed" => json!({"Type": "Succeed"}),
+        "Fail" => json!({"Type": "Fail", "Error": "Failed", "Cause": "Say why"}),
         _ => return Err(format!("A state of the type {kind:?} cannot stand on an edge")),
     };
+    lead(&mut state, to);
+    Ok(state)
+}
+
+/// Where a new state leads, unless its type ends the workflow.
+fn lead(state: &mut Json, to: Option<&str>) {
     match to {
+        _ if ["Succeed", "Fail"].contains(&kind_of(state.get("Type"))) => {}
         Some(to) => state["Next"] = json!(to),
         None => state["End"] = json!(true),
     }
-    Ok(state)
 }
 
 /// A new state: a pasted one, or its type's default.
@@ -223,18 +244,16 @@ pub(super) fn inserted(
     let Some(value) = value else { return new_state(kind, name, to, language) };
     let mut state = value.as_object().ok_or("A state is an object")?.clone();
     let kind = kind_of(state.get("Type"));
-    if !["Pass", "Task", "Wait", "Map", "Parallel"].contains(&kind) {
+    if !["Pass", "Task", "Wait", "Map", "Parallel", "Succeed", "Fail"].contains(&kind) {
         return Err(format!("A state of the type {kind:?} cannot stand on an edge"));
     }
     // It may come from another workflow, whose states are not here.
     for field in ["Next", "End", "Catch"] {
         state.shift_remove(field);
     }
-    match to {
-        Some(to) => state.insert("Next".to_owned(), json!(to)),
-        None => state.insert("End".to_owned(), json!(true)),
-    };
-    Ok(Json::Object(state))
+    let mut state = Json::Object(state);
+    lead(&mut state, to);
+    Ok(state)
 }
 
 /// Writes or removes the value at a path.

@@ -13,7 +13,7 @@ use crate::asl::MachineType;
 use crate::draft::{self, Ask, Edit, Expression};
 use crate::observe::Event;
 use crate::runtime::{MachineCounts, Status};
-use crate::service::{ListExecutions, Page, Service};
+use crate::service::{Page, Service};
 
 /// Real time a run of a draft may take.
 const RUN_WITHIN: Duration = Duration::from_millis(1_500);
@@ -24,6 +24,8 @@ const EVENTS_MAX: usize = 25_000;
 const PAGE_MAX: u32 = 1_000;
 /// Events whose details are returned at once.
 const DETAILS_MAX: usize = 32;
+/// Versions of a machine, and aliases, that are returned.
+const QUALIFIED_MAX: u32 = 20;
 /// Permissions that may be queried at once.
 const PERMISSIONS_MAX: usize = 256;
 
@@ -35,7 +37,7 @@ pub(super) fn answer(service: &Service, own: &Own, key: &str, action: &str, body
     };
     let answer = match action {
         "About" => Ok(about(service, own)),
-        "Inspect" => Ok(draft::inspect(members.draft())),
+        "Inspect" => Ok(draft::inspect(members.draft(), members.flag("sketch"))),
         "Edit" => edit(&members),
         "Run" => Ok(run(&members)),
         "StartRun" => real_runs(own).and_then(|runs| runs.start(service, &members)),
@@ -43,6 +45,7 @@ pub(super) fn answer(service: &Service, own: &Own, key: &str, action: &str, body
         "StopRun" => real_runs(own).and_then(|runs| runs.stop(&members)),
         "Evaluate" => evaluate(&members),
         "Words" => Ok(draft::words()),
+        "Resources" => Ok(draft::resources(members.text("words"))),
         "Form" => draft::form(members.draft(), members.text("state")).map_err(invalid),
         "Compare" => draft::compare(members.before(), members.draft()).map_err(invalid),
         "Export" => draft::export(members.draft(), members.text("as"))
@@ -81,8 +84,15 @@ fn about(service: &Service, own: &Own) -> Json {
     })
 }
 
+/// An edit's value may be in `text`, as JSON: numbers of more than 53 bits are not the same after a browser has read them.
 fn edit(members: &Members) -> Answer {
-    let edit: Edit = serde_json::from_value(members.0.get("edit").cloned().unwrap_or_default())
+    let mut edit = members.0.get("edit").cloned().unwrap_or_default();
+    if let Some(Json::String(text)) = edit.get("text") {
+        let value: Json =
+            serde_json::from_str(text).map_err(|error| invalid(format!("The value is not JSON: {error}")))?;
+        edit["value"] = value;
+    }
+    let edit: Edit = serde_json::from_value(edit)
         .map_err(|error| invalid(format!("`edit` is not a valid edit: {error}")))?;
     let patches = draft::edit(members.draft(), &edit).map_err(invalid)?;
     Ok(json!({"patches": patches}))
@@ -140,16 +150,10 @@ fn overview(service: &Service) -> Answer {
         .into_iter()
         .map(|item| {
             // Express executions are listed only where the server keeps them.
-            let one = ListExecutions {
-                machine_arn: Some(item.arn.clone()),
-                page: Page { results_max: Some(1), token: None },
-                ..ListExecutions::default()
-            };
-            let listed = service.list_executions(&one);
+            let last = service.check_listed(&item.arn).and_then(|()| lists::last(service, &item.arn));
             json!({
                 "arn": item.arn, "name": item.name, "type": api::type_name(item.machine_type), "created": item.created_ms,
-                "listed": listed.is_ok(),
-                "last": listed.ok().and_then(|part| part.items.first().map(|it| it.started_ms)),
+                "listed": last.is_ok(), "last": last.ok().flatten(),
             })
         })
         .collect();
@@ -222,7 +226,7 @@ fn execution(service: &Service, members: &Members) -> Answer {
         "outline": draft::outline(&events), "waits": waits::waits(service, &events),
     });
     // The page may have the events already, and the picture.
-    if members.0.get("picture").and_then(Json::as_bool) == Some(true) {
+    if members.flag("picture") {
         let machine = service.describe_state_machine_for_execution(arn)?;
         told["picture"] = draft::picture_of(&machine.definition, MachineType::Standard);
     }
@@ -254,13 +258,26 @@ fn permissions(service: &Service, members: &Members) -> Answer {
     Ok(json!({"refused": refused}))
 }
 
-/// A machine: its definition and the picture of it.
+/// A machine: its definition and the picture of it, its newest versions, and its aliases with the versions and weights of
+/// their routes.
 fn machine(service: &Service, members: &Members) -> Answer {
     let machine = service.describe_state_machine(members.text("machineArn"))?;
+    let number = |arn: &str| arn.rsplit(':').next().unwrap_or_default().to_owned();
+    let page = Page { results_max: Some(QUALIFIED_MAX), token: None };
+    let versions = service.list_state_machine_versions(&machine.arn, &page)?.items;
+    let versions: Vec<String> = versions.iter().map(|version| number(&version.arn)).collect();
+    let mut aliases: Vec<Json> = Vec::new();
+    for alias in service.list_state_machine_aliases(&machine.arn, &page)?.items {
+        let alias = service.describe_state_machine_alias(&alias.arn)?;
+        let routes: Vec<(String, u32)> =
+            alias.routes.iter().map(|route| (number(&route.version_arn), route.weight)).collect();
+        aliases.push(json!({"name": alias.name, "routes": routes}));
+    }
     Ok(json!({
         "name": machine.name, "type": api::type_name(machine.machine_type), "definition": machine.definition,
         "listed": machine.machine_type == MachineType::Standard || service.keeps_express(),
         "picture": draft::picture_of(&machine.definition, MachineType::Standard),
+        "versions": versions, "aliases": aliases,
     }))
 }
 

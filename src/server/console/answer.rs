@@ -32,6 +32,10 @@ impl Members {
         self.0.get(name).and_then(Json::as_u64)
     }
 
+    pub(super) fn flag(&self, name: &str) -> bool {
+        self.0.get(name).and_then(Json::as_bool) == Some(true)
+    }
+
     pub(super) fn draft(&self) -> Draft<'_> {
         self.draft_of("text", "format")
     }

@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 
+use memchr::memmem;
 use serde_json::{Value as Json, json};
 
 use super::answer::{Answer, Members};
 use crate::api;
-use crate::runtime::Status;
-use crate::service::{Error, Page, Service, StateMachineItem, Surveyed, is_map_run};
+use crate::runtime::{Outcome, Status};
+use crate::service::{Candidate, Error, Page, Service, StateMachineItem, Surveyed, Window};
 
 /// Machines that are listed.
 const MACHINES_MAX: usize = 20_000;
@@ -43,8 +44,37 @@ pub(super) fn machines(service: &Service) -> Result<Vec<StateMachineItem>, Error
     }
 }
 
-fn status_of(execution: &Surveyed) -> Status {
-    execution.outcome.as_ref().map_or(Status::Running, |outcome| outcome.status)
+fn status_of(outcome: Option<&Outcome>) -> Status {
+    outcome.map_or(Status::Running, |outcome| outcome.status)
+}
+
+/// Whether names contain a text, in any case.
+struct NameFilter {
+    part: String,
+    finder: memmem::Finder<'static>,
+    /// The name that is searched, in lower case.
+    lower: String,
+}
+
+impl NameFilter {
+    fn new(part: &str) -> NameFilter {
+        let part = part.to_lowercase();
+        let finder = memmem::Finder::new(&part).into_owned();
+        NameFilter { part, finder, lower: String::new() }
+    }
+
+    fn fits(&mut self, name: &str) -> bool {
+        if self.part.is_empty() {
+            return true;
+        }
+        if !name.is_ascii() {
+            return name.to_lowercase().contains(&self.part);
+        }
+        self.lower.clear();
+        self.lower.push_str(name);
+        self.lower.make_ascii_lowercase();
+        self.finder.find(self.lower.as_bytes()).is_some()
+    }
 }
 
 /// A window of the executions of one machine or Map Run, or of all, the newest first by their start.
@@ -56,48 +86,50 @@ pub(super) fn find(service: &Service, members: &Members) -> Answer {
     let machine = Some(members.text("machineArn")).filter(|arn| !arn.is_empty());
     if let Some(arn) = machine {
         // A machine whose executions are not kept is refused with the API's error.
-        let page = crate::service::Page { results_max: Some(1), token: None };
-        let of = |wanted: bool| (is_map_run(arn) == wanted).then(|| arn.to_owned());
-        let one = crate::service::ListExecutions {
-            machine_arn: of(false),
-            map_run_arn: of(true),
-            page,
-            ..crate::service::ListExecutions::default()
-        };
-        service.list_executions(&one)?;
-    }
-    let (mut executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
-    let is_by_time = members.0.get(BY_TIME).is_some_and(|it| it == true);
-    let (place, count_max): (fn(&Surveyed) -> u64, usize) =
-        if is_by_time { (Surveyed::started_ms, DEPTH_MAX) } else { (Surveyed::number, LISTED_MAX) };
-    if is_by_time {
-        executions.sort_by_key(|it| std::cmp::Reverse((it.started_ms(), it.number())));
+        service.check_listed(arn)?;
     }
     let (status, error) = (members.text("status"), members.text("error"));
-    let name = members.text("name").to_lowercase();
-    let fits = |execution: &&Surveyed| {
-        (status.is_empty() || api::status_name(status_of(execution)) == status)
-            && (name.is_empty() || execution.name().to_lowercase().contains(&name))
-            && (error.is_empty() || execution.error() == Some(error))
+    let mut name = NameFilter::new(members.text("name"));
+    let fits = |execution: Candidate<'_>| {
+        if !name.fits(execution.name()) {
+            return false;
+        }
+        if status.is_empty() && error.is_empty() {
+            return true;
+        }
+        let outcome = execution.outcome();
+        let fault = || outcome.as_ref()?.fault.as_ref()?.error.as_deref();
+        (status.is_empty() || api::status_name(status_of(outcome.as_deref())) == status)
+            && (error.is_empty() || fault() == Some(error))
     };
-    let newest = executions.first().map_or(0, place);
-    let up_to = members.number("upTo").unwrap_or(u64::MAX);
-    let found: Vec<&Surveyed> = executions.iter().filter(fits).collect();
-    let newer = found.partition_point(|execution| place(execution) > up_to);
-    let listed = &found[newer..];
-    let from = usize::try_from(members.number("from").unwrap_or(0)).unwrap_or(usize::MAX).min(listed.len());
-    let count = members.number("count").map_or(LISTED_MAX, |count| count_max.min(count as usize));
-    let rows: Vec<Json> = listed[from..].iter().take(count).map(|execution| row(execution)).collect();
+    let is_by_time = members.flag(BY_TIME);
+    let count_max = if is_by_time { DEPTH_MAX } else { LISTED_MAX };
+    let window = Window {
+        is_by_time,
+        up_to: members.number("upTo").unwrap_or(u64::MAX),
+        from: usize::try_from(members.number("from").unwrap_or(0)).unwrap_or(usize::MAX),
+        count: members.number("count").map_or(LISTED_MAX, |count| count_max.min(count as usize)),
+    };
+    let found = service.search(machine, LOOKED_MAX, &window, fits)?;
+    let rows: Vec<Json> = found.executions.iter().map(row).collect();
     Ok(json!({
-        "executions": rows, "from": from, "matching": listed.len(), "newer": newer, "upTo": up_to.min(newest),
-        "more": is_cut, "unlisted": unlisted(service, machine)?,
+        "executions": rows, "from": window.from.min(found.matching), "matching": found.matching,
+        "newer": found.newer, "upTo": window.up_to.min(found.newest), "more": found.is_cut,
+        "unlisted": unlisted(service, machine)?,
     }))
+}
+
+/// When the last execution of a machine started, in milliseconds since 1970.
+pub(super) fn last(service: &Service, machine: &str) -> Result<Option<u64>, Error> {
+    let window = Window::newest(1);
+    let found = service.search(Some(machine), 1, &window, |_| true)?;
+    Ok(found.executions.first().map(Surveyed::started_ms))
 }
 
 fn row(execution: &Surveyed) -> Json {
     json!({
         "arn": execution.arn(), "machineArn": execution.machine_arn(), "name": execution.name(),
-        "number": execution.number(), "status": api::status_name(status_of(execution)),
+        "number": execution.number(), "status": api::status_name(status_of(execution.outcome.as_deref())),
         "started": execution.started_ms(),
         "stopped": execution.outcome.as_ref().map(|outcome| outcome.stopped_ms), "error": execution.error(),
     })
@@ -125,14 +157,16 @@ struct Group<'e> {
 /// Unsuccessful executions, by machine, state, error and cause; causes that differ only in their numbers are one.
 pub(super) fn failures(service: &Service, members: &Members) -> Answer {
     let machine = Some(members.text("machineArn")).filter(|arn| !arn.is_empty());
-    let (executions, is_cut) = service.survey(machine, LOOKED_MAX)?;
-    let failed = |execution: &&Surveyed| !matches!(status_of(execution), Status::Running | Status::Succeeded);
-    let looked: Vec<&Surveyed> = executions.iter().filter(failed).collect();
+    let failed = |execution: Candidate<'_>| {
+        !matches!(status_of(execution.outcome().as_deref()), Status::Running | Status::Succeeded)
+    };
+    let window = Window::newest(FAILURES_MAX);
+    let found = service.search(machine, LOOKED_MAX, &window, failed)?;
     let mut groups: HashMap<_, Group<'_>> = HashMap::new();
-    for execution in looked.iter().take(FAILURES_MAX) {
+    for execution in &found.executions {
         let state = execution.failed_in();
         let pattern = execution.cause().map(pattern).unwrap_or_default();
-        let status = api::status_name(status_of(execution));
+        let status = api::status_name(status_of(execution.outcome.as_deref()));
         let key = (execution.machine_arn(), state.clone(), status, execution.error(), pattern);
         let stopped_ms = execution.outcome.as_ref().map_or(0, |outcome| outcome.stopped_ms);
         let group = groups.entry(key).or_insert_with(|| Group {
@@ -154,8 +188,8 @@ pub(super) fn failures(service: &Service, members: &Members) -> Answer {
     groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.newest_ms, group.first.number())));
     let told: Vec<Json> = groups.iter().take(GROUPS_MAX).map(group_json).collect();
     Ok(json!({
-        "groups": told, "groupsMore": groups.len().saturating_sub(GROUPS_MAX), "failed": looked.len(),
-        "looked": executions.len(), "more": is_cut || looked.len() > FAILURES_MAX,
+        "groups": told, "groupsMore": groups.len().saturating_sub(GROUPS_MAX), "failed": found.matching,
+        "looked": found.searched, "more": found.is_cut || found.matching > FAILURES_MAX,
         "unlisted": unlisted(service, machine)?,
     }))
 }
@@ -165,7 +199,7 @@ fn group_json(group: &Group<'_>) -> Json {
         group.samples.iter().map(|it| json!({"arn": it.arn(), "name": it.name()})).collect();
     json!({
         "machineArn": group.first.machine_arn(), "state": group.state,
-        "status": api::status_name(status_of(group.first)), "error": group.first.error(),
+        "status": api::status_name(status_of(group.first.outcome.as_deref())), "error": group.first.error(),
         "cause": group.first.cause(), "count": group.count, "newest": group.newest_ms, "oldest": group.oldest_ms,
         "samples": samples,
     })

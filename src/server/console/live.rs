@@ -21,7 +21,7 @@ use tokio::task::spawn_local;
 use super::super::exchange::Busy;
 use super::super::reply::Rest;
 use super::super::thread::Local;
-use super::{ConsoleThread, PREFIX, refusal};
+use super::{ConsoleThreads, PREFIX, Pace, refusal};
 use crate::api::Reply;
 use crate::memory::Charge;
 use crate::service::Service;
@@ -35,7 +35,7 @@ const STREAMS_MAX: usize = 64;
 const ASK_BYTES_MAX: usize = 4 << 10;
 /// The interval between two evaluations.
 const EVERY: Duration = Duration::from_millis(250);
-/// A slow evaluation is followed by a longer pause, so that streams take at most a fifth of the console's thread.
+/// A slow evaluation is followed by a longer pause, so that a stream takes at most a fifth of a thread.
 const PAUSE_FACTOR: u32 = 4;
 /// After so long a silence a comment is sent, so that proxies do not close the connection as idle.
 const SILENCE_MAX: Duration = Duration::from_secs(15);
@@ -142,9 +142,12 @@ impl Subject {
     async fn send(&mut self, local: &Local, frames: &Frames) {
         let console = local.shared.console.as_ref().expect("streams are opened by a console");
         let mut spoke = Instant::now();
+        // A person waits for the first frame only.
+        let mut is_first = true;
         while let Ok(room) = frames.reserve().await {
             let began = Instant::now();
-            let reply = self.look(console).await;
+            let reply = self.look(console, is_first).await;
+            is_first &= reply.is_none();
             let took = began.elapsed();
             let is_refused = reply.as_ref().is_some_and(|reply| reply.error.is_some());
             let frame = reply.and_then(|reply| self.frame(&reply));
@@ -169,8 +172,9 @@ impl Subject {
     }
 
     /// The present answer; `None` while the console is too busy.
-    async fn look(&self, console: &ConsoleThread) -> Option<Reply> {
-        let reply = console.answer_with(&self.service, String::new(), &self.target, &self.ask).await;
+    async fn look(&self, console: &ConsoleThreads, is_first: bool) -> Option<Reply> {
+        let pace = if is_first { Pace::Prompt } else { Pace::Patient };
+        let reply = console.answer_at(pace, &self.service, String::new(), &self.target, &self.ask).await;
         (reply.error.as_deref() != Some("ThrottlingException")).then_some(reply)
     }
 

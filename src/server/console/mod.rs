@@ -2,7 +2,7 @@
 //!
 //! The page has the same origin as the API and uses it as any client does. Actions that only the page needs are at
 //! `POST /console/api`, with the same signatures, as `expressway:Inspect` and the like in files of keys. Their work is
-//! done on a thread of its own, one after the other: connections are served meanwhile, however large a draft is.
+//! done on [two threads of its own](ConsoleThreads): connections are served meanwhile, however large a draft is.
 
 mod actions;
 mod answer;
@@ -192,10 +192,15 @@ pub(super) fn permit(call: Call<'_>, grant: &Grant) -> Result<(), String> {
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// The thread that does the page's actions.
+/// The threads that do the page's actions.
+///
+/// What a person waits for and takes milliseconds, such as a list that is filtered, has a thread of normal priority.
+/// On one of a lower priority, on a server whose processors are busy, it would take seconds. What computes for longer
+/// or is repeated by itself, such as runs of drafts and the frames of a stream after the first, has that lower priority.
 #[derive(Debug)]
-pub(super) struct ConsoleThread {
-    jobs: SyncSender<Job>,
+pub(super) struct ConsoleThreads {
+    prompt: SyncSender<Job>,
+    patient: SyncSender<Job>,
     own: Arc<Own>,
     /// Open streams.
     streams: Arc<AtomicUsize>,
@@ -210,28 +215,54 @@ struct Own {
     real_runs: Option<RealRuns>,
 }
 
-/// Actions that may wait.
+/// Actions that may wait for a thread.
 const WAITING_MAX: usize = 32;
 
-impl ConsoleThread {
-    pub(super) fn start(console: Console) -> io::Result<ConsoleThread> {
-        let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
-        let work = move || {
-            aside::stand_back();
-            while let Ok(job) = waiting.recv() {
-                job();
-            }
-        };
-        std::thread::Builder::new()
-            .name("console".into())
-            .stack_size(crate::limits::STACK_BYTES)
-            .spawn(work)?;
+/// Actions that read something of the server, and take milliseconds.
+const PROMPT: [&str; 8] = [
+    "About",
+    "FindExecutions",
+    "GetEvents",
+    "GetExecution",
+    "GetMachine",
+    "Overview",
+    "Permissions",
+    "Resources",
+];
+
+/// Which thread an action is done on.
+#[derive(Clone, Copy)]
+enum Pace {
+    Prompt,
+    Patient,
+}
+
+/// Starts a thread, and returns what sends jobs to it.
+fn thread(name: &str, begin: fn()) -> io::Result<SyncSender<Job>> {
+    let (jobs, waiting) = sync_channel::<Job>(WAITING_MAX);
+    let work = move || {
+        begin();
+        while let Ok(job) = waiting.recv() {
+            job();
+        }
+    };
+    std::thread::Builder::new().name(name.into()).stack_size(crate::limits::STACK_BYTES).spawn(work)?;
+    Ok(jobs)
+}
+
+impl ConsoleThreads {
+    pub(super) fn start(console: Console) -> io::Result<ConsoleThreads> {
         let own = Own {
             files: console.files,
             pipelines: Pipelines::new(console.pipelines, console.pipelines_secret.as_deref())?,
             real_runs: console.real_runs.then(RealRuns::new).transpose()?,
         };
-        Ok(ConsoleThread { jobs, own: Arc::new(own), streams: Arc::default() })
+        Ok(ConsoleThreads {
+            prompt: thread("console", || {})?,
+            patient: thread("console-aside", aside::stand_back)?,
+            own: Arc::new(own),
+            streams: Arc::default(),
+        })
     }
 
     /// Whether a request may use this server at all. Where files are opened and drafts may call services, only pages
@@ -243,10 +274,19 @@ impl ConsoleThread {
 
     /// Answers an action of the page.
     pub(super) async fn answer(&self, service: &Service, head: &Parts, target: &str, body: &Bytes) -> Reply {
-        self.answer_with(service, key_of(head).to_owned(), target, body).await
+        let action = target.strip_prefix(PREFIX).unwrap_or("");
+        let pace = if PROMPT.contains(&action) { Pace::Prompt } else { Pace::Patient };
+        self.answer_at(pace, service, key_of(head).to_owned(), target, body).await
     }
 
-    async fn answer_with(&self, service: &Service, key: String, target: &str, body: &Bytes) -> Reply {
+    async fn answer_at(
+        &self,
+        pace: Pace,
+        service: &Service,
+        key: String,
+        target: &str,
+        body: &Bytes,
+    ) -> Reply {
         let Some(action) = target.strip_prefix(PREFIX) else {
             return refusal(
                 "UnknownOperationException",
@@ -254,25 +294,32 @@ impl ConsoleThread {
             );
         };
         #[cfg(feature = "cluster")]
-        if let Some(reply) = self.answer_by_nodes(service, action, body).await {
+        if let Some(reply) = self.answer_by_nodes(pace, service, action, body).await {
             return reply;
         }
-        self.answer_here(service, key, action, body).await
+        self.answer_here(pace, service, key, action, body).await
     }
 
     /// Answers an action of the page with what this node has.
-    async fn answer_here(&self, service: &Service, key: String, action: &str, body: &Bytes) -> Reply {
+    async fn answer_here(
+        &self,
+        pace: Pace,
+        service: &Service,
+        key: String,
+        action: &str,
+        body: &Bytes,
+    ) -> Reply {
         let (action, own) = (action.to_owned(), Arc::clone(&self.own));
         let (_sender, parcel) = aside::Parcel::new((body.clone(), service.clone()));
         let answer = move || {
             let (body, service) = parcel.open()?;
             Some(actions::answer(&service, &own, &key, &action, &body))
         };
-        self.aside(answer).await
+        self.aside(pace, answer).await
     }
 
-    /// Does something on the console's thread. Nothing is answered where the client is gone.
-    async fn aside(&self, work: impl FnOnce() -> Option<Reply> + Send + 'static) -> Reply {
+    /// Does something on a thread of the console. Nothing is answered where the client is gone.
+    async fn aside(&self, pace: Pace, work: impl FnOnce() -> Option<Reply> + Send + 'static) -> Reply {
         let (answer, answered) = oneshot::channel();
         let job = move || {
             if let Some(reply) = work() {
@@ -280,7 +327,11 @@ impl ConsoleThread {
                 let _ = answer.send(reply);
             }
         };
-        if self.jobs.try_send(Box::new(job)).is_err() {
+        let jobs = match pace {
+            Pace::Prompt => &self.prompt,
+            Pace::Patient => &self.patient,
+        };
+        if jobs.try_send(Box::new(job)).is_err() {
             let mut reply = refusal("ThrottlingException", "The console is busy: try again");
             reply.retry_after_ms = Some(500);
             return reply;

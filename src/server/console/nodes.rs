@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use super::lists::{self, BY_TIME, DEPTH_MAX, GROUPS_MAX, LISTED_MAX, SAMPLES_MAX};
-use super::{ConsoleThread, refusal};
+use super::{ConsoleThreads, PROMPT, Pace, refusal};
 use crate::api::{self, Reply};
 use crate::journal::partition_of;
 use crate::service::Service;
@@ -39,10 +39,11 @@ fn place(action: &str, members: &Json) -> Place {
     }
 }
 
-impl ConsoleThread {
+impl ConsoleThreads {
     /// Answers an action of the page; `None`, if this node does it alone.
     pub(super) async fn answer_by_nodes(
         &self,
+        pace: Pace,
         service: &Service,
         action: &str,
         body: &Bytes,
@@ -53,12 +54,12 @@ impl ConsoleThread {
         match place(action, &members) {
             Place::Here => None,
             Place::Partition(partition) => Some(match spread.go(partition, &call(body), true).await {
-                Ok(Way::Here(_pass)) => self.answer_here(service, String::new(), action, body).await,
+                Ok(Way::Here(_pass)) => self.answer_here(pace, service, String::new(), action, body).await,
                 Ok(Way::Answered(reply)) => reply.into(),
                 Err(error) => api::refusal(&error),
             }),
             Place::Any => {
-                let own = self.answer_here(service, String::new(), action, body).await;
+                let own = self.answer_here(pace, service, String::new(), action, body).await;
                 if own.status == 200 {
                     return Some(own);
                 }
@@ -71,13 +72,13 @@ impl ConsoleThread {
                     Some(changed) => Bytes::from(changed.to_string()),
                     None => body.clone(),
                 };
-                let own = self.answer_here(service, String::new(), action, &body).await;
+                let own = self.answer_here(pace, service, String::new(), action, &body).await;
                 let others = match spread.ask_others(&call(&body)).await {
                     Ok(others) => others,
                     Err(error) => return Some(api::refusal(&error)),
                 };
                 let action = action.to_owned();
-                Some(self.aside(move || Some(merged(&action, &members, own, others))).await)
+                Some(self.aside(pace, move || Some(merged(&action, &members, own, others))).await)
             }
         }
     }
@@ -89,6 +90,8 @@ impl ConsoleThread {
         action: &str,
         body: &Bytes,
     ) -> Reply {
+        // Whether somebody waits for it, this node does not know.
+        let pace = if PROMPT.contains(&action) { Pace::Prompt } else { Pace::Patient };
         let members = serde_json::from_slice(body).unwrap_or(Json::Null);
         let _pass = match (place(action, &members), service.spread()) {
             (Place::Partition(partition), Some(spread)) => match Spread::enter(spread, partition) {
@@ -98,7 +101,7 @@ impl ConsoleThread {
             (Place::All | Place::Any, _) => None,
             _ => return refusal("UnknownOperationException", "Nodes do not ask each other for this"),
         };
-        self.answer_here(service, String::new(), action, body).await
+        self.answer_here(pace, service, String::new(), action, body).await
     }
 }
 

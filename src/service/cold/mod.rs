@@ -515,18 +515,25 @@ impl Inner {
         found
     }
 
-    /// Adds a machine's executions that are not in memory to a survey, some of each status.
+    /// A machine's executions that are not in memory, up to `most` of each status, and whether there may be more. Those
+    /// of `known` numbers are left out.
     #[cfg(feature = "console")]
-    pub(super) fn survey_cold(&self, machine: &str, found: &mut Vec<Arc<Execution>>) -> Result<bool, Error> {
-        let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else { return Ok(false) };
-        let mut known = self.executions.numbers(machine);
-        known.extend(found.iter().map(|execution| execution.number));
-        let rows = cold.newest(machine, &known, limits::COLD_SURVEYED_MAX).map_err(unreadable)?;
-        let is_cut = rows.len() >= limits::COLD_SURVEYED_MAX;
-        for row in rows {
-            found.push(self.view(&row)?);
-        }
-        Ok(is_cut)
+    pub(super) fn survey_cold(
+        &self,
+        machine: &str,
+        known: impl Iterator<Item = u64>,
+        most: usize,
+    ) -> Result<(Vec<Arc<Execution>>, bool), Error> {
+        let Some(cold) = self.cold.as_ref().filter(|cold| !cold.is_unused()) else {
+            return Ok((Vec::new(), false));
+        };
+        let mut numbers = self.executions.numbers(machine);
+        numbers.extend(known);
+        let most = limits::COLD_SURVEYED_MAX.min(most);
+        let rows = cold.newest(machine, &numbers, most).map_err(unreadable)?;
+        let is_cut = rows.len() >= most;
+        let views = rows.iter().map(|row| self.view(row)).collect::<Result<_, _>>()?;
+        Ok((views, is_cut))
     }
 
     fn row_of(&self, row: &Row) -> Result<RecoveredExecution, Error> {
