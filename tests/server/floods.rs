@@ -163,23 +163,6 @@ fn whoever_floods_keeps_nobody_waiting() {
     }
 }
 
-/// What a client sends behind a request is read when that was answered: HTTP would end a connection on which 64 were reset
-/// that it had not begun, and keep all that it had read.
-#[test]
-fn requests_that_are_reset_at_once_are_answered_one_after_the_other() {
-    let (server, _service) = start(|_| {}, Default::default());
-    let mut client = Client::of(&server);
-    let reset = |k| request(0, k, &frame(3, 0, stream(0, k), &[0, 0, 0, 8]));
-    let requests = (0..100).flat_map(reset).chain(request(1, 0, &[]));
-    client.send(&PREFACE.iter().copied().chain(requests).collect::<Vec<u8>>());
-    let began = Instant::now();
-    while server.counts().requests < 101 {
-        assert!(began.elapsed() < PATIENCE, "{:?}", server.counts());
-        assert_eq!(server.counts().connections_closed, 0, "{:?}", server.counts());
-        std::thread::yield_now();
-    }
-}
-
 /// A connection that costs a second of computing and asks for nothing is of no use to anybody.
 #[test]
 fn frames_that_ask_for_nothing_end_a_connection() {
