@@ -268,9 +268,10 @@ impl Written {
 
     /// What can be drawn of it, even if it is invalid.
     pub(super) fn sketch(&self) -> Option<Graph> {
-        match self.is_yaml {
-            true => Graph::sketch_yaml(&String::from_utf8_lossy(&self.text)),
-            false => Graph::sketch(&self.text),
+        if self.is_yaml {
+            Graph::sketch_yaml(&String::from_utf8_lossy(&self.text))
+        } else {
+            Graph::sketch(&self.text)
         }
     }
 

@@ -227,9 +227,10 @@ impl Service {
     /// # Errors
     /// Those of [`list_executions`](Service::list_executions).
     pub(crate) fn check_listed(&self, arn: &str) -> Result<(), Error> {
-        match is_map_run(arn) {
-            true => self.inner.map_run(arn).map(drop),
-            false => self.inner.listed_machine(arn).map(drop),
+        if is_map_run(arn) {
+            self.inner.map_run(arn).map(drop)
+        } else {
+            self.inner.listed_machine(arn).map(drop)
         }
     }
 
