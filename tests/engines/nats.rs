@@ -79,8 +79,11 @@ impl Nats {
         Some(nats)
     }
 
-    /// Starts one of the servers again.
+    /// Starts one of the servers again, unless it runs.
     pub(crate) fn run_one(&mut self, n: usize) {
+        if self.children[n].is_some() {
+            return;
+        }
         let [client, route, monitor] = self.ports[n].each_ref().map(|port| port.number);
         let sync = if self.sync == Sync::Always { "sync_interval: always" } else { "" };
         let store = self.folder.join(format!("{n}"));

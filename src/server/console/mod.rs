@@ -33,7 +33,9 @@ use self::pipelines::Pipelines;
 use self::real_runs::RealRuns;
 use super::aside;
 use super::reply::Rest;
-use crate::api::{Call, Reply};
+use crate::api::{self, Call, Reply};
+#[cfg(feature = "cluster")]
+use crate::service::spread::{NOT_OWNED, Spread, Way, unavailable};
 use crate::service::{Grant, Service};
 
 pub use files::Files;
@@ -338,6 +340,68 @@ impl ConsoleThreads {
         }
         // Without an answer, its thread panicked, or is gone.
         answered.await.unwrap_or_else(|_| refusal("InternalFailure", "The action did not finish"))
+    }
+}
+
+#[cfg(feature = "cluster")]
+impl ConsoleThreads {
+    /// Answers an action of the page; `None`, if this node does it alone.
+    async fn answer_by_nodes(
+        &self,
+        pace: Pace,
+        service: &Service,
+        action: &str,
+        body: &Bytes,
+    ) -> Option<Reply> {
+        let spread = service.spread().filter(|_| !service.is_forwarded())?;
+        let members: serde_json::Value = serde_json::from_slice(body).ok()?;
+        let call = |body: &[u8]| service.peer_call(&format!("{BETWEEN_NODES}{action}"), None, body);
+        match nodes::place(action, &members) {
+            nodes::Place::Here => None,
+            nodes::Place::Partition(partition) => Some(match spread.go(partition, &call(body), true).await {
+                Ok(Way::Here(_pass)) => self.answer_here(pace, service, String::new(), action, body).await,
+                Ok(Way::Answered(reply)) => reply.into(),
+                Err(error) => api::refusal(&error),
+            }),
+            nodes::Place::Any => {
+                let own = self.answer_here(pace, service, String::new(), action, body).await;
+                if own.status == 200 {
+                    return Some(own);
+                }
+                let Ok(others) = spread.ask_others(&call(body)).await else { return Some(own) };
+                let known = others.into_iter().find_map(|(_, reply)| reply.filter(|it| it.status == 200));
+                Some(known.map_or(own, Reply::from))
+            }
+            nodes::Place::All => {
+                let body = match nodes::asked(action, &members) {
+                    Some(changed) => Bytes::from(changed.to_string()),
+                    None => body.clone(),
+                };
+                let own = self.answer_here(pace, service, String::new(), action, &body).await;
+                let others = match spread.ask_others(&call(&body)).await {
+                    Ok(others) => others,
+                    Err(error) => return Some(api::refusal(&error)),
+                };
+                let action = action.to_owned();
+                Some(self.aside(pace, move || Some(nodes::merged(&action, &members, own, others))).await)
+            }
+        }
+    }
+
+    /// Answers an action for another node.
+    pub(super) async fn answer_node(&self, service: &Service, action: &str, body: &Bytes) -> Reply {
+        // Whether somebody waits for it, this node does not know.
+        let pace = if PROMPT.contains(&action) { Pace::Prompt } else { Pace::Patient };
+        let members = serde_json::from_slice(body).unwrap_or(serde_json::Value::Null);
+        let _pass = match (nodes::place(action, &members), service.spread()) {
+            (nodes::Place::Partition(partition), Some(spread)) => match Spread::enter(spread, partition) {
+                Some(pass) => Some(pass),
+                None => return api::refusal(&unavailable(NOT_OWNED)),
+            },
+            (nodes::Place::All | nodes::Place::Any, _) => None,
+            _ => return refusal("UnknownOperationException", "Nodes do not ask each other for this"),
+        };
+        self.answer_here(pace, service, String::new(), action, body).await
     }
 }
 

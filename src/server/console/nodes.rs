@@ -4,21 +4,18 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use serde_json::{Value as Json, json};
 
 use super::lists::{self, BY_TIME, DEPTH_MAX, GROUPS_MAX, LISTED_MAX, SAMPLES_MAX};
-use super::{ConsoleThreads, PROMPT, Pace, refusal};
-use crate::api::{self, Reply};
+use crate::api::Reply;
 use crate::journal::partition_of;
-use crate::service::Service;
-use crate::service::spread::{NOT_OWNED, PeerReply, Spread, Way, unavailable};
+use crate::service::spread::{Node, PeerReply};
 
 /// Targets of actions that one node has another one do.
 pub(in crate::server) const BETWEEN: &str = "Expressway.Console.";
 
 /// Where an action is done.
-enum Place {
+pub(super) enum Place {
     Here,
     /// By the node that has this partition.
     Partition(u16),
@@ -27,7 +24,7 @@ enum Place {
     All,
 }
 
-fn place(action: &str, members: &Json) -> Place {
+pub(super) fn place(action: &str, members: &Json) -> Place {
     match action {
         "GetExecution" | "GetEvents" => match members["executionArn"].as_str() {
             Some(arn) if arn.contains(":execution:") => Place::Partition(partition_of(arn)),
@@ -39,75 +36,9 @@ fn place(action: &str, members: &Json) -> Place {
     }
 }
 
-impl ConsoleThreads {
-    /// Answers an action of the page; `None`, if this node does it alone.
-    pub(super) async fn answer_by_nodes(
-        &self,
-        pace: Pace,
-        service: &Service,
-        action: &str,
-        body: &Bytes,
-    ) -> Option<Reply> {
-        let spread = service.spread().filter(|_| !service.is_forwarded())?;
-        let members: Json = serde_json::from_slice(body).ok()?;
-        let call = |body: &[u8]| service.peer_call(&format!("{BETWEEN}{action}"), None, body);
-        match place(action, &members) {
-            Place::Here => None,
-            Place::Partition(partition) => Some(match spread.go(partition, &call(body), true).await {
-                Ok(Way::Here(_pass)) => self.answer_here(pace, service, String::new(), action, body).await,
-                Ok(Way::Answered(reply)) => reply.into(),
-                Err(error) => api::refusal(&error),
-            }),
-            Place::Any => {
-                let own = self.answer_here(pace, service, String::new(), action, body).await;
-                if own.status == 200 {
-                    return Some(own);
-                }
-                let Ok(others) = spread.ask_others(&call(body)).await else { return Some(own) };
-                let known = others.into_iter().find_map(|(_, reply)| reply.filter(|it| it.status == 200));
-                Some(known.map_or(own, Reply::from))
-            }
-            Place::All => {
-                let body = match asked(action, &members) {
-                    Some(changed) => Bytes::from(changed.to_string()),
-                    None => body.clone(),
-                };
-                let own = self.answer_here(pace, service, String::new(), action, &body).await;
-                let others = match spread.ask_others(&call(&body)).await {
-                    Ok(others) => others,
-                    Err(error) => return Some(api::refusal(&error)),
-                };
-                let action = action.to_owned();
-                Some(self.aside(pace, move || Some(merged(&action, &members, own, others))).await)
-            }
-        }
-    }
-
-    /// Answers an action for another node.
-    pub(in crate::server) async fn answer_node(
-        &self,
-        service: &Service,
-        action: &str,
-        body: &Bytes,
-    ) -> Reply {
-        // Whether somebody waits for it, this node does not know.
-        let pace = if PROMPT.contains(&action) { Pace::Prompt } else { Pace::Patient };
-        let members = serde_json::from_slice(body).unwrap_or(Json::Null);
-        let _pass = match (place(action, &members), service.spread()) {
-            (Place::Partition(partition), Some(spread)) => match Spread::enter(spread, partition) {
-                Some(pass) => Some(pass),
-                None => return api::refusal(&unavailable(NOT_OWNED)),
-            },
-            (Place::All | Place::Any, _) => None,
-            _ => return refusal("UnknownOperationException", "Nodes do not ask each other for this"),
-        };
-        self.answer_here(pace, service, String::new(), action, body).await
-    }
-}
-
 /// What all nodes are asked for instead, where the request differs: of a list, all rows up to the last that is shown,
 /// because each node may have any of them.
-fn asked(action: &str, members: &Json) -> Option<Json> {
+pub(super) fn asked(action: &str, members: &Json) -> Option<Json> {
     if action != "FindExecutions" {
         return None;
     }
@@ -119,11 +50,11 @@ fn asked(action: &str, members: &Json) -> Option<Json> {
 }
 
 /// One answer of those of all nodes.
-fn merged(
+pub(super) fn merged(
     action: &str,
     members: &Json,
     own: Reply,
-    others: Vec<(crate::service::spread::Node, Option<PeerReply>)>,
+    others: Vec<(Node, Option<PeerReply>)>,
 ) -> Reply {
     let read = |body: &[u8]| serde_json::from_slice::<Json>(body).ok();
     let nodes = others.len() + 1;

@@ -446,7 +446,15 @@ impl Tables<'_> {
     /// caches.
     fn insert(&mut self, rows: &[Arc<Row>]) -> Result<(), StateError> {
         let mut rows: Vec<&Row> = rows.iter().map(|row| &**row).collect();
-        rows.sort_unstable_by_key(|row| row.id);
+        rows.sort_by_key(|row| row.id);
+        // Of several rows of one execution, the last counts.
+        rows.dedup_by(|later, kept| {
+            let is_same = later.id == kept.id;
+            if is_same {
+                *kept = *later;
+            }
+            is_same
+        });
         let mut head = Vec::new();
         for Row { id, entry, bytes, .. } in &rows {
             head.clear();
