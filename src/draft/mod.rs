@@ -88,7 +88,8 @@ impl Draft<'_> {
 ///
 /// `problems`: `severity`, `code`, `message`, `from`, `to`, and perhaps `suggestion` and a `fix` (`from`, `to`,
 /// `insert`). `problemsMore` counts those left out. `picture`: the graph with its places, and each state's position in
-/// the text. If there is none and `sketches`, then `sketch` is the picture of what can be read of an invalid text.
+/// the text. If there is none, and `sketches` is
+/// set, `sketch` is a picture of the parts of an invalid text that can be read.
 pub fn inspect(draft: Draft<'_>, sketches: bool) -> Json {
     let (definition, problems) = draft.read();
     let places = Places::of(draft.text);

@@ -2,7 +2,8 @@
 //!
 //! Streams are polled in the turns of their connection: they would be tasks of the thread otherwise, hundreds for each
 //! connection. The head of a request is read, and its request begins, before anything behind it is read: HTTP would read
-//! and keep all heads that the client has sent, up to 256 of 32 KiB each, which count for nobody until they begin.
+//! and keep all heads that the client has sent, up to 256 of 32 KiB each, and no budget of memory counts them
+//! until their requests begin.
 
 use std::future::poll_fn;
 use std::io;

@@ -209,7 +209,7 @@ impl Service {
                 || inner.executions.by_machine.get(&lists[seen.list as usize])?.get(&seen.number).cloned();
             cold.get(&(seen.list, seen.number)).cloned().or_else(in_memory)
         };
-        // What was forgotten since it was seen is left out.
+        // What has left memory since it was seen is left out: the next search finds its row.
         let executions = listed.iter().skip(window.from).take(window.count).filter_map(execution);
         let executions = executions.map(|execution| Surveyed { outcome: execution.outcome(), execution });
         Ok(Found {

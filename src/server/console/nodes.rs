@@ -14,6 +14,9 @@ use crate::service::spread::{Node, PeerReply};
 /// Targets of actions that one node has another one do.
 pub(in crate::server) const BETWEEN: &str = "Expressway.Console.";
 
+/// The refusal of a node that does not have a Map Run: only one of them has it.
+const LACKS: &str = "ResourceNotFound";
+
 /// Where an action is done.
 pub(super) enum Place {
     Here,
@@ -58,14 +61,18 @@ pub(super) fn merged(
 ) -> Reply {
     let read = |body: &[u8]| serde_json::from_slice::<Json>(body).ok();
     let nodes = others.len() + 1;
+    let lacks = |error: Option<&str>| error == Some(LACKS);
+    if own.status != 200 && !lacks(own.error.as_deref()) {
+        return own;
+    }
     let mut answers: Vec<Json> =
         if own.status == 200 { read(&own.body).into_iter().collect() } else { Vec::new() };
     let mut silent = Vec::new();
     for (node, reply) in others {
         match reply {
             Some(reply) if reply.status == 200 => answers.extend(read(&reply.body)),
-            // It refuses what this node refuses too, such as a Map Run that only one of them has.
-            Some(reply) if reply.status == 400 => {}
+            Some(reply) if lacks(reply.error.as_deref()) => {}
+            // It is away, busy, of a release without this action, or does not know the caller.
             _ => silent.push(node.name),
         }
     }
@@ -223,5 +230,49 @@ fn join(group: &mut Json, mut other: Json) {
     if let (Json::Array(samples), Json::Array(more)) = (&mut group["samples"], other["samples"].take()) {
         samples.extend(more);
         samples.truncate(SAMPLES_MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, error: Option<&str>, body: &Json) -> PeerReply {
+        let (body, error) = (body.to_string().into_bytes(), error.map(str::to_owned));
+        PeerReply { status, error, retry_after_ms: None, body }
+    }
+
+    fn rows(names: &[(&str, u64)]) -> Json {
+        let rows: Vec<Json> =
+            names.iter().map(|(arn, at)| json!({"arn": arn, "started": at, "number": at})).collect();
+        json!({"matching": rows.len(), "newer": 0, "upTo": 9, "more": false, "executions": rows})
+    }
+
+    #[test]
+    fn what_a_node_does_not_tell_is_not_missing_in_silence() {
+        let own = || reply(200, None, &rows(&[("b", 2), ("d", 4)])).into();
+        let refused = |error| Some(reply(400, Some(error), &json!({})));
+        let node = |name: &str| Node { name: name.into(), ..Node::default() };
+        let others = vec![
+            (node("answers"), Some(reply(200, None, &rows(&[("a", 1), ("d", 4), ("e", 5)])))),
+            (node("lacks it"), refused("ResourceNotFound")),
+            (node("older release"), refused("UnknownOperationException")),
+            (node("other keys"), refused("UnrecognizedClientException")),
+            (node("busy"), refused("ThrottlingException")),
+            (node("dead"), None),
+        ];
+        let ask = json!({"from": 1, "count": 2});
+        let all = merged("FindExecutions", &ask, own(), others.clone());
+        let all: Json = serde_json::from_slice(&all.body).expect("JSON");
+        let names: Vec<&str> =
+            all["executions"].as_array().expect("rows").iter().filter_map(|it| it["arn"].as_str()).collect();
+        assert_eq!(names, ["d", "b"], "by time, each once, the window's");
+        let silent = json!(["older release", "other keys", "busy", "dead"]);
+        assert_eq!(all["nodes"], json!({"count": 7, "silent": silent}));
+        // A node whose own part is missing refuses, unless it has none.
+        let busy: Reply = reply(400, Some("ThrottlingException"), &json!({})).into();
+        assert_eq!(merged("FindExecutions", &ask, busy, others.clone()).status, 400);
+        let lacks: Reply = reply(400, Some("ResourceNotFound"), &json!({})).into();
+        assert_eq!(merged("FindExecutions", &ask, lacks, others).status, 200);
     }
 }
