@@ -211,6 +211,8 @@ pub const STARTS_ELSEWHERE: u32 = 32;
 pub const CLOCK_LOOK_MS: u64 = 100;
 /// Milliseconds by which clocks may differ without having been set.
 pub const CLOCK_SLACK_MS: u64 = 10;
+/// Attempts to read two clocks at one moment, between which a busy machine may pause a thread.
+pub const CLOCK_READS_MAX: usize = 8;
 /// Bytes of state up to which a parked durable execution is kept as its last record; a larger one keeps its arena.
 pub const DURABLE_PARKED_BYTES_MAX: usize = 8_192;
 /// Parked durable executions that stay in memory, of all shards; the states and histories of further ones are in a

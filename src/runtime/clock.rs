@@ -3,6 +3,8 @@
 use std::sync::LazyLock;
 use std::time::Instant;
 
+use crate::limits::CLOCK_READS_MAX;
+
 /// The time, and how to let it pass.
 pub trait Clock {
     /// Milliseconds since 1970 on the wall clock, which may be set.
@@ -36,8 +38,16 @@ impl Clock for RealClock {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fn steady_ms(&mut self) -> u64 {
         static ANCHOR_NS: LazyLock<i64> = LazyLock::new(|| {
-            nanoseconds(rustix::time::ClockId::RealtimeCoarse)
-                - nanoseconds(rustix::time::ClockId::MonotonicCoarse)
+            let (mut steady, mut wall) = (0, 0);
+            for _ in 0..CLOCK_READS_MAX {
+                steady = nanoseconds(rustix::time::ClockId::MonotonicCoarse);
+                wall = nanoseconds(rustix::time::ClockId::RealtimeCoarse);
+                // Both change together: now they are of one moment.
+                if nanoseconds(rustix::time::ClockId::MonotonicCoarse) == steady {
+                    break;
+                }
+            }
+            wall - steady
         });
         let now_ns = nanoseconds(rustix::time::ClockId::MonotonicCoarse).saturating_add(*ANCHOR_NS);
         u64::try_from(now_ns / 1_000_000).unwrap_or(0)
@@ -133,6 +143,25 @@ impl Time for RealClock {
         static BEGAN: LazyLock<Instant> = LazyLock::new(Instant::now);
         u64::try_from(BEGAN.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
+}
+
+/// How far the wall clock is ahead of the monotonic one; `None` if this thread was kept from reading both at one moment.
+pub(super) fn ahead_ms(time: &dyn Time) -> Option<i64> {
+    for _ in 0..CLOCK_READS_MAX {
+        let steady_ms = time.steady_ms();
+        let wall_ms = time.now_ms();
+        if time.steady_ms() == steady_ms {
+            return Some(wall_ms as i64 - steady_ms as i64);
+        }
+    }
+    None
+}
+
+/// How far displayed times are ahead of the monotonic clock, for an execution that begins `now_ms` by it, and was asked for
+/// at this time on the wall clock. A turn's time is read before it takes starts, and small corrections of the wall clock
+/// are not followed: so without this it could begin before it was asked for.
+pub(super) fn not_before(ahead_ms: i64, now_ms: u64, requested_ms: Option<u64>) -> i64 {
+    requested_ms.map_or(ahead_ms, |requested_ms| ahead_ms.max(requested_ms as i64 - now_ms as i64))
 }
 
 /// A time that changes only when it is set; for tests. Clones share the same time.

@@ -102,6 +102,8 @@ pub(super) struct IdentityOverrides {
     pub(super) tasks: Option<SharedTasks>,
     /// Its place in the journal, if it is durable.
     pub(super) ledger: Option<Ledger>,
+    /// When it was asked for, on the wall clock: its displayed times are not earlier.
+    pub(super) requested_ms: Option<u64>,
     /// Whether its state is kept when it ends without success.
     pub(super) redrivable: bool,
     /// What its watcher [keeps](crate::observe::Watcher::kept_bytes).

@@ -10,7 +10,7 @@ use dashmap::DashMap;
 
 use super::admission::{Admission, Usage};
 use super::blocked::Blocked;
-use super::clock::Time;
+use super::clock::{self, Time};
 use super::completion::{Completion, Location, Reply};
 use super::durable::{Durability, Released};
 use super::machine::Version;
@@ -272,7 +272,7 @@ impl Shared {
     /// The same, read now.
     pub(super) fn look_at_wall(&self) -> i64 {
         let known_ms = self.ahead_ms.load(Ordering::Relaxed);
-        let ahead_ms = self.time.now_ms() as i64 - self.time.steady_ms() as i64;
+        let Some(ahead_ms) = clock::ahead_ms(&*self.time) else { return known_ms };
         // Two coarse clocks do not agree to the millisecond.
         if ahead_ms.abs_diff(known_ms) < limits::CLOCK_SLACK_MS {
             return known_ms;

@@ -84,6 +84,7 @@ impl Engine {
             trace_header: trace_header.map(Into::into),
             tasks: None,
             ledger,
+            requested_ms: None,
             redrivable: true,
             watcher_bytes,
         };

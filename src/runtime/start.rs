@@ -78,6 +78,9 @@ pub struct StartOptions {
     /// Makes it durable: it is kept in the engine's [journal](super::Builder::durable), together with these bytes,
     /// which are passed back to the caller that [resumes](Engine::resume) it. It needs a name and an ARN.
     pub durable: Option<Box<[u8]>>,
+    /// When it was asked for, in milliseconds since 1970 on the wall clock. Its displayed times are not earlier, although
+    /// the clock of its shard may be some milliseconds behind.
+    pub requested_ms: Option<u64>,
     /// Keeps its state when it ends without success, so that it can be [redriven](Engine::redrive).
     pub redrivable: bool,
     /// Watches it, beside the watchers that the engine's observer may add.
@@ -95,11 +98,20 @@ impl std::fmt::Debug for StartOptions {
 
 impl StartOptions {
     fn start_identity(self, synchronous: bool) -> (StartIdentity, Option<Box<Watch>>) {
-        let StartOptions { name, execution_arn, trace_header, tasks, durable: _, redrivable, watcher } = self;
+        let StartOptions {
+            name,
+            execution_arn,
+            trace_header,
+            tasks,
+            durable: _,
+            requested_ms,
+            redrivable,
+            watcher,
+        } = self;
         let watcher_bytes = watcher.as_ref().map_or(0, |watcher| watcher.kept_bytes());
         let watch = watcher.map(|watcher| Box::new(Watch::by(watcher)));
         let is_usual = name.is_none() && execution_arn.is_none() && trace_header.is_none();
-        if is_usual && tasks.is_none() && !redrivable {
+        if is_usual && tasks.is_none() && !redrivable && requested_ms.is_none() {
             return (StartIdentity { synchronous, label: None }, watch);
         }
         let label = IdentityOverrides {
@@ -108,6 +120,7 @@ impl StartOptions {
             trace_header,
             tasks: tasks.map(|tasks| Arc::new(Mutex::new(tasks))),
             ledger: None,
+            requested_ms,
             redrivable,
             watcher_bytes,
         };

@@ -202,7 +202,8 @@ impl Service {
     ) -> Option<R> {
         let inner = &*self.inner;
         let show = |ended: inline::Ended<'_>| {
-            let (started_ms, stopped_ms) = (ended.execution().started_ms(), inner.now_ms());
+            let started_ms = ended.execution().started_ms();
+            let stopped_ms = inner.now_ms().max(started_ms);
             let billing = Billing::of(stopped_ms.saturating_sub(started_ms), input.len());
             show(Ended { ended, started_ms, stopped_ms, billing })
         };
@@ -321,6 +322,7 @@ impl Draft {
             name: Some((*self.name).into()),
             execution_arn: Some((*self.arn).into()),
             trace_header: self.trace_header.as_deref().map(Into::into),
+            requested_ms: Some(self.started_ms),
             ..StartOptions::default()
         }
     }

@@ -1,6 +1,10 @@
 //! Executions when the wall clock is set: nothing changes, except that times of day come sooner or later.
 
-use expressway::runtime::{Engine, Handle, ManualTime, Outcome, Simulation, Status};
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use expressway::runtime::{Engine, Handle, ManualTime, Outcome, Simulation, StartOptions, Status, Time};
 use expressway::task::TaskError;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -121,4 +125,66 @@ fn what_is_shown_is_shown_by_the_clock_on_the_wall() {
     let outcome = outcome(world.start(states));
     assert_eq!((outcome.started_ms, outcome.stopped_ms), (NOW_MS + 86_400_000, NOW_MS + 86_400_000));
     assert_eq!(outcome.json(), br#"{"started":"2023-11-15T22:13:20Z"}"#);
+}
+
+/// The clock of a shard may be behind that of whoever starts it: what is shown begins when it was asked for, and goes on
+/// from there.
+#[test]
+fn nothing_is_shown_to_happen_before_it_was_asked_for() {
+    let states = r#"{"StartAt": "A", "States": {
+        "A": {"Type": "Wait", "Seconds": 2, "Next": "B"},
+        "B": {"Type": "Pass", "End": true, "Parameters": {"started.$": "$$.Execution.StartTime", "entered.$": "$$.State.EnteredTime"}}}}"#;
+    for (behind_ms, begins_ms) in [(7, NOW_MS + 7), (0, NOW_MS), (-300, NOW_MS)] {
+        let mut world = World::new();
+        let machine = world.engine.create_state_machine("m", states).unwrap();
+        let requested_ms = Some(NOW_MS.saturating_add_signed(behind_ms));
+        let options = StartOptions { requested_ms, ..StartOptions::default() };
+        let handle = world.engine.start_with(&machine, "null", options).unwrap();
+        world.simulation.settle(world.now_ms);
+        world.pass_ms(2_000);
+        let outcome = outcome(handle);
+        assert_eq!((outcome.started_ms, outcome.stopped_ms), (begins_ms, begins_ms + 2_000), "{behind_ms}");
+        let shown = String::from_utf8(outcome.json().to_vec()).unwrap();
+        let time = |ms: u64| if ms % 1_000 == 0 { String::new() } else { format!(".{:03}", ms % 1_000) };
+        let part = time(begins_ms);
+        let expected =
+            format!(r#"{{"started":"2023-11-14T22:13:20{part}Z","entered":"2023-11-14T22:13:22{part}Z"}}"#);
+        assert_eq!(shown, expected, "{behind_ms}");
+    }
+}
+
+/// A clock whose reader is paused right after it has read the wall clock, some times.
+#[derive(Clone)]
+struct Paused(ManualTime, Arc<AtomicUsize>);
+
+impl Time for Paused {
+    fn now_ms(&self) -> u64 {
+        let now_ms = self.0.now_ms();
+        if self.1.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+            self.0.advance(50);
+        }
+        now_ms
+    }
+
+    fn steady_ms(&self) -> u64 {
+        self.0.steady_ms()
+    }
+
+    fn passes(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_pause_between_two_clocks_is_not_taken_for_a_clock_that_was_set() {
+    let (time, pauses) = (ManualTime::at(NOW_MS), Arc::new(AtomicUsize::new(5)));
+    let builder = Engine::builder().seed(1).shards(1).time(Paused(time, Arc::clone(&pauses)));
+    let (engine, mut simulation) = builder.simulate().unwrap();
+    let machine =
+        engine.create_state_machine("m", r#"{"StartAt": "A", "States": {"A": {"Type": "Succeed"}}}"#);
+    let handle = engine.start(&machine.unwrap(), "null").unwrap();
+    simulation.settle(NOW_MS);
+    assert_eq!(pauses.load(Relaxed), 0);
+    let outcome = outcome(handle);
+    assert_eq!((outcome.started_ms, outcome.stopped_ms), (NOW_MS, NOW_MS));
 }

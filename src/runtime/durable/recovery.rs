@@ -255,6 +255,7 @@ impl Engine {
             trace_header,
             tasks: None,
             ledger: Some(ledger),
+            requested_ms: None,
             redrivable: true,
             watcher_bytes,
         };

@@ -9,6 +9,7 @@ use crate::engine::{Event, Start};
 use crate::fault::{self, Fault};
 use crate::json::{self, Value};
 use crate::limits;
+use crate::runtime::clock;
 use crate::runtime::completion::Reply;
 use crate::runtime::context::ExecutionBuffer;
 use crate::runtime::durable::start_base;
@@ -189,10 +190,11 @@ impl Shard {
             }
         };
         let seed = seed.unwrap_or_else(|| self.shared.seed(number.wrapping_add(n as u64)));
+        let requested_ms = reply.start_identity().label.as_ref().and_then(|label| label.requested_ms);
         let start = Start {
             seed,
             now_ms: self.now_ms,
-            ahead_ms: self.ahead_ms,
+            ahead_ms: clock::not_before(self.ahead_ms, self.now_ms, requested_ms),
             seconds_max: version.seconds_max,
             ..self.shared.start
         };
