@@ -34,8 +34,11 @@ const CALLER: HeaderName = HeaderName::from_static("x-expressway-caller");
 const SCOPE: HeaderName = HeaderName::from_static("x-expressway-scope");
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 const TRACE: HeaderName = HeaderName::from_static("x-amzn-trace-id");
+/// The message of a node that does not own the cluster. One that has just begun may own partitions already, while its port
+/// still answers as that of a standby.
+pub(super) const NO_OWNER: &str = "This node does not own the cluster";
 /// Messages of a node that has not done what it was asked for.
-const NOT_DONE: [&str; 2] = ["The server ends", NOT_OWNED];
+pub(super) const NOT_DONE: [&str; 3] = ["The server ends", NOT_OWNED, NO_OWNER];
 /// How long another node may take for an answer. Those that wait for something answer sooner.
 const ANSWER: Duration = Duration::from_secs(30);
 /// How long a node may take to accept a connection, and to encrypt it.

@@ -34,10 +34,6 @@ use super::peers;
 use crate::hosts::Hosts;
 use crate::limits::{STANDBY_LINGER_MS, STANDBY_OWNER_WAIT_MS, STANDBY_STREAMS_MAX};
 
-/// Messages of a server that is about to end, and of a node that does not own the cluster.
-const NOT_DONE: [&str; 2] = ["The server ends", NO_OWNER];
-const NO_OWNER: &str = "This node does not own the cluster";
-
 type Body = BoxBody<Bytes, hyper::Error>;
 
 /// The owner, to which requests go.
@@ -202,7 +198,7 @@ async fn answer(shared: &Shared, request: Request<Incoming>) -> Response<Body> {
                 .to_owned(),
         ),
         // It came from another node already.
-        _ if request.headers().contains_key(HOP) => unavailable(NO_OWNER),
+        _ if request.headers().contains_key(HOP) => unavailable(peers::NO_OWNER),
         _ => send_on(shared, request).await,
     }
 }
@@ -305,7 +301,7 @@ impl Shared {
                 let Ok(body) = body.collect().await else { return Asked::Lost };
                 let body = body.to_bytes();
                 let text = String::from_utf8_lossy(&body);
-                if NOT_DONE.iter().any(|refusal| text.contains(refusal)) {
+                if peers::NOT_DONE.iter().any(|refusal| text.contains(refusal)) {
                     // The next connection may lead to another process, or to this node's own server.
                     self.links.lock().unwrap_or_else(PoisonError::into_inner).1.clear();
                     return Asked::Not;
