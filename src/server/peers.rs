@@ -172,6 +172,8 @@ impl Shared {
         if head.status == 503 {
             let said = String::from_utf8_lossy(&body);
             if NOT_DONE.iter().any(|refusal| said.contains(refusal)) {
+                // The next connection may lead to another process, or to the node's own server.
+                self.links().remove(address);
                 return Err(NotCalled::Not);
             }
         }
