@@ -2,7 +2,7 @@
 
 mod cli;
 
-#[cfg(feature = "full")]
+#[cfg(feature = "mimalloc")]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -5,6 +5,7 @@ import { existsSync, mkdirSync, mkdtempSync, readFileSync, writeFileSync } from 
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { gunzipSync } from 'node:zlib';
 import { chromium } from 'playwright-core';
 
 const target = process.env.CARGO_TARGET_DIR ?? new URL('../../target', import.meta.url).pathname;
@@ -87,11 +88,15 @@ export async function open(browser, address, options = {}) {
   // The page as it was just built, not as it is in the binary.
   const built = process.env.EXPRESSWAY_PAGE;
   if (built) {
+    const of = (response, name) => {
+      const { 'content-encoding': _, 'content-length': __, ...headers } = response.headers();
+      return { status: response.status(), headers, body: gunzipSync(readFileSync(join(built, `${name}.gz`))) };
+    };
     await page.route((url) => url.origin === origin && /^\/console\/[\w-]+\.\w+$/.test(url.pathname), async (route) => {
       const response = await route.fetch();
-      await route.fulfill({ response, body: readFileSync(join(built, new URL(route.request().url()).pathname.slice('/console/'.length))) });
+      await route.fulfill(of(response, new URL(route.request().url()).pathname.slice('/console/'.length)));
     });
-    await page.route(`${origin}/console/`, async (route) => route.fulfill({ response: await route.fetch(), body: readFileSync(join(built, 'index.html')) }));
+    await page.route(`${origin}/console/`, async (route) => route.fulfill(of(await route.fetch(), 'index.html')));
   }
   const began = performance.now();
   await page.goto(address);

@@ -16,7 +16,7 @@ const fn optional(name: &'static str, feature: &'static str, is_built: bool) -> 
 
 const OPTIONAL: [Optional; 11] = [
     optional("serve", "cli-serve", cfg!(feature = "cli-serve")),
-    optional("studio", "cli-serve", cfg!(feature = "cli-serve")),
+    optional("studio", "cli-studio", cfg!(feature = "cli-studio")),
     optional("env", "cli-serve", cfg!(feature = "cli-serve")),
     optional("hosts", "cli-serve", cfg!(feature = "cli-serve")),
     optional("executions", "cli-serve", cfg!(feature = "cli-serve")),

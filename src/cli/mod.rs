@@ -41,7 +41,7 @@ mod soak;
 #[cfg(feature = "cli-serve")]
 mod status_events;
 mod stream;
-#[cfg(feature = "cli-serve")]
+#[cfg(feature = "cli-studio")]
 mod studio;
 mod tasks;
 mod test_state;
@@ -137,7 +137,7 @@ enum Command {
     #[cfg(feature = "cli-serve")]
     Serve(Box<serve::Arguments>),
     /// Draw, run and edit definitions of this machine in the browser
-    #[cfg(feature = "cli-serve")]
+    #[cfg(feature = "cli-studio")]
     Studio(studio::Arguments),
     /// Watch a running server: machines, rates, percentiles, failures, slowest states
     #[cfg(feature = "cli-top")]
@@ -307,7 +307,7 @@ pub(crate) fn main() -> ExitCode {
         Command::TestState(arguments) => test_state::test_state(&arguments),
         #[cfg(feature = "cli-serve")]
         Command::Serve(arguments) => serve::serve(*arguments),
-        #[cfg(feature = "cli-serve")]
+        #[cfg(feature = "cli-studio")]
         Command::Studio(arguments) => studio::studio(&arguments),
         #[cfg(feature = "cli-top")]
         Command::Top(arguments) => top::run(&arguments),

@@ -3,6 +3,7 @@
 mod allocator;
 mod kept;
 mod source;
+mod values;
 
 use expressway::os;
 use std::env;
@@ -15,7 +16,9 @@ use std::time::{Duration, Instant};
 use expressway::memory;
 use expressway::observe::Setup;
 use expressway::runtime::DurabilityMode;
-use expressway::server::{Auth, Config, Console, PORT, Server, Tls, raise_file_limit};
+#[cfg(feature = "console")]
+use expressway::server::Console;
+use expressway::server::{Auth, Config, PORT, Server, Tls, raise_file_limit};
 use expressway::service::{Builder, Service};
 use expressway::task::aws::{EndpointInUse, Integrations};
 use expressway::task::functions::Functions;
@@ -26,10 +29,10 @@ use super::project;
 use super::signals::listen_for_signals;
 use super::status_events::{self, StatusEvents};
 use super::{
-    Level, Stop, Type, Went, advice, counted, definition, functions, host_and_port, is_host, log, say,
-    say_at, services,
+    Level, Stop, Type, Went, advice, counted, definition, functions, is_host, log, say, say_at, services,
 };
 use source::Source;
+use values::{account, at_least_one, bytes, factor, host, origin, region};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -188,15 +191,9 @@ struct Security {
     /// Let pages of this origin use the API from a browser; `*` is any
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     allow_origin: Vec<String>,
-    /// Serve no console for browsers
-    #[arg(long)]
-    no_console: bool,
-    /// Show a pipeline in the console, whose `metrics` are at this address
-    #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
-    pipeline: Vec<String>,
-    /// The secret of these pipelines (`[pipe] redrive_secret_file`): with it the console has them send dead letters again
-    #[arg(long, value_name = "FILE", requires = "pipeline")]
-    pipeline_secret_file: Option<PathBuf>,
+    #[cfg(feature = "console")]
+    #[command(flatten)]
+    console: ConsoleArguments,
     /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
     #[arg(long, value_name = "NAME", value_parser = host_name)]
     allow_host: Vec<String>,
@@ -218,6 +215,20 @@ struct Security {
     idle_timeout: Option<u32>,
 }
 
+#[cfg(feature = "console")]
+#[derive(Debug, clap::Args)]
+struct ConsoleArguments {
+    /// Serve no console for browsers
+    #[arg(long)]
+    no_console: bool,
+    /// Show a pipeline in the console, whose `metrics` are at this address
+    #[arg(long, value_name = "HOST:PORT", value_parser = super::host_and_port)]
+    pipeline: Vec<String>,
+    /// The secret of these pipelines (`[pipe] redrive_secret_file`): with it the console has them send dead letters again
+    #[arg(long, value_name = "FILE", requires = "pipeline")]
+    pipeline_secret_file: Option<PathBuf>,
+}
+
 const AFTER_HELP: &str = "\
 Without --state, STANDARD executions are in memory: whatever ends the process ends them, and their history is gone. \
 With it they are durable, but for those of a test case of --mock-config.
@@ -234,15 +245,6 @@ Examples:
 
 A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
 [\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
-
-/// An origin as browsers send it, or `*`.
-fn origin(text: &str) -> Result<String, String> {
-    let authority = text.split_once("://").map(|(_, authority)| authority);
-    if text == "*" || authority.is_some_and(|it| !it.is_empty() && !it.contains(['/', '?', '#', '@'])) {
-        return Ok(text.to_owned());
-    }
-    Err("an origin is SCHEME://HOST[:PORT] without a path, such as http://localhost:5173, or *".to_owned())
-}
 
 /// A name by which clients may call the server.
 fn host_name(text: &str) -> Result<String, String> {
@@ -338,10 +340,6 @@ impl Arguments {
     }
 }
 
-fn at_least_one(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|number| *number > 0).ok_or_else(|| "expected a whole number above 0".to_owned())
-}
-
 impl Security {
     fn memory(&self) -> usize {
         self.memory_max.unwrap_or_else(memory::default_bytes)
@@ -366,55 +364,8 @@ fn or_variable<T>(
     Ok(())
 }
 
-fn host(text: &str) -> Result<IpAddr, String> {
-    match text {
-        "localhost" => Ok(IpAddr::from([127, 0, 0, 1])),
-        text => text.parse().map_err(|_| {
-            "expected an address of this machine, such as 127.0.0.1, or 0.0.0.0 for all it has".to_owned()
-        }),
-    }
-}
-
-fn account(text: &str) -> Result<String, String> {
-    let is_account = text.len() == 12 && text.bytes().all(|byte| byte.is_ascii_digit());
-    is_account.then(|| text.to_owned()).ok_or_else(|| "expected an account of 12 digits".to_owned())
-}
-
-fn region(text: &str) -> Result<String, String> {
-    let is_region = (1..=64).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
-    is_region.then(|| text.to_owned()).ok_or_else(|| "expected a region such as us-east-1".to_owned())
-}
-
-fn bytes(text: &str) -> Result<usize, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let shift = match unit.trim_end_matches("iB").trim_end_matches('B') {
-        "" => 0,
-        "K" => 10,
-        "M" => 20,
-        "G" => 30,
-        _ => return Err("expected a number of bytes, such as 1048576, 512MiB or 2GiB".to_owned()),
-    };
-    let number = number.parse::<usize>().ok().and_then(|number| number.checked_mul(1 << shift));
-    match number {
-        Some(bytes) if bytes >= MEMORY_BYTES_MIN => Ok(bytes),
-        Some(_) => Err(format!("{} MiB are the least", MEMORY_BYTES_MIN >> 20)),
-        None => Err("expected a number of bytes, such as 1048576, 512MiB or 2GiB".to_owned()),
-    }
-}
-
-/// With less, a request of the largest size hardly fits its share.
-const MEMORY_BYTES_MIN: usize = 64 << 20;
 /// Memory of an idle connection.
 const CONNECTION_BYTES: usize = 32 << 10;
-
-fn factor(text: &str) -> Result<f64, String> {
-    match text.parse::<f64>() {
-        Ok(factor) if factor.is_finite() && factor >= 0.0 => Ok(factor),
-        _ => Err("expected 0 or a number above it".to_owned()),
-    }
-}
 
 pub(super) fn serve(mut arguments: Arguments) -> Result<Went, Stop> {
     allocator::give_back_soon();
@@ -524,6 +475,7 @@ fn announce(
         say(&format!("expressway: tasks of {service} go to {url} ({named_by})"));
     }
     let scheme = if config.tls.is_some() { "https" } else { "http" };
+    #[cfg(feature = "console")]
     if config.console.is_some() {
         say(&format!("expressway: console at {scheme}://{}/console/", server.address()));
     }
@@ -549,11 +501,9 @@ fn config(arguments: &Arguments) -> Result<Config, Stop> {
     config.hosts = security.allow_host.clone();
     config.scope_from_credentials = arguments.scope == Whence::FromCredentials;
     config.testing = arguments.memory.testing;
-    config.console = (!security.no_console).then(Console::default);
-    if let Some(console) = &mut config.console {
-        console.pipelines.clone_from(&security.pipeline);
-        console.pipelines_secret = security.pipeline_secret_file.as_deref().map(secret).transpose()?;
-        console.real_runs = !arguments.tasks.no_integrations;
+    #[cfg(feature = "console")]
+    {
+        config.console = security.console.console(!arguments.tasks.no_integrations)?;
     }
     let (limits, place) = (&mut config.limits, &mut config.place);
     let memory = security.memory();
@@ -648,7 +598,22 @@ fn service(
     })
 }
 
+#[cfg(feature = "console")]
+impl ConsoleArguments {
+    fn console(&self, real_runs: bool) -> Result<Option<Console>, Stop> {
+        if self.no_console {
+            return Ok(None);
+        }
+        let mut console = Console::default();
+        console.pipelines.clone_from(&self.pipeline);
+        console.pipelines_secret = self.pipeline_secret_file.as_deref().map(secret).transpose()?;
+        console.real_runs = real_runs;
+        Ok(Some(console))
+    }
+}
+
 /// A secret in a file, without the end of its line.
+#[cfg(feature = "console")]
 fn secret(file: &Path) -> Result<String, Stop> {
     let text = os::read_text(file).map_err(|error| definition::unreadable(file, &error))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())

@@ -183,7 +183,7 @@ fn at_once(local: &Local, head: &Parts, origin: Option<&HeaderValue>) -> Option<
         _ if local.shared.console.is_some() && console::is_action(head) => None,
         #[cfg(feature = "console")]
         (&Method::GET | &Method::HEAD, _) if local.shared.console.is_some() && console::is_page(head) => {
-            Some(console::page(head))
+            Some(console::page(head).map(Rest::new))
         }
         (&Method::OPTIONS, _) if origin.is_some() => Some(cors::preflight()),
         (&Method::GET | &Method::HEAD, "/metrics") => None,

@@ -12,6 +12,7 @@ mod builder;
 mod closed;
 mod cold;
 mod configuration;
+mod counted;
 #[cfg(feature = "clustered")]
 mod database;
 mod disk;

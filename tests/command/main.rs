@@ -38,7 +38,7 @@ mod map_runs;
 #[cfg(all(
     feature = "cli-pipe",
     feature = "cli-png",
-    feature = "cli-serve",
+    feature = "cli-studio",
     feature = "cli-terraform",
     feature = "cli-top"
 ))]
@@ -54,8 +54,8 @@ mod run;
     target_os = "linux",
     feature = "cli-pipe",
     feature = "cli-png",
-    feature = "cli-serve",
     feature = "cli-soak",
+    feature = "cli-studio",
     feature = "cli-top"
 ))]
 mod screens;

@@ -1,5 +1,7 @@
 //! The console, over HTTP: its page, its actions, and their permissions.
 
+use std::io::Read;
+
 use expressway::server::{Auth, Console, Files, Server};
 use expressway::service::{CreateStateMachine, Route, Service, StartExecution};
 use serde_json::{Value as Json, json};
@@ -68,6 +70,71 @@ fn the_page_may_do_little_and_be_framed_by_nobody() {
     let opened = get(&mut client, "/", "Accept: text/html,application/xhtml+xml\r\n");
     assert!(opened.status == 302 && opened.head.contains("location: /console/"), "{}", opened.head);
     assert_eq!(get(&mut client, "/", "Accept: */*\r\n").status, 404);
+}
+
+/// A header of a response, whose head is in lower case.
+fn header<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+/// Every file is sent as gzip to those who accept that, and unpacked to others; both are the same bytes, and each has a
+/// tag of its own.
+#[test]
+fn the_page_is_sent_in_the_coding_that_is_accepted() {
+    let server = server(&service());
+    let mut client = Client::of(&server);
+    let mut get = |path: &str, headers: &str| {
+        client.send(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n").as_bytes());
+        client.response_in_bytes().expect("a response")
+    };
+    let dist = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("console/dist");
+    let built =
+        std::fs::read_dir(&dist).expect("the built page").map(|entry| entry.expect("an entry").path());
+    let packed: Vec<_> = built.filter(|path| path.extension().is_some_and(|it| it == "gz")).collect();
+    assert!(packed.len() > 5, "{packed:?}");
+    for file in packed {
+        let path = format!("/console/{}", file.file_stem().and_then(|it| it.to_str()).expect("a name"));
+        let bytes = std::fs::read(&file).expect("a file of the page");
+        let (status, head, body) = get(&path, "Accept-Encoding: gzip, deflate, br, zstd\r\n");
+        assert_eq!((status, header(&head, "content-encoding")), (200, Some("gzip")), "{path}: {head}");
+        assert!(body == bytes, "{path} is sent as it was built");
+        let (status, plain_head, plain) = get(&path, "");
+        assert_eq!((status, header(&plain_head, "content-encoding")), (200, None), "{path}: {plain_head}");
+        let mut unpacked = Vec::new();
+        let read = flate2::read::GzDecoder::new(&*body).read_to_end(&mut unpacked);
+        assert!(read.is_ok() && unpacked == plain, "{path}: both are the same bytes");
+        // Each representation is known by its own tag only.
+        let [tag, plain_tag] = [&head, &plain_head].map(|head| header(head, "etag").expect("a tag"));
+        assert_ne!(tag, plain_tag, "{path}");
+        for (known, accepted, expected) in [
+            (tag, "gzip", 304),
+            (plain_tag, "gzip", 200),
+            (plain_tag, "identity", 304),
+            (tag, "identity", 200),
+            (&*format!("\"other\", W/{tag}"), "gzip", 304),
+            ("*", "gzip", 304),
+        ] {
+            let headers = format!("If-None-Match: {known}\r\nAccept-Encoding: {accepted}\r\n");
+            let (status, head, body) = get(&path, &headers);
+            assert_eq!((status, body.is_empty()), (expected, expected == 304), "{path}: {headers}");
+            assert_eq!(header(&head, "vary"), Some("accept-encoding"), "{path}: {headers}");
+        }
+    }
+    for (accepted, coding) in [
+        ("GZIP", Some("gzip")),
+        ("br, x-gzip;q=0.1", Some("gzip")),
+        ("br\r\nAccept-Encoding: gzip", Some("gzip")),
+        ("*", Some("gzip")),
+        ("gzip;q=0, *", None),
+        ("gzip; Q=0.000", None),
+        ("*;q=0", None),
+        ("gzip;q=much", None),
+        ("gzippy, br", None),
+        ("", None),
+    ] {
+        let (_, head, _) = get("/console/app.css", &format!("Accept-Encoding: {accepted}\r\n"));
+        assert_eq!(header(&head, "content-encoding"), coding, "{accepted}");
+    }
 }
 
 #[test]

@@ -65,6 +65,12 @@ impl Client {
 
     /// The next response, or none if the server closed the connection instead.
     pub(crate) fn response(&mut self) -> Option<Response> {
+        let (status, head, body) = self.response_in_bytes()?;
+        Some(Response { status, head, body: String::from_utf8(body).expect("UTF-8") })
+    }
+
+    /// The same of one whose body may not be text: its status, its head in lower case, its body.
+    pub(crate) fn response_in_bytes(&mut self) -> Option<(u16, String, Vec<u8>)> {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             let mut byte = [0];
@@ -83,7 +89,7 @@ impl Client {
         let length = head.split("content-length: ").nth(1).and_then(|rest| rest.split('\r').next());
         let mut body = vec![0; length.map_or(0, |length| length.parse().expect("a length"))];
         self.0.read_exact(&mut body).expect("all of the body");
-        Some(Response { status, head, body: String::from_utf8(body).expect("UTF-8") })
+        Some((status, head, body))
     }
 
     fn status(&mut self) -> Option<u16> {

@@ -5,7 +5,7 @@
 ///
 /// The process is started anew for that, as itself. Does nothing if the variable is set already; if the system refuses, the
 /// process may take more memory than it should.
-#[cfg(all(feature = "full", target_os = "linux"))]
+#[cfg(all(feature = "mimalloc", target_os = "linux"))]
 pub(super) fn give_back_soon() {
     use std::env;
     use std::os::unix::process::CommandExt;
@@ -23,5 +23,5 @@ pub(super) fn give_back_soon() {
     }
 }
 
-#[cfg(not(all(feature = "full", target_os = "linux")))]
+#[cfg(not(all(feature = "mimalloc", target_os = "linux")))]
 pub(super) fn give_back_soon() {}

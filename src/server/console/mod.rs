@@ -11,28 +11,25 @@ mod lists;
 mod live;
 #[cfg(feature = "cluster")]
 mod nodes;
+mod page;
 mod pipelines;
 mod real_runs;
 mod waits;
 
 use std::io;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
-use hyper::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderName, HeaderValue,
-    IF_NONE_MATCH, LOCATION, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
-};
+use hyper::Method;
+use hyper::header::HeaderName;
 use hyper::http::request::Parts;
-use hyper::{Method, Response, StatusCode};
 use tokio::sync::oneshot;
 
 use self::pipelines::Pipelines;
 use self::real_runs::RealRuns;
 use super::aside;
-use super::reply::Rest;
 use crate::api::{self, Call, Reply};
 #[cfg(feature = "cluster")]
 use crate::service::spread::{NOT_OWNED, Spread, Way, unavailable};
@@ -42,6 +39,7 @@ pub use files::Files;
 pub(super) use live::stream;
 #[cfg(feature = "cluster")]
 pub(super) use nodes::BETWEEN as BETWEEN_NODES;
+pub(super) use page::{is_page, page};
 
 /// The path of the page's actions.
 pub(super) const API: &str = "/console/api";
@@ -77,49 +75,6 @@ impl std::fmt::Debug for Console {
     }
 }
 
-/// A file of the page.
-struct Asset {
-    name: &'static str,
-    content_type: HeaderValue,
-    body: Bytes,
-    etag: HeaderValue,
-}
-
-macro_rules! assets {
-    ($($name:literal: $content_type:literal,)*) => {
-        static ASSETS: LazyLock<Vec<Asset>> = LazyLock::new(|| vec![$(Asset::new(
-            $name,
-            HeaderValue::from_static($content_type),
-            include_bytes!(concat!("../../../console/dist/", $name)),
-        ),)*]);
-    };
-}
-
-assets! {
-    "index.html": "text/html; charset=utf-8",
-    "app.css": "text/css; charset=utf-8",
-    "operate.js": "text/javascript; charset=utf-8",
-    "studio.js": "text/javascript; charset=utf-8",
-    "shared.js": "text/javascript; charset=utf-8",
-    "icon.svg": "image/svg+xml",
-    "licences.txt": "text/plain; charset=utf-8",
-}
-
-/// The page's policy: load its own files, call its own server, and not be embedded in other pages. Editors write their
-/// styles into the page.
-const POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; script-src 'self'; connect-src 'self'; img-src 'self' data:; \
-     style-src 'self' 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-);
-
-impl Asset {
-    fn new(name: &'static str, content_type: HeaderValue, body: &'static [u8]) -> Asset {
-        let hash = files::hash(body);
-        let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("hexadecimal digits make a header");
-        Asset { name, content_type, body: Bytes::from_static(body), etag }
-    }
-}
-
 /// Whether this is an action of the page, single or streamed.
 pub(super) fn is_action(head: &Parts) -> bool {
     match head.uri.path() {
@@ -127,57 +82,6 @@ pub(super) fn is_action(head: &Parts) -> bool {
         LIVE => head.method == Method::GET,
         _ => false,
     }
-}
-
-/// Whether this is for the page: its files, or the server's root, opened in a browser.
-pub(super) fn is_page(head: &Parts) -> bool {
-    let path = head.uri.path();
-    path == "/console" || path.starts_with("/console/") || (path == "/" && wants_html(head))
-}
-
-fn wants_html(head: &Parts) -> bool {
-    head.headers
-        .get(ACCEPT)
-        .and_then(|accept| accept.to_str().ok())
-        .is_some_and(|it| it.contains("text/html"))
-}
-
-/// The response to a GET. A missing file is an error; it is never replaced by the page.
-pub(super) fn page(head: &Parts) -> Response<Rest> {
-    let mut response = Response::new(Rest::default());
-    let name = match head.uri.path().strip_prefix("/console/") {
-        Some("") => "index.html",
-        Some(name) => name,
-        None => {
-            *response.status_mut() = StatusCode::FOUND;
-            response.headers_mut().insert(LOCATION, HeaderValue::from_static("/console/"));
-            return response;
-        }
-    };
-    let Some(asset) = ASSETS.iter().find(|asset| asset.name == name) else {
-        *response.status_mut() = StatusCode::NOT_FOUND;
-        return response;
-    };
-    let is_known = head.headers.get(IF_NONE_MATCH).is_some_and(|known| *known == asset.etag);
-    if is_known {
-        *response.status_mut() = StatusCode::NOT_MODIFIED
-    } else {
-        *response.body_mut() = Rest::new(asset.body.clone())
-    }
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, asset.content_type.clone());
-    headers.insert(ETAG, asset.etag.clone());
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-    headers.insert(CONTENT_SECURITY_POLICY, POLICY);
-    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
-    headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    for (name, value) in
-        [("cross-origin-opener-policy", "same-origin"), ("cross-origin-resource-policy", "same-origin")]
-    {
-        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    response
 }
 
 /// Whether a grant allows an action of the page. Each caller may query its own permissions.
