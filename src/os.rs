@@ -40,6 +40,14 @@ pub fn without_number(text: &str) -> String {
     shown + rest
 }
 
+/// Lowers this thread's priority.
+#[cfg(any(feature = "parquet", feature = "server"))]
+pub(crate) fn stand_back() {
+    // On Linux a thread has its own nice value, elsewhere it is the process's.
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::setpriority_process(None, 10);
+}
+
 /// The byte order mark that editors of Windows put before texts in UTF-8.
 pub const MARK: &[u8] = b"\xef\xbb\xbf";
 

@@ -382,6 +382,8 @@ impl Builder {
         if let Some(observability) = &shared.observability {
             Observability::start_worker(observability)?;
         }
+        #[cfg(feature = "parquet")]
+        shared.aside.may_have_threads();
         for index in 0..shards {
             // If one fails, dropping the engine ends the earlier ones.
             thread::spawn(Arc::clone(&shared), index)?;
@@ -474,6 +476,8 @@ impl Builder {
             engine: OnceLock::new(),
             map_runs: self.map_runs,
             stores: Arc::new(self.stores),
+            #[cfg(feature = "parquet")]
+            aside: Arc::default(),
         });
         if let Some(durability) = &shared.durability {
             durability.belongs_to(&shared.remotes);

@@ -233,6 +233,9 @@ pub(super) struct Shared {
     pub(super) map_runs: Option<Arc<dyn MapRuns>>,
     /// Stores of their data.
     pub(super) stores: Arc<Handlers<dyn DataStore>>,
+    /// Threads for work that cannot be suspended.
+    #[cfg(feature = "parquet")]
+    pub(super) aside: Arc<super::aside::Aside>,
 }
 
 impl Shared {

@@ -9,6 +9,8 @@
 
 #[cfg(feature = "runtime")]
 mod admission;
+#[cfg(feature = "parquet")]
+mod aside;
 #[cfg(feature = "runtime")]
 mod blocked;
 #[cfg(feature = "runtime")]

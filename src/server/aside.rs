@@ -15,6 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_local;
 
 use crate::api::{self, Call, Reply};
+use crate::os;
 use crate::service::Service;
 
 /// The number of threads of each kind. Tests that compute at the same time need a thread each, because they do not
@@ -153,7 +154,7 @@ impl Thread {
 }
 
 fn run(mut waiting: mpsc::UnboundedReceiver<Parcel<Job>>, left: Arc<AtomicUsize>) {
-    stand_back();
+    os::stand_back();
     let runtime = Builder::new_current_thread().enable_time().build_local(LocalOptions::default());
     let all = async {
         while let Some(parcel) = waiting.recv().await {
@@ -220,11 +221,4 @@ pub(super) fn the_end() -> Reply {
         error: Some("ServiceUnavailableException".into()),
         retry_after_ms: None,
     }
-}
-
-/// Lowers this thread's priority.
-pub(super) fn stand_back() {
-    // On Linux a thread has its own nice value, elsewhere it is the process's.
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::setpriority_process(None, 10);
 }

@@ -4,6 +4,8 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::fault::Fault;
+#[cfg(feature = "parquet")]
+use crate::runtime::aside::Lane;
 use crate::runtime::errand::Allowance;
 
 /// Called with the bytes that are held now, or about to be. An error if there is no memory for them.
@@ -16,4 +18,22 @@ pub(super) struct Bounds {
     /// The memory of what is read.
     #[cfg_attr(not(feature = "map-data"), expect(dead_code, reason = "nothing is read"))]
     pub(super) hold: Hold,
+    /// Where work is done that cannot be suspended.
+    #[cfg(feature = "parquet")]
+    pub(super) lane: Lane,
+}
+
+#[cfg(all(test, feature = "map-data"))]
+impl Bounds {
+    /// Without an engine: nothing is done by other threads.
+    pub(super) fn of(allowance: &Rc<Allowance>, hold: Hold) -> Bounds {
+        #[cfg(feature = "parquet")]
+        let lane = Arc::<crate::runtime::aside::Aside>::default().lane(&Arc::default());
+        Bounds {
+            allowance: Rc::clone(allowance),
+            hold,
+            #[cfg(feature = "parquet")]
+            lane,
+        }
+    }
 }

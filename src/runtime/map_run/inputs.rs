@@ -145,7 +145,12 @@ impl Inputs {
         let reader = distributed.reader.as_ref().map(|reader| {
             let arguments = super::arguments(execution, request.reader);
             let stores = Arc::clone(&setup.stores);
-            let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Holding::hold(setup) };
+            let bounds = Bounds {
+                allowance: Rc::clone(&allowance),
+                hold: Holding::hold(setup),
+                #[cfg(feature = "parquet")]
+                lane: setup.lane(),
+            };
             Reader::new(reader, arguments, request.items_max, stores, bounds)
         });
         let maker = Maker {

@@ -45,6 +45,8 @@ use log::{Found, MapRunResult, Opened, Records, Sink};
 use results::Results;
 use work::Work;
 
+#[cfg(feature = "parquet")]
+use super::aside::Lane;
 use super::clock::Time;
 use super::completion::SharedTasks;
 use super::durable::Durability;
@@ -349,6 +351,13 @@ impl Setup {
     fn keeps_children(&self) -> bool {
         let engine = self.engine.upgrade();
         engine.is_some_and(|engine| Children::are_kept(&Engine { inner: engine }, self))
+    }
+
+    /// Threads for work that cannot be suspended. Without its engine, it is about to be stopped.
+    #[cfg(feature = "parquet")]
+    fn lane(&self) -> Lane {
+        let aside = self.engine.upgrade().map_or_else(Arc::default, |it| Arc::clone(&it.shared.aside));
+        aside.lane(&self.parent.usage)
     }
 
     /// Whether the process is about to end, or lets the execution go: what then happens to children is not their outcome.

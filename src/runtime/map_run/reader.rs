@@ -594,7 +594,7 @@ mod tests {
     ) -> Result<Vec<String>, String> {
         let told = |fault: Fault| fault.cause.unwrap_or_default();
         let allowance = Rc::<Allowance>::default();
-        let bounds = Bounds { allowance: Rc::clone(&allowance), hold: Arc::new(|_| Ok(())) };
+        let bounds = Bounds::of(&allowance, Arc::new(|_| Ok(())));
         let items = Items::new(source, format, pointer, bounds);
         let mut items = items.map_err(told)?.at_most(most);
         let (mut all, mut item) = (Vec::new(), Vec::new());

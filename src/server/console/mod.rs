@@ -165,7 +165,7 @@ impl ConsoleThreads {
         };
         Ok(ConsoleThreads {
             prompt: thread("console", || {})?,
-            patient: thread("console-aside", aside::stand_back)?,
+            patient: thread("console-aside", crate::os::stand_back)?,
             own: Arc::new(own),
             streams: Arc::default(),
         })

@@ -1,45 +1,40 @@
 //! Rows of a Parquet file as items: its footer is read first, then one row group after the other.
 //!
-//! A row group is in memory as it is stored, and of each of its columns the pages that the next rows take. Sizes that
-//! the file claims are not trusted: `footer` checks the schema before it is decoded, and `pages` checks each page
-//! before its values are. If the decoder panics nevertheless, that is an error of the data.
+//! A row group is in memory as it is stored, and of each of its columns the pages that the next rows take. Bytes are read
+//! on the shard; the `unpacker`, which makes rows of them, works elsewhere. Sizes that the file claims are not trusted:
+//! `footer` checks the schema before it is decoded, and `pages` checks each page before its values are. If the decoder
+//! panics nevertheless, that is an error of the data.
 
 mod delta;
 mod footer;
 mod levels;
 mod pages;
+mod unpacker;
 mod values;
 
+use std::collections::VecDeque;
 use std::io::{self, SeekFrom};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-use bytes::Bytes;
-use parquet::errors::ParquetError;
 use parquet::file::FOOTER_SIZE;
-use parquet::file::metadata::{FooterTail, ParquetMetaData, ParquetMetaDataReader, RowGroupMetaData};
-use parquet::record::reader::ReaderIter;
-use parquet::schema::types::TypePtr;
+use parquet::file::metadata::FooterTail;
 
-use self::pages::{Memory, RowGroup};
+use self::unpacker::{Next, Step, Unpacker, failed, not_parquet};
 use super::holding::Bounds;
-use super::members::ITEM_BYTES_MAX;
-use crate::fault::{self, Fault};
+use crate::fault::Fault;
+use crate::runtime::aside::{Away, Bulky};
 use crate::task::data::{self, Source};
-use crate::task::panics;
 
-/// Bytes of a row group, as stored and as decompressed (AWS: 256 MB).
-const ROW_GROUP_BYTES_MAX: u64 = 256 << 20;
 /// Bytes of a footer (AWS: 5 MB).
 const FOOTER_BYTES_MAX: u64 = 5 << 20;
 /// The bytes at the end of a file that are read first; they contain most footers.
 const TAIL_BYTES: u64 = 64 << 10;
 /// Bytes read per turn.
 const TURN_BYTES: usize = 1 << 20;
-/// Work of a byte of a row as JSON.
-const BYTE_WORK: u64 = 10;
-/// Work of a byte of a page that is unpacked.
-const UNPACKED_BYTE_WORK: u64 = 2;
+/// Work of handing out a row.
+const ROW_WORK: u64 = 100;
 
 /// Reads rows.
 pub(super) struct Rows {
@@ -48,18 +43,13 @@ pub(super) struct Rows {
     /// The part that is being read, and its size.
     buffer: Vec<u8>,
     wanted: usize,
+    /// Rows that were unpacked.
+    rows: VecDeque<Vec<u8>>,
     stage: Stage,
-    file: Option<File>,
-}
-
-/// A file whose footer was read.
-struct File {
-    metadata: ParquetMetaData,
-    schema: TypePtr,
-    /// The next row group.
-    next: usize,
-    /// The end of the row groups' data.
-    end: u64,
+    /// Whether the footer was read.
+    is_open: bool,
+    /// Whether no more rows are wanted.
+    is_unwanted: Arc<AtomicBool>,
 }
 
 enum Stage {
@@ -68,35 +58,18 @@ enum Stage {
     /// The source seeks to this byte, then this part is read.
     Seek(u64, Part),
     Read(u64, Part),
-    /// Between row groups.
-    Between,
-    Rows(ReaderIter, Arc<Memory>),
+    /// The unpacker is at work.
+    Away(Away<Result<(Box<Unpacker>, Step), Fault>>),
+    /// It has done a step.
+    Done(Bulky<Box<Unpacker>>, Next),
     Broken,
 }
 
 enum Part {
     /// The end of the file.
     Tail,
-    /// The data of a row group, and the memory for its pages.
-    Group(Box<RowGroupMetaData>, Arc<Memory>),
-}
-
-pub(super) fn failed(cause: impl Into<String>) -> Fault {
-    Fault::new(fault::ITEM_READER_FAILED, cause)
-}
-
-fn not_parquet(why: impl std::fmt::Display) -> Fault {
-    failed(format!("The data is not a valid Parquet file: {why}"))
-}
-
-/// Runs the decoder, which may panic on invalid data.
-fn decoded<T>(work: impl FnOnce() -> Result<T, ParquetError>) -> Result<T, Fault> {
-    match panics::guard(work) {
-        Ok(Ok(done)) => Ok(done),
-        Ok(Err(ParquetError::External(why))) => Err(failed(why.to_string())),
-        Ok(Err(error)) => Err(not_parquet(error)),
-        Err(_) => Err(not_parquet("it contradicts itself")),
-    }
+    /// The data of a row group.
+    Group(Bulky<Box<Unpacker>>),
 }
 
 fn polled<T>(poll: Poll<io::Result<T>>) -> Poll<Result<T, Fault>> {
@@ -110,12 +83,21 @@ fn polled<T>(poll: Poll<io::Result<T>>) -> Poll<Result<T, Fault>> {
 
 impl Rows {
     pub(super) fn new(source: Box<dyn Source>, bounds: Bounds) -> Rows {
-        Rows { bounds, source, buffer: Vec::new(), wanted: 0, stage: Stage::Closed, file: None }
+        Rows {
+            bounds,
+            source,
+            buffer: Vec::new(),
+            wanted: 0,
+            rows: VecDeque::new(),
+            stage: Stage::Closed,
+            is_open: false,
+            is_unwanted: Arc::default(),
+        }
     }
 
     /// The version of the data, when some of it was read.
     pub(super) fn version(&self) -> Option<String> {
-        self.file.as_ref().and_then(|_| self.source.version())
+        if self.is_open { self.source.version() } else { None }
     }
 
     /// Replaces `item` by the next row, an object. Returns false when there are no more.
@@ -129,20 +111,10 @@ impl Rows {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if let (Stage::Rows(rows, memory), Some(file)) = (&mut self.stage, &self.file) {
-                let row = decoded(|| rows.next().transpose());
-                self.bounds.allowance.charge(UNPACKED_BYTE_WORK * memory.take_unpacked());
-                match row? {
-                    None => self.stage = Stage::Between,
-                    Some(row) => {
-                        item.clear();
-                        values::write_row(&row, &file.schema, item).map_err(failed)?;
-                        self.bounds.allowance.charge(BYTE_WORK * item.len() as u64);
-                        let is_right = item.len() <= ITEM_BYTES_MAX;
-                        let too_large = || failed("An item is larger than 8 MB");
-                        return Poll::Ready(is_right.then_some(true).ok_or_else(too_large));
-                    }
-                }
+            if let Some(row) = self.rows.pop_front() {
+                self.bounds.allowance.charge(ROW_WORK);
+                *item = row;
+                return Poll::Ready(Ok(true));
             }
             if !ready!(self.poll_stage(context))? {
                 return Poll::Ready(Ok(false));
@@ -178,18 +150,33 @@ impl Rows {
                 }
                 match part {
                     Part::Tail => self.read_tail(begin)?,
-                    Part::Group(group, memory) => {
-                        let data = Bytes::from(std::mem::take(&mut self.buffer));
-                        let group = RowGroup::new(*group, begin, data, Arc::clone(&memory));
-                        self.stage = Stage::Rows(decoded(|| group.rows())?, memory);
+                    Part::Group(unpacker) => {
+                        let data = std::mem::take(&mut self.buffer);
+                        self.unpack(unpacker, Some((begin, data)))?;
                     }
                 }
             }
-            Stage::Between => {
-                self.stage = Stage::Between;
-                return Poll::Ready(self.next_group());
-            }
-            Stage::Rows(rows, memory) => self.stage = Stage::Rows(rows, memory),
+            Stage::Away(mut away) => match away.poll(context) {
+                Poll::Pending => {
+                    self.stage = Stage::Away(away);
+                    return Poll::Pending;
+                }
+                Poll::Ready(done) => {
+                    let done = done.unwrap_or_else(|| Err(not_parquet("it contradicts itself")));
+                    let (unpacker, Step { rows, next }) = done?;
+                    (self.is_open, self.rows) = (true, rows);
+                    self.stage = Stage::Done(Bulky::new(unpacker, &self.bounds.lane), next);
+                }
+            },
+            Stage::Done(unpacker, next) => match next {
+                Next::Rows => self.unpack(unpacker, None)?,
+                Next::Data(begin, end) => self.want(begin, end, Part::Group(unpacker)),
+                Next::Over => {
+                    self.stage = Stage::Done(unpacker, Next::Over);
+                    return Poll::Ready(Ok(false));
+                }
+                Next::Failed(fault) => return Poll::Ready(Err(fault)),
+            },
             Stage::Broken => return Poll::Ready(Err(not_parquet("a part before this one cannot be read"))),
         }
         Poll::Ready(Ok(true))
@@ -201,6 +188,17 @@ impl Rows {
         self.wanted = usize::try_from(end - begin).unwrap_or(usize::MAX);
         self.buffer.reserve_exact(self.wanted);
         self.stage = Stage::Seek(begin, part);
+    }
+
+    /// Has more rows unpacked.
+    fn unpack(&mut self, unpacker: Bulky<Box<Unpacker>>, data: Option<(u64, Vec<u8>)>) -> Result<(), Fault> {
+        let mut unpacker = unpacker.take();
+        let step = move || {
+            let step = unpacker.step(data);
+            Ok((unpacker, step))
+        };
+        self.stage = Stage::Away(self.bounds.lane.begin(step)?);
+        Ok(())
     }
 
     /// Reads the current part.
@@ -223,7 +221,7 @@ impl Rows {
         Poll::Ready(Ok(()))
     }
 
-    /// Decodes the footer, or finds that it begins earlier in the file.
+    /// Has the footer decoded, or finds that it begins earlier in the file.
     fn read_tail(&mut self, begin: u64) -> Result<(), Fault> {
         let tail = self.buffer.last_chunk::<FOOTER_SIZE>();
         let tail = tail.ok_or_else(|| not_parquet("it is too short"))?;
@@ -243,34 +241,24 @@ impl Rows {
             return Ok(());
         }
         let at = (data_end - begin) as usize;
-        let footer = &self.buffer[at..self.buffer.len() - FOOTER_SIZE];
-        footer::check(footer).map_err(not_parquet)?;
-        let metadata = decoded(|| ParquetMetaDataReader::decode_metadata(footer))?;
-        let schema = metadata.file_metadata().schema_descr().root_schema_ptr();
-        values::check(&schema).map_err(failed)?;
-        self.file = Some(File { metadata, schema, next: 0, end: data_end });
-        self.buffer = Vec::new();
-        self.stage = Stage::Between;
+        let tail = std::mem::take(&mut self.buffer);
+        let (hold, is_unwanted) = (Arc::clone(&self.bounds.hold), Arc::clone(&self.is_unwanted));
+        let open = move || {
+            let mut unpacker = Box::new(Unpacker::open(&tail, at, data_end, hold, is_unwanted)?);
+            let step = unpacker.step(None);
+            Ok((unpacker, step))
+        };
+        self.stage = Stage::Away(self.bounds.lane.begin(open)?);
         Ok(())
     }
+}
 
-    /// Requests the next row group that has rows. Returns false when there are no more.
-    fn next_group(&mut self) -> Result<bool, Fault> {
-        let Some(file) = &mut self.file else { return Ok(false) };
-        let groups = file.metadata.row_groups();
-        let Some(next) = groups.iter().skip(file.next).position(|group| group.num_rows() != 0) else {
-            return Ok(false);
-        };
-        let group = groups[file.next + next].clone();
-        file.next += next + 1;
-        let (begin, end) = pages::range(&group, file.end).map_err(not_parquet)?;
-        let read_bytes = u64::try_from(group.total_byte_size()).unwrap_or(u64::MAX);
-        if end - begin > ROW_GROUP_BYTES_MAX || read_bytes > ROW_GROUP_BYTES_MAX {
-            return Err(failed("A row group of the Parquet file is larger than 256 MB"));
+impl Drop for Rows {
+    fn drop(&mut self) {
+        self.is_unwanted.store(true, Ordering::Relaxed);
+        if self.buffer.capacity() > TURN_BYTES {
+            self.bounds.lane.discard(std::mem::take(&mut self.buffer));
         }
-        let memory = Memory::new(Arc::clone(&self.bounds.hold), end - begin, read_bytes)?;
-        self.want(begin, end, Part::Group(Box::new(group), Arc::new(memory)));
-        Ok(true)
     }
 }
 
@@ -286,6 +274,7 @@ mod tests {
 
     use super::super::holding::Hold;
     use super::*;
+    use crate::fault;
     use crate::runtime::errand::Allowance;
 
     /// Returns a few bytes at a time, and, if it is slow, only at every second call.
@@ -318,7 +307,7 @@ mod tests {
     fn read_within(bytes: &[u8], is_slow: bool, hold: Hold) -> Result<Vec<String>, String> {
         let data = Data { bytes: Cursor::new(bytes.to_vec()), is_slow, waits: false };
         let allowance = Rc::<Allowance>::default();
-        let bounds = Bounds { allowance: Rc::clone(&allowance), hold };
+        let bounds = Bounds::of(&allowance, hold);
         let mut rows = Rows::new(Box::new(data), bounds);
         let (mut all, mut item) = (Vec::new(), Vec::new());
         loop {

@@ -3,7 +3,7 @@
 
 use std::io::{self, Read};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use bytes::{Buf, Bytes};
 use flate2::read::MultiGzDecoder;
@@ -16,12 +16,13 @@ use parquet::file::reader::{ChunkReader, Length, RowGroupReader, SerializedPageR
 use parquet::record::reader::{ReaderIter, RowIter, TreeBuilder};
 use parquet::schema::types::Type;
 
-use super::ROW_GROUP_BYTES_MAX;
 use super::delta;
 use super::levels::Longest;
 use crate::fault::Fault;
 use crate::runtime::map_run::holding::Hold;
 
+/// Bytes of a row group, as stored and as decompressed (AWS: 256 MB).
+pub(super) const ROW_GROUP_BYTES_MAX: u64 = 256 << 20;
 /// Rows that are read at once, if they have no lists.
 const ROWS_AT_ONCE: usize = 1 << 10;
 /// Values of all columns that are read at once.
@@ -90,12 +91,20 @@ pub(super) struct Memory {
     used: AtomicU64,
     /// Bytes that were unpacked since the last look.
     unpacked: AtomicU64,
+    /// Whether no more rows are wanted.
+    is_unwanted: Arc<AtomicBool>,
 }
 
 impl Memory {
     /// Takes the memory that a row group will need according to the file.
-    pub(super) fn new(hold: Hold, stored: u64, claimed: u64) -> std::result::Result<Memory, Fault> {
-        let memory = Memory { hold, stored, claimed, used: AtomicU64::new(0), unpacked: AtomicU64::new(0) };
+    pub(super) fn new(
+        hold: Hold,
+        is_unwanted: Arc<AtomicBool>,
+        stored: u64,
+        claimed: u64,
+    ) -> std::result::Result<Memory, Fault> {
+        let (used, unpacked) = Default::default();
+        let memory = Memory { hold, stored, claimed, used, unpacked, is_unwanted };
         memory.set(claimed)?;
         Ok(memory)
     }
@@ -104,8 +113,11 @@ impl Memory {
         (self.hold)(usize::try_from(self.stored.saturating_add(bytes)).unwrap_or(usize::MAX))
     }
 
-    /// Takes `bytes` more.
+    /// Takes `bytes` more, if rows are wanted still.
     fn take(&self, bytes: u64) -> std::result::Result<(), Broken> {
+        if self.is_unwanted.load(Ordering::Relaxed) {
+            return Err(Broken::Refused("Nobody waits for the rows".to_owned()));
+        }
         let used = self.used.load(Ordering::Relaxed).saturating_add(bytes);
         if used > MEMORY_BYTES_MAX {
             return Err(Broken::too_large());
