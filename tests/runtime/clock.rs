@@ -145,7 +145,8 @@ fn nothing_is_shown_to_happen_before_it_was_asked_for() {
         let outcome = outcome(handle);
         assert_eq!((outcome.started_ms, outcome.stopped_ms), (begins_ms, begins_ms + 2_000), "{behind_ms}");
         let shown = String::from_utf8(outcome.json().to_vec()).unwrap();
-        let time = |ms: u64| if ms % 1_000 == 0 { String::new() } else { format!(".{:03}", ms % 1_000) };
+        let time =
+            |ms: u64| if ms.is_multiple_of(1_000) { String::new() } else { format!(".{:03}", ms % 1_000) };
         let part = time(begins_ms);
         let expected =
             format!(r#"{{"started":"2023-11-14T22:13:20{part}Z","entered":"2023-11-14T22:13:22{part}Z"}}"#);
