@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use super::spread::{Node as Peer, Spread, View};
 use super::store::StateError;
 use super::{Inner, Service};
-use crate::journal::cluster::{Cluster, Owned, Owners};
-use crate::limits::{CLUSTER_LOOK_MS, JOURNAL_PARTITIONS};
+use crate::journal::cluster::{Cluster, Host, Owned, Owners, Share, Taken};
+use crate::limits::CLUSTER_LOOK_MS;
 
 /// The node's threads. When it is dropped, they end.
 pub(super) struct Node {
@@ -52,15 +52,13 @@ impl Node {
                 }
             }
         };
-        let mut keeper = Keeper {
+        let host = NodeHost {
             cluster: self.cluster.clone(),
             state: Arc::clone(&self.state),
             inner: Arc::downgrade(inner),
             spread,
-            mine: [0; JOURNAL_PARTITIONS as usize],
-            again: [None; JOURNAL_PARTITIONS as usize],
-            looking_since: None,
         };
+        let mut keeper = Keeper { share: Share::of(&self.cluster), host };
         keeper.look().map_err(|error| failed(&error))?;
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             thread::Builder::new().name(name.to_owned()).spawn(body).map_err(|error| failed(&error))
@@ -129,94 +127,88 @@ impl State {
 
 /// Finds out for how long this node holds what it has.
 fn hold(cluster: &Cluster, spread: &Spread) {
-    if let Some(until) = held_until(cluster, spread) {
+    // If the database does not answer, it is for as long as it was.
+    if let Ok(Some(until)) = cluster.held_until(&spread.held(), |partition| spread.owns(partition)) {
         spread.hold_until(until);
     }
 }
 
-/// The end of this node's lease, counted from before the database was asked; `None`, if it does not answer, this node has
-/// no partition, or another one has taken one of them.
-fn held_until(cluster: &Cluster, spread: &Spread) -> Option<Instant> {
-    let (asked, held) = (Instant::now(), spread.held());
-    let owners = cluster.owners().ok()?.owners;
-    let mut left = None;
-    for ((partition, epoch), owned) in (0u16..).zip(held).zip(&owners).filter(|((_, epoch), _)| *epoch > 0) {
-        if owned.epoch == epoch && owned.node == cluster.node() {
-            left = Some(left.map_or(owned.left, |left: Duration| left.min(owned.left)));
-        } else if spread.owns(partition) {
-            return None;
-        }
-    }
-    left.map(|left| asked + left)
-}
-
-/// The state of the thread that takes and releases partitions.
+/// The thread that takes and releases partitions.
 struct Keeper {
-    cluster: Cluster,
-    state: Arc<State>,
-    inner: Weak<Inner>,
-    spread: Arc<Spread>,
-    /// The epochs of partitions that this node owns.
-    mine: [u64; JOURNAL_PARTITIONS as usize],
-    /// When one that could not be taken is tried again.
-    again: [Option<Instant>; JOURNAL_PARTITIONS as usize],
-    /// Since when the database has answered without a pause.
-    looking_since: Option<Instant>,
+    share: Share,
+    host: NodeHost,
 }
-
-/// How long a node waits before it tries again to take a partition that it could not read.
-const AGAIN: Duration = Duration::from_secs(5);
 
 impl Keeper {
     fn run(mut self) {
-        while !self.state.sleep(Duration::from_millis(CLUSTER_LOOK_MS)) {
+        while !self.host.state.sleep(Duration::from_millis(CLUSTER_LOOK_MS)) {
             if let Err(why) = self.look() {
-                self.looking_since = None;
                 tracing::debug!(reason = %why, "the nodes of the cluster cannot be seen at present");
             }
         }
     }
 
-    /// Looks once, and takes and releases what has to be.
     fn look(&mut self) -> Result<(), String> {
-        let Some(inner) = self.inner.upgrade() else { return Ok(()) };
-        let owners = self.cluster.owners().map_err(|error| error.to_string())?;
-        let since = *self.looking_since.get_or_insert_with(Instant::now);
-        self.show(&owners);
-        for (partition, owned) in (0u16..).zip(&owners.owners) {
-            let mine = self.mine[usize::from(partition)];
-            if mine > 0 && owned.epoch != mine {
-                let by = if owned.node.is_empty() { "a node that has ended since" } else { &*owned.node };
-                inner.engine.lose_partitions(format!(
-                    "this node is not the owner of partition {partition} any more (epoch {mine}): {by} has taken it over \
-                     as epoch {}",
-                    owned.epoch
-                ));
-                return Ok(());
-            }
+        if self.host.inner.strong_count() == 0 {
+            return Ok(());
         }
-        inner.follow(owners.version).map_err(|error| error.to_string())?;
-        let me = self.cluster.node().to_owned();
-        let may_replace = self.cluster.has_looked_for_a_lease(since);
-        for (partition, owned) in (0u16..).zip(&owners.owners) {
-            let is_mine = self.mine[usize::from(partition)] > 0;
-            let wanted = owners.wanted(partition);
-            // Without any other node, it keeps what it has until it ends.
-            if is_mine && wanted.is_some_and(|wanted| wanted != me) {
-                self.release(&inner, partition)?;
-            }
-            let is_free = owned.node.is_empty() || owned.node == me || (!owned.lives && may_replace);
-            let is_due = self.again[usize::from(partition)].is_none_or(|again| again <= Instant::now());
-            let leaves = self.state.leaves.load(Ordering::Acquire);
-            if !is_mine && wanted == Some(&me) && is_free && is_due && !leaves {
-                self.again[usize::from(partition)] =
-                    self.take(&inner, partition)?.then_some(Instant::now() + AGAIN);
-            }
-        }
-        Ok(())
+        let looked = self.share.look(&mut self.host);
+        self.host.state.owned.store(self.share.count() as u64, Ordering::Release);
+        looked
+    }
+}
+
+/// The service, as it uses the partitions of its node.
+struct NodeHost {
+    cluster: Cluster,
+    state: Arc<State>,
+    inner: Weak<Inner>,
+    spread: Arc<Spread>,
+}
+
+impl NodeHost {
+    fn inner(&self) -> Result<Arc<Inner>, String> {
+        self.inner.upgrade().ok_or_else(|| "the service has ended".to_owned())
     }
 
-    fn show(&self, owners: &Owners) {
+    fn take_in(&self, inner: &Arc<Inner>, partition: u16) -> Result<Taken, String> {
+        let recovered = match inner.engine.take_partition(partition) {
+            Ok(Some(recovered)) => recovered,
+            Ok(None) => return Ok(Taken::Not),
+            Err(error) => {
+                tracing::error!(%error, partition, "a partition cannot be taken");
+                return Ok(Taken::Later);
+            }
+        };
+        let (executions, epoch) = (recovered.len(), inner.engine.partition_epoch(partition));
+        // Also what the former owner of the first partition has changed: it cannot change more.
+        let version = self.cluster.owners().map(|owners| owners.version).map_err(|error| error.to_string());
+        let taken = version.and_then(|version| {
+            let taken = inner.follow(version).and_then(|()| inner.take_in(recovered));
+            taken.map_err(|error| error.to_string())
+        });
+        if let Err(error) = taken {
+            tracing::error!(
+                error,
+                partition,
+                "a partition cannot be taken: its executions cannot go on here"
+            );
+            inner.let_go(partition).map_err(|error| error.to_string())?;
+            return Ok(Taken::Later);
+        }
+        // The tokens of their tasks are valid then.
+        inner.engine.wait_resumed();
+        self.spread.open(partition, epoch);
+        if !self.spread.is_held() {
+            hold(&self.cluster, &self.spread);
+        }
+        tracing::info!(partition, epoch, executions, "this node has taken a partition");
+        Ok(Taken::Owned(epoch))
+    }
+}
+
+impl Host for NodeHost {
+    fn show(&mut self, owners: &Owners) {
         let me = self.cluster.node();
         let peer = |name: &str, address: &str| Peer {
             name: name.into(),
@@ -241,51 +233,29 @@ impl Keeper {
         self.spread.show(View { owners: shown, others });
     }
 
-    /// Takes a partition. Returns whether to wait before it is tried again.
-    fn take(&mut self, inner: &Arc<Inner>, partition: u16) -> Result<bool, String> {
-        let recovered = match inner.engine.take_partition(partition) {
-            Ok(Some(recovered)) => recovered,
-            Ok(None) => return Ok(false),
-            Err(error) => {
-                tracing::error!(%error, partition, "a partition cannot be taken");
-                return Ok(true);
-            }
-        };
-        let (executions, epoch) = (recovered.len(), inner.engine.partition_epoch(partition));
-        // Also what the former owner of the first partition has changed: it cannot change more.
-        let version = self.cluster.owners().map(|owners| owners.version).map_err(|error| error.to_string());
-        let taken = version.and_then(|version| {
-            let taken = inner.follow(version).and_then(|()| inner.take_in(recovered));
-            taken.map_err(|error| error.to_string())
-        });
-        if let Err(error) = taken {
-            tracing::error!(
-                error,
-                partition,
-                "a partition cannot be taken: its executions cannot go on here"
-            );
-            inner.let_go(partition).map_err(|error| error.to_string())?;
-            return Ok(true);
+    fn lose(&mut self, why: String) {
+        if let Some(inner) = self.inner.upgrade() {
+            inner.engine.lose_partitions(why);
         }
-        // The tokens of their tasks are valid then.
-        inner.engine.wait_resumed();
-        self.mine[usize::from(partition)] = epoch;
-        self.state.owned.fetch_add(1, Ordering::AcqRel);
-        self.spread.open(partition, epoch);
-        if !self.spread.is_held() {
-            hold(&self.cluster, &self.spread);
-        }
-        tracing::info!(partition, epoch, executions, "this node has taken a partition");
-        Ok(false)
     }
 
-    fn release(&mut self, inner: &Arc<Inner>, partition: u16) -> Result<(), String> {
+    fn follow(&mut self, version: u64) -> Result<(), String> {
+        self.inner()?.follow(version).map_err(|error| error.to_string())
+    }
+
+    fn take(&mut self, partition: u16) -> Result<Taken, String> {
+        self.take_in(&self.inner()?, partition)
+    }
+
+    fn release(&mut self, partition: u16) -> Result<(), String> {
         self.spread.close(partition);
-        inner.let_go(partition).map_err(|error| error.to_string())?;
-        self.mine[usize::from(partition)] = 0;
-        self.state.owned.fetch_sub(1, Ordering::AcqRel);
+        self.inner()?.let_go(partition).map_err(|error| error.to_string())?;
         tracing::info!(partition, "this node has released a partition");
         Ok(())
+    }
+
+    fn leaves(&self) -> bool {
+        self.state.leaves.load(Ordering::Acquire)
     }
 }
 

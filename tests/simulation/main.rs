@@ -14,6 +14,8 @@ mod crashes;
 mod handlers;
 mod hostile;
 mod machines;
+#[cfg(feature = "clustered")]
+mod nodes;
 #[path = "../reference/mod.rs"]
 mod reference;
 #[path = "../required/mod.rs"]

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 
 use super::super::{JournalError, Ownership};
 use super::lease::{ClusterLease, lease_ms};
-use super::{Cluster, Shared};
+use super::node::{Cluster, Shared};
 use crate::limits::JOURNAL_PARTITIONS;
 
 /// The whole cluster is this process's: no other one takes it, or a partition of it.

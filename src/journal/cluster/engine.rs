@@ -1,5 +1,6 @@
 //! The operations that a cluster needs of its engine, and the thread that calls them.
 
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 
@@ -62,7 +63,7 @@ impl Known {
 }
 
 /// A block to append, of a partition.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Sealed {
     pub(super) partition: u16,
     pub(super) lsn: u64,
@@ -259,4 +260,12 @@ impl Asked {
         // Every operation of a session is bounded; after a panic, the sender is dropped.
         answered.recv().map_err(|_| gone())?
     }
+}
+
+/// The address of this machine on the route to another. No packet is sent: the system only selects the route.
+pub(super) fn way_to(there: SocketAddr) -> Option<IpAddr> {
+    let from = if there.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(from).ok()?;
+    socket.connect(there).ok()?;
+    Some(socket.local_addr().ok()?.ip())
 }

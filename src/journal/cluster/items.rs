@@ -1,8 +1,8 @@
 //! The service's records, stored next to the journal: by kind, ARN and number.
 
 use super::super::JournalError;
-use super::Cluster;
 use super::engine::{Asked, Engine, Item, Trouble};
+use super::node::Cluster;
 
 /// The records of a cluster, on a separate connection. Changes are made between [`begin`](Items::begin) and
 /// [`commit`](Items::commit), by one thread at a time.

@@ -6,8 +6,8 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::super::{JournalError, Ownership};
-use super::Cluster;
 use super::engine::{Owner, Session, Trouble};
+use super::node::Cluster;
 
 /// Called once when another node has taken the cluster.
 type OnLost = Box<dyn FnOnce(String) + Send>;

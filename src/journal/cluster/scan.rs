@@ -2,7 +2,7 @@
 
 use super::super::block::{Block, BlockKind, Header, NoBlock};
 use super::super::{JournalError, Lsn, Report};
-use super::Cluster;
+use super::node::Cluster;
 use crate::limits::JOURNAL_PARTITIONS;
 
 impl Cluster {

@@ -1,42 +1,42 @@
 //! A cluster whose partitions are spread over its nodes: which nodes there are, who owns which partition, and who should.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::super::{JournalError, hash};
-use super::Cluster;
 use super::engine::{Changes, Looked};
 use super::lease::lease_ms;
+use super::node::Cluster;
 
 /// Who owns the partitions, in order.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Owners {
+pub struct Owners {
     /// The nodes that live and take partitions, with their addresses.
-    pub(crate) members: Vec<(String, String)>,
+    pub members: Vec<(String, String)>,
     /// The owner of each partition, and its epoch.
-    pub(crate) owners: Vec<Owned>,
+    pub owners: Vec<Owned>,
     /// The number of the last change of the service's records.
-    pub(crate) version: u64,
+    pub version: u64,
 }
 
 /// The owner of a partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Owned {
+pub struct Owned {
     /// Its number.
-    pub(crate) epoch: u64,
+    pub epoch: u64,
     /// Its name; empty when the partition was released.
-    pub(crate) node: String,
+    pub node: String,
     /// Its address.
-    pub(crate) address: String,
+    pub address: String,
     /// Whether its lease is valid.
-    pub(crate) lives: bool,
+    pub lives: bool,
     /// For how long it is, by the database's clock.
-    pub(crate) left: Duration,
+    pub left: Duration,
 }
 
 impl Owners {
     /// The node that should own a partition: the one with the highest hash of both (rendezvous hashing), so when a node
     /// comes or goes, only its own partitions move.
-    pub(crate) fn wanted(&self, partition: u16) -> Option<&str> {
+    pub fn wanted(&self, partition: u16) -> Option<&str> {
         let weight = |node: &str| hash(node.bytes().chain(partition.to_le_bytes()));
         self.members.iter().map(|(node, _)| &**node).max_by_key(|node| weight(node))
     }
@@ -101,12 +101,6 @@ impl Cluster {
     /// See [`renew`](Cluster::renew).
     pub(crate) fn changes(&self, after: u64) -> Result<Changes, JournalError> {
         Ok(self.ask(move |session| session.changes(after))?)
-    }
-
-    /// How long the database has answered, as seen by a node that is looking: after it was away, owners have a whole
-    /// lease in which to renew theirs.
-    pub(crate) fn has_looked_for_a_lease(&self, since: Instant) -> bool {
-        since.elapsed() >= self.lease
     }
 
     /// A third of the lease.

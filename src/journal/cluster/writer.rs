@@ -13,9 +13,9 @@ use super::super::{
     Block, Failure, Journal, JournalError, Lsn, Options, Ownership, Record, Refused, Report, Room, Stats,
     Watcher,
 };
-use super::Cluster;
 use super::engine::{Session, Trouble};
 use super::lease::{ClusterLease, replaced};
+use super::node::Cluster;
 use crate::limits::{CLUSTER_CLOSE_MS, CLUSTER_RETRY_MS_MAX, CLUSTER_RETRY_MS_MIN};
 
 /// A [`Journal`] in a cluster's engine. Dropping it appends waiting records and a seal, and releases the cluster.

@@ -55,7 +55,7 @@ impl Address {
 
     pub(in super::super) fn local_ip(&self) -> Option<IpAddr> {
         let server = self.settings.servers.first()?;
-        super::super::way_to((server.host(), server.port()).to_socket_addrs().ok()?.next()?)
+        super::super::engine::way_to((server.host(), server.port()).to_socket_addrs().ok()?.next()?)
     }
 
     fn runtime(&self) -> Result<&Runtime, Trouble> {

@@ -44,7 +44,7 @@ impl Address {
     pub(super) fn local_ip(&self) -> Option<IpAddr> {
         let port = self.config.get_ports().first().copied().unwrap_or(5_432);
         match self.config.get_hosts().first()? {
-            Host::Tcp(host) => super::way_to((host.as_str(), port).to_socket_addrs().ok()?.next()?),
+            Host::Tcp(host) => super::engine::way_to((host.as_str(), port).to_socket_addrs().ok()?.next()?),
             #[cfg(unix)]
             Host::Unix(_) => None,
         }
