@@ -292,6 +292,11 @@ impl Partitions for PartitionJournal {
         match self.begin_epoch(partition, epoch, visit) {
             Ok(()) => Ok(Some(epoch)),
             Err(error) => {
+                let owner = self.cluster.at(partition).ask(|session| session.owner())?;
+                if owner.epoch != epoch {
+                    // A node that was paused meanwhile, and replaced: blocks may be gone that it was to read.
+                    return Ok(None);
+                }
                 // Another node may be able to read it.
                 self.cluster.release_partition(partition, epoch)?;
                 Err(error)

@@ -34,6 +34,8 @@ pub(super) struct App {
     /// Records that were appended, with the partition and the state of the execution that they make durable.
     pub(super) waiting: Vec<(Lsn, u16, u32, State)>,
     pub(super) durable: Lsn,
+    /// What was written once more, from which group to which: what is before is not needed when all of it is durable.
+    pub(super) trims: Option<(Lsn, Lsn)>,
     pub(super) has_ended: bool,
     pub(super) writer: usize,
 }
@@ -248,6 +250,9 @@ impl Process {
     pub(super) fn tell(&self) {
         let mut app = lock(&self.app);
         let durable = app.durable;
+        if let Some((first, _)) = app.trims.take_if(|(_, last)| *last <= durable) {
+            self.node().journal().trim(first);
+        }
         let (ready, waiting) =
             std::mem::take(&mut app.waiting).into_iter().partition(|(lsn, ..)| *lsn <= durable);
         app.waiting = waiting;
@@ -269,24 +274,22 @@ impl Process {
 
     /// Writes everything once more, so that what was written before is not needed.
     pub(super) fn compact(&self) {
-        let app = lock(&self.app);
+        let mut app = lock(&self.app);
         if self.node.get().is_none() || app.has_ended {
             return;
         }
-        let (mut first, mut is_whole) = (None, true);
+        let (mut bounds, mut is_whole) = (None, true);
         for (partition, part) in &app.parts {
             for (execution, state) in &part.executions {
                 let bytes = record_of(*execution, *state);
                 let record = Record { kind: SNAPSHOT, partition: *partition, bytes: &bytes };
                 match self.node().journal().append(record, Room::Reserve) {
-                    Ok(lsn) => first = first.or(Some(lsn)),
+                    Ok(lsn) => bounds = Some((bounds.map_or(lsn, |(first, _)| first), lsn)),
                     Err(_) => is_whole = false,
                 }
             }
         }
-        if let (Some(first), true) = (first, is_whole) {
-            self.node().journal().trim(first);
-        }
+        app.trims = bounds.filter(|_| is_whole);
         drop(app);
         self.wake_writer();
     }
