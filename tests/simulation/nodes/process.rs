@@ -14,6 +14,8 @@ use super::world::{Event, Line, MS, Shared, Way, lock};
 
 /// How often a node looks for partitions to take, as in a server.
 pub(super) const LOOK_MS: u64 = 100;
+/// How long a node that leaves waits for others to take what it has.
+const LEAVING: Duration = Duration::from_secs(5);
 
 /// A partition of a node, with the executions in it.
 #[derive(Default)]
@@ -150,12 +152,18 @@ impl Process {
     pub(super) fn keep(self: &Arc<Self>) {
         let mut share = Share::of(self.node().cluster());
         let mut host = Keeper(Arc::clone(self));
+        let mut left = None;
         loop {
             let looked = share.look(&mut host);
             if self.leaves.load(Ordering::Relaxed) {
+                let since = *left.get_or_insert(self.way().now());
                 let told = self.node().leave();
-                if looked.is_ok() && told.is_ok() && share.count() == 0 {
+                let has_none = looked.is_ok() && told.is_ok() && share.count() == 0;
+                if has_none {
                     self.node().release_all();
+                }
+                // If there is no other node, it ends with what it has.
+                if has_none || self.way().now() - since > LEAVING {
                     lock(&self.app).has_ended = true;
                     let (node, life) = (self.index, self.life);
                     lock(&self.world).after(0, Event::Durable { node, life });
