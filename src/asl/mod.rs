@@ -19,6 +19,8 @@ mod graph;
 pub mod model;
 mod nested;
 mod place;
+#[doc(hidden)]
+pub mod placeholders;
 mod reach;
 mod resource;
 mod scope;

@@ -2,12 +2,14 @@
 //! real on an engine. All
 //! results are JSON for a page that only draws; places are counted in UTF-16, as editors in browsers count.
 
+mod aws;
 mod compare;
 mod edit;
 mod evaluate;
 mod form;
 mod picture;
 mod places;
+mod quotas;
 mod real;
 mod recorder;
 mod run;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::asl::{self, Definition, Diagnostic, MachineType, Options, Resources, Severity};
+use crate::json::source::{self, Source};
 use crate::json::yaml;
 use crate::picture::{Graph, Scene, mermaid, svg};
 use crate::program::Program;
@@ -28,6 +31,7 @@ pub use compare::compare;
 pub use edit::{Edit, Patch, Step, edit};
 pub use evaluate::{Expression, evaluate};
 pub use form::{form, resources, words};
+pub use quotas::Used;
 pub use real::RealRun;
 pub use run::{Ask, mocks, run};
 pub use trace::{details_of, outline};
@@ -48,17 +52,26 @@ const PROBLEMS_MAX: usize = 500;
 
 impl Draft<'_> {
     fn read(&self) -> (Option<Definition>, Vec<Diagnostic>) {
-        let options = Options {
-            machine_type: self.machine_type,
-            resources: Resources::AwsAndOurs,
-            express_maps: false,
-        };
+        self.read_with(Resources::AwsAndOurs)
+    }
+
+    fn read_with(&self, resources: Resources) -> (Option<Definition>, Vec<Diagnostic>) {
+        let options = Options { machine_type: self.machine_type, resources, express_maps: false };
         match self.yaml {
             true if self.text.len() > limits::DEFINITION_BYTES_MAX => {
                 asl::read(self.text.as_bytes(), &options)
             }
             true => asl::read_yaml(self.text.as_bytes(), &options),
             false => asl::read(self.text.as_bytes(), &options),
+        }
+    }
+
+    /// The tree of the text, if it can be read.
+    fn source(&self) -> Option<Source> {
+        match self.yaml {
+            true if self.text.len() > limits::DEFINITION_BYTES_MAX => None,
+            true => yaml::read(self.text).ok(),
+            false => source::read(self.text.as_bytes(), limits::DEFINITION_BYTES_MAX).ok(),
         }
     }
 
@@ -109,6 +122,58 @@ pub fn inspect(draft: Draft<'_>, sketches: bool) -> Json {
         }));
     }
     json!({"problems": told, "problemsMore": more, "picture": of_definition(&definition, &places)})
+}
+
+/// A state machine that a draft is, or will be.
+#[derive(Debug, Default)]
+pub struct Deployed<'d> {
+    /// Its name; empty if it is not known.
+    pub name: &'d str,
+    /// How many tags it has, if that is known.
+    pub tags: Option<usize>,
+    /// What the last run of the draft used.
+    pub used: Option<Used>,
+}
+
+/// What AWS would do with a draft.
+///
+/// `findings`: `when` it happens (`creation`: AWS refuses it; `warning`: AWS warns; `run`: it fails, or is cut;
+/// `deployment`: something that a tool should have replaced is left; `last`: the last run met a quota), `severity`, `code`
+/// (AWS's; `null` if it has none), `message`, and perhaps `location`, `from`, `to`, `state`, `suggestion`, `fix`.
+/// `findingsMore` counts those left out. `quotas`: `quota`, `unit`, `used`, `allowed`, `level` (`within`, `near`, `over`),
+/// whether it is that of the last `run`, and perhaps `from` and `to`, or `state`.
+pub fn on_aws(draft: Draft<'_>, deployed: &Deployed<'_>) -> Json {
+    let (_, problems) = draft.read_with(Resources::Aws);
+    let places = Places::of(draft.text);
+    let mut findings: Vec<Json> = (problems.iter())
+        .map(|problem| {
+            let mut told = told(draft.text, &places, problem);
+            told["when"] = json!(match problem.severity {
+                Severity::Error => "creation",
+                Severity::Warning => "warning",
+            });
+            told
+        })
+        .collect();
+    let used = deployed.used.as_ref();
+    findings.extend(used.into_iter().flat_map(quotas::crossed));
+    let mut rows = Vec::new();
+    if let Some(source) = draft.source() {
+        let found = aws::findings(&source.root, draft.machine_type);
+        findings.extend(found.iter().map(|finding| finding.json(&places)));
+        let json = if draft.yaml { Some(yaml::to_json(&source.root)) } else { None };
+        let measured = quotas::Measured {
+            root: &source.root,
+            definition: json.as_deref().unwrap_or(draft.text),
+            machine_type: draft.machine_type,
+            name: deployed.name,
+            tags: deployed.tags,
+        };
+        rows = quotas::quotas(&measured, used, &places);
+    }
+    let more = findings.len().saturating_sub(PROBLEMS_MAX);
+    findings.truncate(PROBLEMS_MAX);
+    json!({"findings": findings, "findingsMore": more, "quotas": rows})
 }
 
 /// The picture of a machine's definition: `null` if it cannot be read.

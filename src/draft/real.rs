@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value as Json, json};
 
+use super::quotas::Used;
 use super::recorder::{Limit, Recorder, ending};
 use super::trace::with_steps;
 use crate::engine::{EventMask, Listener, Outcome, Record, Step};
@@ -64,10 +65,11 @@ impl RealRun {
 
     /// As runs with mocks answer: `status`, which is `RUNNING` before the end, and the `trace` so far.
     pub fn json(&self) -> Json {
-        let (trace, ended) = {
+        let (trace, used, ended) = {
             let recorded = self.recorded();
             let events: Vec<Event> = recorded.recorder.history.events().cloned().collect();
-            (with_steps(&events, &recorded.recorder.steps), recorded.ended.clone())
+            let trace = with_steps(&events, &recorded.recorder.steps);
+            (trace, Used::of(&events), recorded.ended.clone())
         };
         // What was stopped is not waited for: its end is not recorded.
         let mut told = match (self.why(), ended) {
@@ -75,7 +77,7 @@ impl RealRun {
             (None, Some(ended)) => ended,
             (None, None) => json!({"status": "RUNNING"}),
         };
-        told["trace"] = trace;
+        (told["trace"], told["used"]) = (trace, json!(used));
         told
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Map, Value as Json, json};
 
 use super::Draft;
+use super::quotas::Used;
 use super::recorder::{Limit, Recorder, ending};
 use super::trace::with_steps;
 use crate::asl::MachineType;
@@ -40,7 +41,8 @@ pub struct Ask<'a> {
 /// Runs a draft.
 ///
 /// `status` is AWS's, or `STOPPED` with `why` when the run exceeded its limits, or `REFUSED` with `why` when it did not
-/// begin. With `output`, `error`, `cause`, and `trace`: the visits of states, the events, and the payloads, each once.
+/// begin. With `output`, `error`, `cause`, `used`, what [`on_aws`](super::on_aws) takes, and `trace`: the visits of states, the
+/// events, and the payloads, each once.
 pub fn run(draft: Draft<'_>, ask: &Ask<'_>) -> Json {
     let refused = |why: String| json!({"status": "REFUSED", "why": why});
     let program = match draft.program() {
@@ -78,6 +80,7 @@ pub fn run(draft: Draft<'_>, ask: &Ask<'_>) -> Json {
         events.retain(|event| event.event_type.name() != "ExecutionTimedOut");
         ended = json!({"status": "STOPPED", "why": why});
     }
+    ended["used"] = json!(Used::of(&events));
     ended["trace"] = with_steps(&events, &recorder.steps);
     ended
 }

@@ -23,6 +23,8 @@ mod live;
 #[cfg(all(feature = "postgres", feature = "jetstream"))]
 mod moving;
 #[cfg(feature = "console")]
+mod on_aws;
+#[cfg(feature = "console")]
 mod real_runs;
 #[allow(dead_code, reason = "cases are played through the API here, not by a driver")]
 #[path = "../corpora/recorded.rs"]

@@ -127,6 +127,36 @@ export interface Ran {
   error?: string | null;
   cause?: string | null;
   trace?: Trace;
+  /** What it used of AWS's quotas: for `onAws`. */
+  used?: unknown;
+}
+
+/** Something that AWS would do with a draft. */
+export interface Finding extends Partial<Omit<Problem, 'code'>> {
+  when: 'creation' | 'run' | 'last' | 'deployment' | 'warning';
+  severity: Problem['severity'];
+  code: string | null;
+  message: string;
+  state?: string;
+}
+
+/** A quota of AWS, and how much of it is used: by the definition, or by the last run. */
+export interface Quota {
+  quota: string;
+  unit: string;
+  used: number;
+  allowed: number;
+  level: 'within' | 'near' | 'over';
+  run: boolean;
+  state?: string;
+  from?: number;
+  to?: number;
+}
+
+export interface OnAws {
+  findings: Finding[];
+  findingsMore: number;
+  quotas: Quota[];
 }
 
 export interface Machine {
@@ -379,6 +409,8 @@ export interface Drafts {
   resources(words: string): Promise<{ resources: string[]; more: number }>;
   form(draft: Draft, state: string): Promise<Form>;
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
+  /** What AWS would do with it, as a machine of that name, or as that machine. */
+  onAws(draft: Draft, name: string, machineArn: string, used: unknown): Promise<OnAws>;
   export(draft: Draft, as: 'svg' | 'mermaid' | 'json'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;
   /** Starts a run for real, which `watch` follows as `GetRun`. */

@@ -10,7 +10,7 @@ use super::real_runs::{RUN_BYTES_MAX, RUN_EVENTS_MAX, RealRuns};
 use super::{Own, lists, refusal, waits};
 use crate::api::{self, Reply};
 use crate::asl::MachineType;
-use crate::draft::{self, Ask, Edit, Expression};
+use crate::draft::{self, Ask, Deployed, Edit, Expression};
 use crate::observe::Event;
 use crate::runtime::{MachineCounts, Status};
 use crate::service::{Page, Service};
@@ -47,6 +47,7 @@ pub(super) fn answer(service: &Service, own: &Own, key: &str, action: &str, body
         "Words" => Ok(draft::words()),
         "Resources" => Ok(draft::resources(members.text("words"))),
         "Form" => draft::form(members.draft(), members.text("state")).map_err(invalid),
+        "OnAws" => on_aws(service, &members),
         "Compare" => draft::compare(members.before(), members.draft()).map_err(invalid),
         "Export" => draft::export(members.draft(), members.text("as"))
             .map(|text| json!({"text": text}))
@@ -96,6 +97,22 @@ fn edit(members: &Members) -> Answer {
         .map_err(|error| invalid(format!("`edit` is not a valid edit: {error}")))?;
     let patches = draft::edit(members.draft(), &edit).map_err(invalid)?;
     Ok(json!({"patches": patches}))
+}
+
+/// What AWS would do with a draft: of the machine `machineArn`, if it is one, or called `name`; `used` is that of its last
+/// run.
+fn on_aws(service: &Service, members: &Members) -> Answer {
+    let tags = match members.text("machineArn") {
+        "" => None,
+        arn => Some(service.list_tags_for_resource(arn)?.len()),
+    };
+    let used = match members.0.get("used") {
+        None | Some(Json::Null) => None,
+        Some(used) => serde_json::from_value(used.clone())
+            .map(Some)
+            .map_err(|error| invalid(format!("`used` is not what a run has: {error}")))?,
+    };
+    Ok(draft::on_aws(members.draft(), &Deployed { name: members.text("name"), tags, used }))
 }
 
 fn real_runs(own: &Own) -> Result<&RealRuns, Wrong> {
