@@ -1,6 +1,6 @@
 //! What becomes of a definition on AWS that AWS creates: what fails there, is cut, or is taken as it stands.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
@@ -58,7 +58,7 @@ pub(super) fn findings(root: &Node, machine_type: MachineType) -> Vec<Finding> {
     walk.workflow(root, "", machine_type);
     walk.functions(root, "");
     walk.placeholders(root);
-    walk.findings.sort_by_key(|it| it.span.start);
+    walk.findings.sort_unstable_by(|a, b| (a.span.start, &a.message).cmp(&(b.span.start, &b.message)));
     walk.findings
 }
 
@@ -243,16 +243,22 @@ impl Walk {
     }
 
     fn placeholders(&mut self, root: &Node) {
+        let mut known: HashMap<String, usize> = HashMap::new();
         // The first place of each, and how many there are.
-        let mut found: BTreeMap<String, (Span, String, usize)> = BTreeMap::new();
+        let mut found: Vec<(String, Span, String, usize)> = Vec::new();
         placeholders::each(root, &mut |placeholder, node, names, is_resource| {
             // As a resource it is refused, and said so.
-            if !is_resource {
-                let first = || (node.span, names.to_owned(), 0);
-                found.entry(placeholder.to_owned()).or_insert_with(first).2 += 1;
+            if is_resource {
+                return;
+            }
+            if let Some(&at) = known.get(placeholder) {
+                found[at].3 += 1;
+            } else {
+                known.insert(placeholder.to_owned(), found.len());
+                found.push((placeholder.to_owned(), node.span, names.to_owned(), 1));
             }
         });
-        for (placeholder, (span, names, count)) in found {
+        for (placeholder, span, names, count) in found {
             let also = match count {
                 1 => String::new(),
                 count => format!(" in {count} places"),

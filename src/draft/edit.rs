@@ -5,7 +5,6 @@
 pub(super) mod data;
 mod text;
 
-use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::Draft;
@@ -15,8 +14,7 @@ use crate::json::yaml;
 use crate::limits;
 
 /// A change.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(tag = "op", rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// Renames a state, with all references to it.
     Rename {
@@ -32,14 +30,12 @@ pub enum Edit {
         /// Its target; `None` for the end.
         to: Option<String>,
         /// Whether it is the edge of a Catch.
-        #[serde(default)]
         catch: bool,
         /// The new state's `Type`.
         kind: String,
         /// The new state's name.
         name: String,
         /// The new state's content without its target, in place of its type's default.
-        #[serde(default)]
         value: Option<Json>,
     },
     /// Writes, or removes, a field of a state, or a part of one.
@@ -49,10 +45,8 @@ pub enum Edit {
         /// Where: names of members and numbers of items.
         path: Vec<Step>,
         /// The new value.
-        #[serde(default)]
         value: Json,
         /// Whether to remove it.
-        #[serde(default)]
         remove: bool,
     },
     /// Lets an ending state lead to another one.
@@ -119,13 +113,65 @@ struct Splice {
 }
 
 /// A step into a tree.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(untagged)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Of an object.
     Member(String),
     /// Of an array, from 0.
     Item(usize),
+}
+
+impl Edit {
+    /// Reads one: its name is in `op`, and its members are beside that. By hand, for what serde derives for an enum with a
+    /// tag is many times as large.
+    ///
+    /// # Errors
+    /// What is missing, or is not what it has to be.
+    pub fn read(told: &Json) -> Result<Edit, String> {
+        let wrong = |name: &str| format!("`{name}` is missing or invalid");
+        let text = |name: &str| told[name].as_str().map(str::to_owned).ok_or_else(|| wrong(name));
+        let flag = |name: &str| match &told[name] {
+            Json::Null => Ok(false),
+            it => it.as_bool().ok_or_else(|| wrong(name)),
+        };
+        let value = || told.get("value").filter(|it| !it.is_null()).cloned();
+        let state = text("state");
+        Ok(match told["op"].as_str().ok_or_else(|| wrong("op"))? {
+            "rename" => Edit::Rename { state: state?, to: text("to")? },
+            "insert" => {
+                let to = if told["to"].is_null() { None } else { Some(text("to")?) };
+                let (from, catch) = (text("from")?, flag("catch")?);
+                Edit::Insert { from, to, catch, kind: text("kind")?, name: text("name")?, value: value() }
+            }
+            "set" => {
+                let steps = told["path"].as_array().ok_or_else(|| wrong("path"))?;
+                let path: Option<Vec<Step>> = steps.iter().map(Step::read).collect();
+                let path = path.ok_or_else(|| wrong("path"))?;
+                let value = value().unwrap_or(Json::Null);
+                Edit::Set { state: state?, path, value, remove: flag("remove")? }
+            }
+            "lead" => Edit::Lead { state: state?, to: text("to")? },
+            "raise" => {
+                let item = told["item"].as_u64().and_then(|item| usize::try_from(item).ok());
+                let item = item.ok_or_else(|| wrong("item"))?;
+                Edit::Raise { state: state?, field: text("field")?, item }
+            }
+            "wrap" => Edit::Wrap { state: state?, kind: text("kind")?, name: text("name")? },
+            "delete" => Edit::Delete { state: state? },
+            "catch" => Edit::Catch { state: state?, to: text("to")? },
+            "retry" => Edit::Retry { state: state? },
+            other => return Err(format!("there is no edit `{other}`")),
+        })
+    }
+}
+
+impl Step {
+    fn read(told: &Json) -> Option<Step> {
+        match told {
+            Json::String(name) => Some(Step::Member(name.clone())),
+            it => it.as_u64().and_then(|item| usize::try_from(item).ok()).map(Step::Item),
+        }
+    }
 }
 
 /// The patches that make a change, in the order of the text.
@@ -139,7 +185,7 @@ pub fn edit(draft: Draft<'_>, edit: &Edit) -> Result<Vec<Patch>, String> {
         .ok_or_else(|| format!("There is no state {:?}", state_of(edit)))?;
     data::apply(&mut wanted, &path, edit)?;
     let mut splices = text::splices(draft, &root, &path, edit)?;
-    splices.sort();
+    splices.sort_unstable();
     splices.dedup();
     let mut patched = String::with_capacity(draft.text.len() + 200);
     let mut at = 0;

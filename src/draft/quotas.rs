@@ -1,6 +1,5 @@
 //! AWS's quotas, and how much of them a definition and its last run use.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::places::Places;
@@ -11,8 +10,7 @@ use crate::limits;
 use crate::observe::history::{Detail, Event};
 
 /// What a run used.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 pub struct Used {
     events: u64,
     /// From its first event to its last one.
@@ -24,16 +22,14 @@ pub struct Used {
 }
 
 /// The largest of its kind, and the state that has it.
-#[derive(Debug, Default, Deserialize, Serialize)]
-#[serde(default)]
+#[derive(Debug, Default)]
 struct Size {
     bytes: u64,
     state: String,
 }
 
 /// The error with which a quota was met.
-#[derive(Debug, Default, Deserialize, PartialEq, Serialize)]
-#[serde(default)]
+#[derive(Debug, Default, PartialEq)]
 struct Crossed {
     code: String,
     message: String,
@@ -73,6 +69,41 @@ impl Used {
         let size = |(bytes, n)| Size { bytes: bytes as u64, state: state_of(events, n) };
         (used.payload, used.variable) = (size(payload), size(variable));
         used
+    }
+
+    /// As a run tells it, and [`read`](Used::read) reads it. By hand, for what serde derives is many times as large.
+    pub(super) fn json(&self) -> Json {
+        let size = |it: &Size| json!({"bytes": it.bytes, "state": it.state});
+        let crossed = self.crossed.iter();
+        let crossed: Vec<Json> =
+            crossed.map(|it| json!({"code": it.code, "message": it.message, "state": it.state})).collect();
+        json!({
+            "events": self.events, "ms": self.ms, "payload": size(&self.payload), "variable": size(&self.variable),
+            "crossed": crossed,
+        })
+    }
+
+    /// What a run has told.
+    pub fn read(told: &Json) -> Option<Used> {
+        let text = |it: &Json, name: &str| it[name].as_str().map(str::to_owned);
+        let size = |name: &str| {
+            let it = &told[name];
+            Some(Size { bytes: it["bytes"].as_u64()?, state: text(it, "state")? })
+        };
+        let crossed = told["crossed"].as_array()?.iter().map(|it| {
+            Some(Crossed {
+                code: text(it, "code")?,
+                message: text(it, "message")?,
+                state: text(it, "state")?,
+            })
+        });
+        Some(Used {
+            events: told["events"].as_u64()?,
+            ms: told["ms"].as_u64()?,
+            payload: size("payload")?,
+            variable: size("variable")?,
+            crossed: crossed.collect::<Option<Vec<Crossed>>>()?,
+        })
     }
 
     /// The quota that an event tells of.

@@ -77,7 +77,7 @@ impl RealRun {
             (None, Some(ended)) => ended,
             (None, None) => json!({"status": "RUNNING"}),
         };
-        (told["trace"], told["used"]) = (trace, json!(used));
+        (told["trace"], told["used"]) = (trace, used.json());
         told
     }
 

@@ -80,7 +80,7 @@ pub fn run(draft: Draft<'_>, ask: &Ask<'_>) -> Json {
         events.retain(|event| event.event_type.name() != "ExecutionTimedOut");
         ended = json!({"status": "STOPPED", "why": why});
     }
-    ended["used"] = json!(Used::of(&events));
+    ended["used"] = Used::of(&events).json();
     ended["trace"] = with_steps(&events, &recorder.steps);
     ended
 }

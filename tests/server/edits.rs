@@ -23,7 +23,7 @@ fn patched(text: &str, patches: &[Patch]) -> String {
 }
 
 fn changed(text: &str, change: serde_json::Value) -> String {
-    let change: Edit = serde_json::from_value(change).expect("a change");
+    let change = Edit::read(&change).expect("a change");
     match edit(draft(text), &change) {
         Ok(patches) => patched(text, &patches),
         Err(why) => format!("refused: {why}"),
@@ -388,7 +388,7 @@ fn changes_at_random_read_as_they_were_meant() {
                 4 => json!({"op": "retry", "state": name}),
                 _ => json!({"op": "delete", "state": name}),
             };
-            let change: Edit = serde_json::from_value(change).expect("a change");
+            let change = Edit::read(&change).expect("a change");
             match edit(draft(&text), &change) {
                 Ok(patches) => {
                     text = patched(&text, &patches);

@@ -93,8 +93,7 @@ fn edit(members: &Members) -> Answer {
             serde_json::from_str(text).map_err(|error| invalid(format!("The value is not JSON: {error}")))?;
         edit["value"] = value;
     }
-    let edit: Edit = serde_json::from_value(edit)
-        .map_err(|error| invalid(format!("`edit` is not a valid edit: {error}")))?;
+    let edit = Edit::read(&edit).map_err(|error| invalid(format!("`edit` is not a valid edit: {error}")))?;
     let patches = draft::edit(members.draft(), &edit).map_err(invalid)?;
     Ok(json!({"patches": patches}))
 }
@@ -108,9 +107,10 @@ fn on_aws(service: &Service, members: &Members) -> Answer {
     };
     let used = match members.0.get("used") {
         None | Some(Json::Null) => None,
-        Some(used) => serde_json::from_value(used.clone())
-            .map(Some)
-            .map_err(|error| invalid(format!("`used` is not what a run has: {error}")))?,
+        Some(used) => match draft::Used::read(used) {
+            None => return Err(invalid("`used` is not what a run has told".to_owned())),
+            used => used,
+        },
     };
     Ok(draft::on_aws(members.draft(), &Deployed { name: members.text("name"), tags, used }))
 }
@@ -202,7 +202,7 @@ fn heat(service: &Service, members: &Members) -> Answer {
     let mut states: Vec<Json> = (heat.states.iter())
         .map(|(name, it)| json!({"name": name, "visits": it.visits, "failed": it.failed, "left": it.left, "ms": it.ms}))
         .collect();
-    states.sort_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
+    states.sort_unstable_by(|a, b| a["name"].as_str().cmp(&b["name"].as_str()));
     let mut edges: Vec<(&str, &str, u64)> =
         heat.edges.iter().map(|((from, to), &count)| (&**from, &**to, count)).collect();
     edges.sort_unstable();

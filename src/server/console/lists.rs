@@ -185,7 +185,9 @@ pub(super) fn failures(service: &Service, members: &Members) -> Answer {
         }
     }
     let mut groups: Vec<Group<'_>> = groups.into_values().collect();
-    groups.sort_by_key(|group| std::cmp::Reverse((group.count, group.newest_ms, group.first.number())));
+    groups.sort_unstable_by_key(|group| {
+        std::cmp::Reverse((group.count, group.newest_ms, group.first.number()))
+    });
     let told: Vec<Json> = groups.iter().take(GROUPS_MAX).map(group_json).collect();
     Ok(json!({
         "groups": told, "groupsMore": groups.len().saturating_sub(GROUPS_MAX), "failed": found.matching,

@@ -2,7 +2,7 @@
 //! it is about, or by all nodes, whose answers are merged.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use serde_json::{Value as Json, json};
 
@@ -101,7 +101,8 @@ fn taken(answer: &mut Json, list: &str) -> Vec<Json> {
 fn by(list: &str, key: &str, mut all: Json, mut more: Json, merge: fn(&mut Json, &Json)) -> Json {
     let key_of = |it: &Json| it[key].to_string();
     let mut known = taken(&mut all, list);
-    let mut places: BTreeMap<_, usize> = known.iter().enumerate().map(|(n, it)| (key_of(it), n)).collect();
+    let mut places: HashMap<String, usize> =
+        known.iter().enumerate().map(|(n, it)| (key_of(it), n)).collect();
     for it in taken(&mut more, list) {
         match places.get(&key_of(&it)) {
             Some(&place) => merge(&mut known[place], &it),
@@ -154,8 +155,8 @@ fn heat(mut all: Json, mut more: Json) -> Json {
     let edges = more["edges"].take();
     all = by("states", "name", all, more, sum);
     if let (Json::Array(known), Json::Array(edges)) = (&mut all["edges"], edges) {
-        let place = |it: &Json| (it[0].to_string(), it[1].to_string());
-        let places: BTreeMap<_, usize> = known.iter().enumerate().map(|(n, it)| (place(it), n)).collect();
+        let place = |it: &Json| format!("{}\n{}", it[0], it[1]);
+        let places: HashMap<String, usize> = known.iter().enumerate().map(|(n, it)| (place(it), n)).collect();
         for edge in edges {
             match places.get(&place(&edge)) {
                 Some(&known_at) => add(&mut known[known_at][2], &edge[2]),
@@ -178,7 +179,7 @@ fn found(members: &Json, mut all: Json, parts: impl Iterator<Item = Json>) -> Js
         all["upTo"] = all["upTo"].as_u64().max(part["upTo"].as_u64()).into();
         all["more"] = (all["more"] == true || part["more"] == true).into();
     }
-    rows.sort_by_key(|row| Reverse((row["started"].as_u64(), row["number"].as_u64())));
+    rows.sort_unstable_by_key(|row| Reverse((row["started"].as_u64(), row["number"].as_u64())));
     // While a partition moves, two nodes may have an execution that is over.
     rows.dedup_by(|one, other| one["arn"] == other["arn"]);
     let listed = all["matching"].as_u64().unwrap_or(0).min(DEPTH_MAX as u64);
@@ -196,10 +197,11 @@ fn failures(mut all: Json, parts: impl Iterator<Item = Json>) -> Json {
     let key_of = |group: &Json| {
         let cause = group["cause"].as_str().map(lists::pattern);
         let texts = ["machineArn", "state", "status", "error"].map(|name| group[name].to_string());
-        (texts, cause)
+        serde_json::json!([texts, cause]).to_string()
     };
     let mut groups = taken(&mut all, "groups");
-    let mut places: BTreeMap<_, usize> = groups.iter().enumerate().map(|(n, it)| (key_of(it), n)).collect();
+    let mut places: HashMap<String, usize> =
+        groups.iter().enumerate().map(|(n, it)| (key_of(it), n)).collect();
     for mut part in parts {
         for name in ["failed", "looked", "groupsMore"] {
             add(&mut all[name], &part[name]);
@@ -215,7 +217,7 @@ fn failures(mut all: Json, parts: impl Iterator<Item = Json>) -> Json {
             }
         }
     }
-    groups.sort_by_key(|group| Reverse((group["count"].as_u64(), group["newest"].as_u64())));
+    groups.sort_unstable_by_key(|group| Reverse((group["count"].as_u64(), group["newest"].as_u64())));
     let cut = groups.len().saturating_sub(GROUPS_MAX);
     groups.truncate(GROUPS_MAX);
     add(&mut all["groupsMore"], &cut.into());

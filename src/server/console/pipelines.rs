@@ -187,7 +187,7 @@ async fn ask_all(addresses: &[String]) -> Vec<Answer> {
         });
     }
     let mut answers = asked.join_all().await;
-    answers.sort_by_key(|(n, _)| *n);
+    answers.sort_unstable_by_key(|(n, _)| *n);
     answers.into_iter().map(|(_, answer)| answer).collect()
 }
 
