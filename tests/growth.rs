@@ -567,3 +567,21 @@ fn metrics() {
         assert!(large.lines().any(|line| line == row), "{row} is missing");
     }
 }
+
+// ---- the service ----
+
+/// More tags than a resource may have.
+#[cfg(feature = "service")]
+#[test]
+fn tags() {
+    use expressway::service::{Service, Tag};
+    let service = Service::builder().engine(|engine| engine.shards(1)).build().expect("a service");
+    let arn = service.create_activity("a", None, Vec::new()).expect("an activity").arn;
+    let growth = growth(|times| {
+        let tags: Vec<Tag> =
+            (0..300 * times).map(|n| Tag { key: n.to_string(), value: String::new() }).collect();
+        let (service, arn) = (service.clone(), arn.clone());
+        move || drop(service.tag_resource(&arn, &tags).expect_err("too many tags"))
+    });
+    check(vec![("tags", growth)]);
+}

@@ -45,6 +45,10 @@ impl Service {
                     Some(other) => other.value.clone_from(&tag.value),
                     None => kept.push(tag.clone()),
                 }
+                // More are not compared with each other.
+                if kept.len() > limits::TAGS_MAX {
+                    break;
+                }
             }
             check(arn, kept)
         })

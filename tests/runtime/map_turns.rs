@@ -224,6 +224,32 @@ fn data_without_items_keeps_nobody_waiting() {
     }
 }
 
+/// Packed data may have parts without any content.
+#[test]
+fn packed_data_without_content_keeps_nobody_waiting() {
+    let member =
+        flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best()).finish().expect("memory");
+    let frame = zstd::encode_all(io::empty(), 3).expect("memory");
+    // RFC 1952 (2.3), RFC 1951 (3.2.4), and RFC 8878 (3.1.2).
+    let begin = b"\x1F\x8B\x08\0\0\0\0\0\0\xFF";
+    let (block, skipped) = (b"\0\0\0\xFF\xFF", b"\x50\x2A\x4D\x18\0\0\0\0");
+    for (name, store) in [
+        ("members", Endless::new(b"", &member, 1 << 20, b"")),
+        ("blocks", Endless::new(begin, block, 1 << 22, b"")),
+        ("frames", Endless::new(b"", &frame, 1 << 21, b"")),
+        ("skipped frames", Endless::new(b"\x28\xB5\x2F\xFD\0\x58\x01\0\0", skipped, 3 << 20, b"")),
+    ] {
+        let mut world = store.world();
+        let handle = world.start(&reads(r#"{"InputType": "JSONL"}"#), "{}");
+        world.others_have_their_turns();
+        let (status, read) = (handle.status(), store.read.load(Relaxed));
+        assert!(status == Status::Running && read < 8 << 20, "{name}: {status:?}, {read}");
+        handle.abort();
+        world.turns(2);
+        assert_eq!((handle.status(), world.engine.usage()), (Status::Aborted, (0, 0)), "{name}");
+    }
+}
+
 /// A value that is read as a whole is parsed in pieces, and what it holds is counted.
 #[test]
 fn data_that_is_read_as_a_whole_keeps_nobody_waiting() {

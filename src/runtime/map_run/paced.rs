@@ -9,12 +9,39 @@ use crate::runtime::errand::Allowance;
 
 /// Work of unpacking a byte and looking for the end of an item.
 const BYTE_WORK: u64 = 4;
+/// Work of reading a byte of packed data, which may unpack to nothing: a block without content has five, a member twenty.
+const PACKED_BYTE_WORK: u64 = 16;
 
 /// Bytes that are read as far as the allowance of a poll goes: then the task is woken to go on.
 pub(super) struct Paced {
     pub(super) bytes: Box<dyn BufRead>,
     pub(super) waker: Rc<RefCell<Waker>>,
     pub(super) allowance: Rc<Allowance>,
+}
+
+/// The same for data that is packed: however little there is in it, reading it ends with the poll's allowance.
+pub(super) struct Packets<R> {
+    bytes: R,
+    waker: Rc<RefCell<Waker>>,
+    allowance: Rc<Allowance>,
+}
+
+impl<R: Read> Packets<R> {
+    pub(super) fn of(bytes: R, waker: &Rc<RefCell<Waker>>, allowance: &Rc<Allowance>) -> Packets<R> {
+        Packets { bytes, waker: Rc::clone(waker), allowance: Rc::clone(allowance) }
+    }
+}
+
+impl<R: Read> Read for Packets<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.allowance.is_spent() {
+            self.waker.borrow().wake_by_ref();
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let read = self.bytes.read(buffer)?;
+        self.allowance.charge(PACKED_BYTE_WORK * read as u64);
+        Ok(read)
+    }
 }
 
 impl Read for Paced {

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 
-use super::super::errand::Errand;
+use super::super::errand::{Allowance, Errand};
 use super::holding::Bounds;
 use super::members::{ITEM_BYTES_MAX, Members};
-use super::paced::Paced;
+use super::paced::{Paced, Packets};
 use crate::fault::{self, Fault};
 use crate::fuel::Fuel;
 use crate::json;
@@ -24,8 +24,9 @@ use flate2::bufread::MultiGzDecoder;
 const WHOLE_BYTES_MAX: usize = 64 << 20;
 /// Fields of a row of CSV.
 const FIELDS_MAX: usize = 1 << 20;
-/// Bytes of one read.
+/// Bytes of one read, and of one of data that is packed.
 const BUFFER_BYTES: usize = 256 << 10;
+const PACKED_BYTES: usize = 32 << 10;
 /// The window of zstd: 32 MiB, four times that of its usual levels.
 const WINDOW_LOG_MAX: u32 = 25;
 /// What a frame of zstd begins with.
@@ -225,7 +226,8 @@ impl Items {
             (Form::Packed(packed), _) => {
                 (self.bounds.hold)(packed.bytes())?;
                 let (waker, allowance) = (Rc::clone(&self.waker), Rc::clone(&self.bounds.allowance));
-                Form::Bytes(Box::new(Paced { bytes: packed.unpacked()?, waker, allowance }))
+                let bytes = packed.unpacked(&waker, &allowance)?;
+                Form::Bytes(Box::new(Paced { bytes, waker, allowance }))
             }
             (Form::Bytes(bytes), Format::Csv { delimiter, headers }) => {
                 Form::Rows(Box::new(Rows::new(bytes, *delimiter, headers.as_deref())?))
@@ -279,19 +281,21 @@ impl Packed {
     }
 
     /// Decompresses gzip or zstd.
-    fn unpacked(self) -> Result<Bytes, Fault> {
+    fn unpacked(self, waker: &Rc<RefCell<Waker>>, allowance: &Rc<Allowance>) -> Result<Bytes, Fault> {
         let is_zstd = self.head.starts_with(ZSTD);
         let is_gzip = self.head.starts_with(&[0x1F, 0x8B]);
-        let bytes = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(self.head).chain(self.stream));
+        let bytes = Cursor::new(self.head).chain(self.stream);
+        if !(is_zstd || is_gzip) {
+            return Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, bytes)));
+        }
+        let bytes = BufReader::with_capacity(PACKED_BYTES, Packets::of(bytes, waker, allowance));
         if is_zstd {
             let unreadable = |error| unreadable(&error);
             let mut unpacked = zstd::stream::read::Decoder::with_buffer(bytes).map_err(unreadable)?;
             unpacked.window_log_max(WINDOW_LOG_MAX).map_err(unreadable)?;
             Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, unpacked)))
-        } else if is_gzip {
-            Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))))
         } else {
-            Ok(Box::new(bytes))
+            Ok(Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(bytes))))
         }
     }
 }
