@@ -42,7 +42,7 @@ pub fn without_number(text: &str) -> String {
 
 /// Lowers this thread's priority.
 #[cfg(any(feature = "parquet", feature = "server"))]
-pub(crate) fn stand_back() {
+pub(crate) fn lower_priority() {
     // On Linux a thread has its own nice value, elsewhere it is the process's.
     #[cfg(target_os = "linux")]
     let _ = rustix::process::setpriority_process(None, 10);

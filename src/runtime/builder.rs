@@ -383,7 +383,7 @@ impl Builder {
             Observability::start_worker(observability)?;
         }
         #[cfg(feature = "parquet")]
-        shared.aside.may_have_threads();
+        shared.background.may_have_threads();
         for index in 0..shards {
             // If one fails, dropping the engine ends the earlier ones.
             thread::spawn(Arc::clone(&shared), index)?;
@@ -477,7 +477,7 @@ impl Builder {
             map_runs: self.map_runs,
             stores: Arc::new(self.stores),
             #[cfg(feature = "parquet")]
-            aside: Arc::default(),
+            background: Arc::default(),
         });
         if let Some(durability) = &shared.durability {
             durability.belongs_to(&shared.remotes);

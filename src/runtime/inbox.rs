@@ -235,7 +235,7 @@ pub(super) struct Shared {
     pub(super) stores: Arc<Handlers<dyn DataStore>>,
     /// Threads for work that cannot be suspended.
     #[cfg(feature = "parquet")]
-    pub(super) aside: Arc<super::aside::Aside>,
+    pub(super) background: Arc<super::background::BackgroundThreads>,
 }
 
 impl Shared {

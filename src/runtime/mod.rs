@@ -10,7 +10,7 @@
 #[cfg(feature = "runtime")]
 mod admission;
 #[cfg(feature = "parquet")]
-mod aside;
+mod background;
 #[cfg(feature = "runtime")]
 mod blocked;
 #[cfg(feature = "runtime")]

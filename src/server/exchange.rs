@@ -16,8 +16,8 @@ use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, ORIG
 use hyper::http::request::Parts;
 use hyper::{Method, Request, Response, StatusCode, Version};
 
-use super::aside;
 use super::auth::Denied;
+use super::background;
 use super::connection_timeouts::Watch;
 #[cfg(feature = "console")]
 use super::console;
@@ -294,7 +294,7 @@ async fn operation(
     let reply = match local.is_acceptor() {
         true if polls => Box::pin(poll(local, watch, forward(local, watch, service, call))).await,
         true => Box::pin(forward(local, watch, service, call)).await,
-        false if !polls && aside::is_long(call) => Box::pin(local.answer(service, call, &body)).await,
+        false if !polls && background::is_long(call) => Box::pin(local.answer(service, call, &body)).await,
         false => match api::answer_now(service, call) {
             Some(reply) => reply,
             None if polls => Box::pin(poll(local, watch, api::answer_in_time(service, call))).await,
@@ -404,7 +404,7 @@ async fn body_of(
 
 /// The answer of another thread, because this one is the acceptor.
 async fn forward(local: &Local, watch: &Watch, service: &Service, call: Call<'_>) -> Reply {
-    local.forward(watch, service, call).await.unwrap_or_else(aside::the_end)
+    local.forward(watch, service, call).await.unwrap_or_else(background::the_end)
 }
 
 /// A worker that polls for a task. When the server ends it gets an empty answer, and when it disconnects it gets no

@@ -8,8 +8,8 @@
 //! does. It runs no workflow, so `/health`, `/ready` and `/metrics`, which it answers itself, are answered even when
 //! the others are busy.
 
-mod aside;
 mod auth;
+mod background;
 mod connection;
 mod connection_timeouts;
 mod connection_turns;

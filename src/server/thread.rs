@@ -24,7 +24,7 @@ use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::aside::{self, Aside};
+use super::background::{self, BackgroundThreads};
 use super::connection;
 use super::connection_timeouts::{Tick, Watch};
 use super::connection_turns::{Busy, Turns};
@@ -65,7 +65,7 @@ pub(super) struct Shared {
     pub(super) place: Place,
     pub(super) scope_from_credentials: bool,
     pub(super) testing: bool,
-    pub(super) aside: Aside,
+    pub(super) background: BackgroundThreads,
     #[cfg(feature = "console")]
     pub(super) console: Option<super::console::ConsoleThreads>,
     pub(super) ready: AtomicBool,
@@ -101,7 +101,7 @@ impl Shared {
             place,
             scope_from_credentials,
             testing,
-            aside: Aside::start()?,
+            background: BackgroundThreads::start()?,
             #[cfg(feature = "console")]
             console,
             ready: false.into(),
@@ -547,13 +547,13 @@ impl Local {
 
     /// Answers what is not answered at once.
     pub(super) async fn answer(&self, service: &Service, call: Call<'_>, body: &Bytes) -> Reply {
-        if !aside::is_long(call) {
+        if !background::is_long(call) {
             return match api::answer_now(service, call) {
                 Some(reply) => reply,
                 None => api::answer_in_time(service, call).await,
             };
         }
-        self.shared.aside.answer(service, call, body).await.unwrap_or_else(aside::the_end)
+        self.shared.background.answer(service, call, body).await.unwrap_or_else(background::the_end)
     }
 
     fn enter(self: &Rc<Local>) -> Entry {

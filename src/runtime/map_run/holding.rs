@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::fault::Fault;
 #[cfg(feature = "parquet")]
-use crate::runtime::aside::Lane;
+use crate::runtime::background::BackgroundQueue;
 use crate::runtime::errand::Allowance;
 
 /// Called with the bytes that are held now, or about to be. An error if there is no memory for them.
@@ -20,7 +20,7 @@ pub(super) struct Bounds {
     pub(super) hold: Hold,
     /// Where work is done that cannot be suspended.
     #[cfg(feature = "parquet")]
-    pub(super) lane: Lane,
+    pub(super) background: BackgroundQueue,
 }
 
 #[cfg(all(test, feature = "map-data"))]
@@ -28,12 +28,13 @@ impl Bounds {
     /// Without an engine: nothing is done by other threads.
     pub(super) fn of(allowance: &Rc<Allowance>, hold: Hold) -> Bounds {
         #[cfg(feature = "parquet")]
-        let lane = Arc::<crate::runtime::aside::Aside>::default().lane(&Arc::default());
+        let background =
+            Arc::<crate::runtime::background::BackgroundThreads>::default().queue_of(&Arc::default());
         Bounds {
             allowance: Rc::clone(allowance),
             hold,
             #[cfg(feature = "parquet")]
-            lane,
+            background,
         }
     }
 }

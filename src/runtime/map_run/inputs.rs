@@ -149,7 +149,7 @@ impl Inputs {
                 allowance: Rc::clone(&allowance),
                 hold: Holding::hold(setup),
                 #[cfg(feature = "parquet")]
-                lane: setup.lane(),
+                background: setup.background(),
             };
             Reader::new(reader, arguments, request.items_max, stores, bounds)
         });

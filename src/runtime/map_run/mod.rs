@@ -46,7 +46,7 @@ use results::Results;
 use work::Work;
 
 #[cfg(feature = "parquet")]
-use super::aside::Lane;
+use super::background::BackgroundQueue;
 use super::clock::Time;
 use super::completion::SharedTasks;
 use super::durable::Durability;
@@ -355,9 +355,9 @@ impl Setup {
 
     /// Threads for work that cannot be suspended. Without its engine, it is about to be stopped.
     #[cfg(feature = "parquet")]
-    fn lane(&self) -> Lane {
-        let aside = self.engine.upgrade().map_or_else(Arc::default, |it| Arc::clone(&it.shared.aside));
-        aside.lane(&self.parent.usage)
+    fn background(&self) -> BackgroundQueue {
+        let threads = self.engine.upgrade().map_or_else(Arc::default, |it| Arc::clone(&it.shared.background));
+        threads.queue_of(&self.parent.usage)
     }
 
     /// Whether the process is about to end, or lets the execution go: what then happens to children is not their outcome.

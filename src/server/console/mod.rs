@@ -29,7 +29,7 @@ use tokio::sync::oneshot;
 
 use self::pipelines::Pipelines;
 use self::real_runs::RealRuns;
-use super::aside;
+use super::background;
 use crate::api::{self, Call, Reply};
 #[cfg(feature = "cluster")]
 use crate::service::spread::{NOT_OWNED, Spread, Way, unavailable};
@@ -165,7 +165,7 @@ impl ConsoleThreads {
         };
         Ok(ConsoleThreads {
             prompt: thread("console", || {})?,
-            patient: thread("console-aside", crate::os::stand_back)?,
+            patient: thread("console-background", crate::os::lower_priority)?,
             own: Arc::new(own),
             streams: Arc::default(),
         })
@@ -216,16 +216,16 @@ impl ConsoleThreads {
         body: &Bytes,
     ) -> Reply {
         let (action, own) = (action.to_owned(), Arc::clone(&self.own));
-        let (_sender, parcel) = aside::Parcel::new((body.clone(), service.clone()));
+        let (_sender, revocable) = background::Revocable::new((body.clone(), service.clone()));
         let answer = move || {
-            let (body, service) = parcel.open()?;
+            let (body, service) = revocable.open()?;
             Some(actions::answer(&service, &own, &key, &action, &body))
         };
-        self.aside(pace, answer).await
+        self.background(pace, answer).await
     }
 
     /// Does something on a thread of the console. Nothing is answered where the client is gone.
-    async fn aside(&self, pace: Pace, work: impl FnOnce() -> Option<Reply> + Send + 'static) -> Reply {
+    async fn background(&self, pace: Pace, work: impl FnOnce() -> Option<Reply> + Send + 'static) -> Reply {
         let (answer, answered) = oneshot::channel();
         let job = move || {
             if let Some(reply) = work() {
@@ -287,7 +287,7 @@ impl ConsoleThreads {
                     Err(error) => return Some(api::refusal(&error)),
                 };
                 let action = action.to_owned();
-                Some(self.aside(pace, move || Some(nodes::merged(&action, &members, own, others))).await)
+                Some(self.background(pace, move || Some(nodes::merged(&action, &members, own, others))).await)
             }
         }
     }

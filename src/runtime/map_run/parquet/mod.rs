@@ -24,7 +24,7 @@ use parquet::file::metadata::FooterTail;
 use self::unpacker::{Next, Step, Unpacker, failed, not_parquet};
 use super::holding::Bounds;
 use crate::fault::Fault;
-use crate::runtime::aside::{Away, Bulky};
+use crate::runtime::background::{BackgroundWork, DropsInBackground};
 use crate::task::data::{self, Source};
 
 /// Bytes of a footer (AWS: 5 MB).
@@ -59,9 +59,9 @@ enum Stage {
     Seek(u64, Part),
     Read(u64, Part),
     /// The unpacker is at work.
-    Away(Away<Result<(Box<Unpacker>, Step), Fault>>),
+    Away(BackgroundWork<Result<(Box<Unpacker>, Step), Fault>>),
     /// It has done a step.
-    Done(Bulky<Box<Unpacker>>, Next),
+    Done(DropsInBackground<Box<Unpacker>>, Next),
     Broken,
 }
 
@@ -69,7 +69,7 @@ enum Part {
     /// The end of the file.
     Tail,
     /// The data of a row group.
-    Group(Bulky<Box<Unpacker>>),
+    Group(DropsInBackground<Box<Unpacker>>),
 }
 
 fn polled<T>(poll: Poll<io::Result<T>>) -> Poll<Result<T, Fault>> {
@@ -165,7 +165,7 @@ impl Rows {
                     let done = done.unwrap_or_else(|| Err(not_parquet("it contradicts itself")));
                     let (unpacker, Step { rows, next }) = done?;
                     (self.is_open, self.rows) = (true, rows);
-                    self.stage = Stage::Done(Bulky::new(unpacker, &self.bounds.lane), next);
+                    self.stage = Stage::Done(DropsInBackground::new(unpacker, &self.bounds.background), next);
                 }
             },
             Stage::Done(unpacker, next) => match next {
@@ -191,13 +191,17 @@ impl Rows {
     }
 
     /// Has more rows unpacked.
-    fn unpack(&mut self, unpacker: Bulky<Box<Unpacker>>, data: Option<(u64, Vec<u8>)>) -> Result<(), Fault> {
+    fn unpack(
+        &mut self,
+        unpacker: DropsInBackground<Box<Unpacker>>,
+        data: Option<(u64, Vec<u8>)>,
+    ) -> Result<(), Fault> {
         let mut unpacker = unpacker.take();
         let step = move || {
             let step = unpacker.step(data);
             Ok((unpacker, step))
         };
-        self.stage = Stage::Away(self.bounds.lane.begin(step)?);
+        self.stage = Stage::Away(self.bounds.background.begin(step)?);
         Ok(())
     }
 
@@ -248,7 +252,7 @@ impl Rows {
             let step = unpacker.step(None);
             Ok((unpacker, step))
         };
-        self.stage = Stage::Away(self.bounds.lane.begin(open)?);
+        self.stage = Stage::Away(self.bounds.background.begin(open)?);
         Ok(())
     }
 }
@@ -257,7 +261,7 @@ impl Drop for Rows {
     fn drop(&mut self) {
         self.is_unwanted.store(true, Ordering::Relaxed);
         if self.buffer.capacity() > TURN_BYTES {
-            self.bounds.lane.discard(std::mem::take(&mut self.buffer));
+            self.bounds.background.discard(std::mem::take(&mut self.buffer));
         }
     }
 }

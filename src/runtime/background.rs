@@ -26,7 +26,7 @@ type Work = Box<dyn FnOnce() + Send>;
 
 /// The threads.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct BackgroundThreads {
     /// Without them, work is done at once.
     has_threads: AtomicBool,
     /// What is to be done, and for which state machine; `None` before the first work. Only shards lock it.
@@ -35,19 +35,19 @@ pub(super) struct Aside {
 
 /// The threads, for one state machine.
 #[derive(Clone, Debug)]
-pub(super) struct Lane {
-    aside: Arc<Aside>,
+pub(super) struct BackgroundQueue {
+    threads: Arc<BackgroundThreads>,
     machine: usize,
 }
 
-impl Aside {
+impl BackgroundThreads {
     /// From now on there may be threads.
     pub(super) fn may_have_threads(&self) {
         self.has_threads.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn lane(self: &Arc<Aside>, machine: &Arc<Usage>) -> Lane {
-        Lane { aside: Arc::clone(self), machine: Arc::as_ptr(machine) as usize }
+    pub(super) fn queue_of(self: &Arc<BackgroundThreads>, machine: &Arc<Usage>) -> BackgroundQueue {
+        BackgroundQueue { threads: Arc::clone(self), machine: Arc::as_ptr(machine) as usize }
     }
 
     fn give(&self, machine: usize, work: Work) -> io::Result<()> {
@@ -71,7 +71,7 @@ fn start() -> io::Result<Sender<(usize, Work)>> {
     let queue = Arc::new(Mutex::new(Queue { asked, turns: VecDeque::new(), works: HashMap::new() }));
     let spawn = |_| {
         let queue = Arc::clone(&queue);
-        let thread = std::thread::Builder::new().name("expressway-aside".to_owned());
+        let thread = std::thread::Builder::new().name("expressway-background".to_owned());
         thread.stack_size(limits::STACK_BYTES).spawn(move || run(&queue)).map(drop)
     };
     // One is enough.
@@ -83,7 +83,7 @@ fn start() -> io::Result<Sender<(usize, Work)>> {
 }
 
 fn run(queue: &Mutex<Queue>) {
-    os::stand_back();
+    os::lower_priority();
     loop {
         let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
         let Some(work) = next else { break };
@@ -129,7 +129,7 @@ impl Queue {
     }
 }
 
-impl Lane {
+impl BackgroundQueue {
     /// Gives work away. If nobody waits for it when its turn comes, it is not done.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Lane {
     pub(super) fn begin<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<Away<T>, Fault> {
+    ) -> Result<BackgroundWork<T>, Fault> {
         let (sender, done) = oneshot::channel();
         let work = move || {
             if !sender.is_closed()
@@ -147,57 +147,57 @@ impl Lane {
                 let _ = sender.send(done);
             }
         };
-        self.aside.give(self.machine, Box::new(work)).map_err(|error| {
+        self.threads.give(self.machine, Box::new(work)).map_err(|error| {
             let cause = format!("There is no thread for the items of the Map Run: {}", os::words(&error));
             Fault::new(fault::RUNTIME, cause)
         })?;
-        Ok(Away { done, lane: self.clone() })
+        Ok(BackgroundWork { done, queue: self.clone() })
     }
 
     /// Drops something there.
     pub(super) fn discard<T: Send + 'static>(&self, what: T) {
         // Without threads, it is dropped here.
-        let _ = self.aside.give(self.machine, Box::new(move || drop(what)));
+        let _ = self.threads.give(self.machine, Box::new(move || drop(what)));
     }
 }
 
-/// Work that was given away. What it comes to is dropped there, if it is not waited for.
-pub(super) struct Away<T: Send + 'static> {
+/// Work that was given to the threads. What it comes to is dropped there, if it is not waited for.
+pub(super) struct BackgroundWork<T: Send + 'static> {
     done: oneshot::Receiver<T>,
-    lane: Lane,
+    queue: BackgroundQueue,
 }
 
-impl<T: Send + 'static> Away<T> {
+impl<T: Send + 'static> BackgroundWork<T> {
     /// What it came to; `None` if it panicked.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<T>> {
         std::pin::Pin::new(&mut self.done).poll(context).map(Result::ok)
     }
 }
 
-impl<T: Send + 'static> Drop for Away<T> {
+impl<T: Send + 'static> Drop for BackgroundWork<T> {
     fn drop(&mut self) {
         self.done.close();
         if let Ok(done) = self.done.try_recv() {
-            self.lane.discard(done);
+            self.queue.discard(done);
         }
     }
 }
 
-impl<T: Send + 'static> fmt::Debug for Away<T> {
+impl<T: Send + 'static> fmt::Debug for BackgroundWork<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Away").finish_non_exhaustive()
+        f.debug_struct("BackgroundWork").finish_non_exhaustive()
     }
 }
 
 /// Something that takes long to drop: it is dropped by the other threads.
-pub(super) struct Bulky<T: Send + 'static> {
+pub(super) struct DropsInBackground<T: Send + 'static> {
     content: Option<T>,
-    lane: Lane,
+    queue: BackgroundQueue,
 }
 
-impl<T: Send + 'static> Bulky<T> {
-    pub(super) fn new(content: T, lane: &Lane) -> Bulky<T> {
-        Bulky { content: Some(content), lane: lane.clone() }
+impl<T: Send + 'static> DropsInBackground<T> {
+    pub(super) fn new(content: T, queue: &BackgroundQueue) -> DropsInBackground<T> {
+        DropsInBackground { content: Some(content), queue: queue.clone() }
     }
 
     pub(super) fn take(mut self) -> T {
@@ -206,10 +206,10 @@ impl<T: Send + 'static> Bulky<T> {
     }
 }
 
-impl<T: Send + 'static> Drop for Bulky<T> {
+impl<T: Send + 'static> Drop for DropsInBackground<T> {
     fn drop(&mut self) {
         if let Some(content) = self.content.take() {
-            self.lane.discard(content);
+            self.queue.discard(content);
         }
     }
 }
@@ -240,29 +240,29 @@ mod tests {
         assert_eq!(*done.lock().expect("no panic"), ["a1", "b1", "a2", "c1", "b2", "a3"]);
     }
 
-    fn done<T: Send>(mut away: Away<T>) -> Option<T> {
-        pollster::block_on(std::future::poll_fn(move |context| away.poll(context)))
+    fn done<T: Send>(mut work: BackgroundWork<T>) -> Option<T> {
+        pollster::block_on(std::future::poll_fn(move |context| work.poll(context)))
     }
 
     #[test]
     fn what_nobody_waits_for_is_not_done() {
-        let aside = Arc::new(Aside::default());
-        aside.may_have_threads();
-        let lane = aside.lane(&Arc::default());
+        let background = Arc::new(BackgroundThreads::default());
+        background.may_have_threads();
+        let queue = background.queue_of(&Arc::default());
         // Both threads wait here, so that what comes behind has not begun.
         let gates: Vec<_> = (0..THREADS).map(|_| mpsc::channel::<()>()).collect();
         let (opens, gates): (Vec<_>, Vec<_>) = gates.into_iter().unzip();
-        let waits = gates.into_iter().map(|gate| lane.begin(move || gate.recv().is_ok()));
+        let waits = gates.into_iter().map(|gate| queue.begin(move || gate.recv().is_ok()));
         let waits: Vec<_> = waits.collect::<Result<_, _>>().expect("threads");
         let is_done = Arc::new(AtomicBool::new(false));
         let sets = Arc::clone(&is_done);
-        drop(lane.begin(move || sets.store(true, Ordering::SeqCst)).expect("threads"));
+        drop(queue.begin(move || sets.store(true, Ordering::SeqCst)).expect("threads"));
         opens.iter().for_each(|open| open.send(()).expect("it waits"));
-        let last = lane.begin(|| 1).expect("threads");
+        let last = queue.begin(|| 1).expect("threads");
         assert_eq!(done(last), Some(1));
         waits.into_iter().for_each(|waits| assert_eq!(done(waits), Some(true)));
         assert!(!is_done.load(Ordering::SeqCst));
-        let panicked: Away<()> = lane.begin(|| panic!("on purpose")).expect("threads");
+        let panicked: BackgroundWork<()> = queue.begin(|| panic!("on purpose")).expect("threads");
         assert_eq!(done(panicked), None);
     }
 }

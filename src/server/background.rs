@@ -34,13 +34,13 @@ const WAITING_MAX: usize = 4_096;
 
 /// The threads.
 #[derive(Debug)]
-pub(super) struct Aside {
-    lanes: [Box<[Thread]>; 4],
+pub(super) struct BackgroundThreads {
+    kinds: [Box<[Thread]>; 4],
 }
 
 #[derive(Debug)]
 struct Thread {
-    jobs: mpsc::UnboundedSender<Parcel<Job>>,
+    jobs: mpsc::UnboundedSender<Revocable<Job>>,
     /// Jobs that are not done yet.
     left: Arc<AtomicUsize>,
 }
@@ -56,16 +56,16 @@ struct Job {
 /// Something that waits for another thread. It is dropped at once when its sender is: what clients sent and no longer
 /// wait for takes no memory.
 #[derive(Debug)]
-pub(super) struct Parcel<T>(Arc<Mutex<Option<T>>>);
+pub(super) struct Revocable<T>(Arc<Mutex<Option<T>>>);
 
-/// The sender's half of a [`Parcel`].
+/// The sender's half of a [`Revocable`].
 #[derive(Debug)]
 pub(super) struct Sender<T>(Arc<Mutex<Option<T>>>);
 
-impl<T> Parcel<T> {
-    pub(super) fn new(content: T) -> (Sender<T>, Parcel<T>) {
+impl<T> Revocable<T> {
+    pub(super) fn new(content: T) -> (Sender<T>, Revocable<T>) {
         let content = Arc::new(Mutex::new(Some(content)));
-        (Sender(Arc::clone(&content)), Parcel(content))
+        (Sender(Arc::clone(&content)), Revocable(content))
     }
 
     /// What is in it, unless its sender is gone.
@@ -81,7 +81,7 @@ impl<T> Drop for Sender<T> {
 }
 
 /// The threads for a call, if it is slow.
-fn lane(call: Call<'_>) -> Option<usize> {
+fn kind(call: Call<'_>) -> Option<usize> {
     if call.target == api::START_SYNC_EXECUTION && call.body.len() <= BODY_BYTES_MAX {
         return None;
     }
@@ -98,19 +98,19 @@ fn lane(call: Call<'_>) -> Option<usize> {
 
 /// Whether a call is slow.
 pub(super) fn is_long(call: Call<'_>) -> bool {
-    lane(call).is_some()
+    kind(call).is_some()
 }
 
-impl Aside {
-    pub(super) fn start() -> io::Result<Aside> {
-        let lane = |threads: usize| (0..threads).map(|_| Thread::start()).collect::<io::Result<_>>();
-        let [definitions, tests, lists, bodies] = THREADS.map(lane);
-        Ok(Aside { lanes: [definitions?, tests?, lists?, bodies?] })
+impl BackgroundThreads {
+    pub(super) fn start() -> io::Result<BackgroundThreads> {
+        let kind = |threads: usize| (0..threads).map(|_| Thread::start()).collect::<io::Result<_>>();
+        let [definitions, tests, lists, bodies] = THREADS.map(kind);
+        Ok(BackgroundThreads { kinds: [definitions?, tests?, lists?, bodies?] })
     }
 
     /// Answers a call that [is slow](is_long). When this is dropped, computation for it stops.
     pub(super) async fn answer(&self, service: &Service, call: Call<'_>, body: &Bytes) -> Option<Reply> {
-        let threads = &self.lanes[lane(call)?];
+        let threads = &self.kinds[kind(call)?];
         let thread = threads.iter().min_by_key(|thread| thread.left.load(Ordering::Relaxed))?;
         if thread.left.load(Ordering::Relaxed) >= WAITING_MAX {
             return Some(too_many());
@@ -124,9 +124,9 @@ impl Aside {
             body: body.clone(),
             answer,
         };
-        let (_sender, parcel) = Parcel::new(job);
+        let (_sender, revocable) = Revocable::new(job);
         thread.left.fetch_add(1, Ordering::Relaxed);
-        thread.jobs.send(parcel).ok()?;
+        thread.jobs.send(revocable).ok()?;
         answered.await.ok()
     }
 }
@@ -146,20 +146,20 @@ impl Thread {
         let left = Arc::new(AtomicUsize::new(0));
         let own = Arc::clone(&left);
         std::thread::Builder::new()
-            .name("http-aside".into())
+            .name("http-background".into())
             .stack_size(crate::limits::STACK_BYTES)
             .spawn(move || run(waiting, own))?;
         Ok(Thread { jobs, left })
     }
 }
 
-fn run(mut waiting: mpsc::UnboundedReceiver<Parcel<Job>>, left: Arc<AtomicUsize>) {
-    os::stand_back();
+fn run(mut waiting: mpsc::UnboundedReceiver<Revocable<Job>>, left: Arc<AtomicUsize>) {
+    os::lower_priority();
     let runtime = Builder::new_current_thread().enable_time().build_local(LocalOptions::default());
     let all = async {
-        while let Some(parcel) = waiting.recv().await {
+        while let Some(revocable) = waiting.recv().await {
             let left = Left(Arc::clone(&left));
-            let Some(job) = parcel.open() else { continue };
+            let Some(job) = revocable.open() else { continue };
             // A job that waits for a task lets other jobs use the thread.
             spawn_local(async move {
                 let _left = left;
