@@ -146,6 +146,7 @@ impl Time for RealClock {
 }
 
 /// How far the wall clock is ahead of the monotonic one; `None` if this thread was kept from reading both at one moment.
+#[cfg(feature = "runtime")]
 pub(super) fn ahead_ms(time: &dyn Time) -> Option<i64> {
     for _ in 0..CLOCK_READS_MAX {
         let steady_ms = time.steady_ms();
@@ -160,6 +161,7 @@ pub(super) fn ahead_ms(time: &dyn Time) -> Option<i64> {
 /// How far displayed times are ahead of the monotonic clock, for an execution that begins `now_ms` by it, and was asked for
 /// at this time on the wall clock. A turn's time is read before it takes starts, and small corrections of the wall clock
 /// are not followed: so without this it could begin before it was asked for.
+#[cfg(feature = "runtime")]
 pub(super) fn not_before(ahead_ms: i64, now_ms: u64, requested_ms: Option<u64>) -> i64 {
     requested_ms.map_or(ahead_ms, |requested_ms| ahead_ms.max(requested_ms as i64 - now_ms as i64))
 }
