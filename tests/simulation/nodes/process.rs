@@ -94,8 +94,10 @@ impl Process {
     pub(super) fn begin(self: &Arc<Self>, lease: Duration, options: Options) {
         self.line(move |process| {
             let (writer, room) = loop {
-                let (seen, (node, life)) = (Arc::clone(process), (process.index, process.life));
+                let (seen, (node, life)) = (Arc::downgrade(process), (process.index, process.life));
                 let watcher: Watcher = Box::new(move |durable| {
+                    // The process has the journal, which has this.
+                    let Some(seen) = seen.upgrade() else { return };
                     let mut app = lock(&seen.app);
                     match durable {
                         Ok(durable) => app.durable = durable,
