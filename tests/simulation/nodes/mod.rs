@@ -8,7 +8,7 @@
 //! that answers knows everything that was told before; and in the end every acknowledged start has ended.
 //!
 //! `CLUSTER_WORLDS=1000000 cargo test --release --features clustered --test simulation worlds_of_nodes` runs more worlds than
-//! the usual 200 (100,000 in CI); `CLUSTER_WORLDS=17..18` replays one.
+//! the usual 200 (800 in CI); `CLUSTER_WORLDS=17..18` replays one.
 
 mod process;
 mod records;
