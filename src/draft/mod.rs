@@ -101,8 +101,8 @@ impl Draft<'_> {
 ///
 /// `problems`: `severity`, `code`, `message`, `from`, `to`, and perhaps `suggestion` and a `fix` (`from`, `to`,
 /// `insert`). `problemsMore` counts those left out. `picture`: the graph with its places, and each state's position in
-/// the text. If there is none, and `sketches` is
-/// set, `sketch` is a picture of the parts of an invalid text that can be read.
+/// the text; null for an invalid text. `sketch`, only for such a text and with `sketches`: a picture of the parts of it that
+/// can be read.
 pub fn inspect(draft: Draft<'_>, sketches: bool) -> Json {
     let (definition, problems) = draft.read();
     let places = Places::of(draft.text);

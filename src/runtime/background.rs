@@ -130,7 +130,7 @@ impl Queue {
 }
 
 impl BackgroundQueue {
-    /// Gives work away. If nobody waits for it when its turn comes, it is not done.
+    /// Queues work for the threads. It is skipped if its [`BackgroundWork`] was dropped before its turn.
     ///
     /// # Errors
     /// When the system has no thread for it.

@@ -1,4 +1,4 @@
-//! Counts of executions that an operator is told of when the server ends or starts.
+//! Counts of executions for the messages of a server that starts or ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -138,9 +138,9 @@ impl Share {
 }
 
 impl Cluster {
-    /// Until when no other node can have taken the partitions that this one holds under these epochs (0 for those of
-    /// others): the end of its lease, counted from before the database was asked. `None`, if there are none, or another node
-    /// has taken one of them that this one still `owns`.
+    /// The end of this node's lease, counted from before the database is asked: no other node can take its partitions
+    /// earlier. `held` has the epoch of each partition that this node owns, and 0 for the others. `None` if it owns none, or
+    /// if another node has already taken one that `owns` still reports.
     ///
     /// # Errors
     /// When the database does not answer.

@@ -113,10 +113,10 @@ impl Memory {
         (self.hold)(usize::try_from(self.stored.saturating_add(bytes)).unwrap_or(usize::MAX))
     }
 
-    /// Takes `bytes` more, if rows are wanted still.
+    /// Takes `bytes` more, unless the reader has ended.
     fn take(&self, bytes: u64) -> std::result::Result<(), Broken> {
         if self.is_unwanted.load(Ordering::Relaxed) {
-            return Err(Broken::Refused("Nobody waits for the rows".to_owned()));
+            return Err(Broken::Refused("The reader of this file has ended".to_owned()));
         }
         let used = self.used.load(Ordering::Relaxed).saturating_add(bytes);
         if used > MEMORY_BYTES_MAX {
