@@ -209,7 +209,7 @@ impl Spread {
         call: &PeerCall,
     ) -> Result<PeerReply, NotCalled> {
         let mut asked = peers.call(&owner.address, call.clone());
-        let mut look = peers.pause(LOOK_MS);
+        let (mut look, mut looks_in_vain) = (peers.pause(LOOK_MS), 0);
         poll_fn(|context| {
             if let Poll::Ready(answered) = asked.as_mut().poll(context) {
                 return Poll::Ready(answered);
@@ -217,7 +217,9 @@ impl Spread {
             while look.as_mut().poll(context).is_ready() {
                 let view = self.view();
                 let now = view.owners.get(usize::from(partition)).and_then(Option::as_ref);
-                if now.is_some_and(|now| now != owner) {
+                // An owner that hands over has answered before, and the answer may still be on its way.
+                looks_in_vain += u64::from(now.is_some_and(|now| now != owner));
+                if looks_in_vain * LOOK_MS > ANSWER_MS {
                     return Poll::Ready(Err(NotCalled::Lost));
                 }
                 look = peers.pause(LOOK_MS);
