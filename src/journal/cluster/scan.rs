@@ -57,10 +57,11 @@ impl Cluster {
         let last = self.header(&last)?;
         let is_first = report.last == Lsn(0);
         let from = if is_first { last.trimmed.max(Lsn(1)) } else { report.last.next() };
-        // Blocks after those of the report may be trimmed already.
-        let is_behind = !is_first && from >= last.trimmed;
-        let from = from.max(last.trimmed);
-        let mut before = is_behind.then_some((report.last_crc, report.epoch));
+        if from < last.trimmed {
+            // What was visited lacks what the owner has removed meanwhile: it has to be read anew.
+            return Err(JournalError::Held(self.describe()));
+        }
+        let mut before = (!is_first).then_some((report.last_crc, report.epoch));
         self.read_range(from, last.lsn, &mut |block, bytes| {
             let header = block.header;
             if before.is_none() {
