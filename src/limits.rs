@@ -316,6 +316,12 @@ pub const NATS_CONNECT_MS: u64 = 5_000;
 pub const NATS_PAYLOAD_BYTES_MIN: usize = 4 << 20;
 /// Blocks that are read from NATS at once.
 pub const NATS_READ_BLOCKS: u64 = 16;
+/// Bytes after which fewer blocks are read from NATS at once.
+pub const NATS_READ_BYTES: usize = 4 << 20;
+/// Attempts to replace a message of NATS that other nodes replace at the same time.
+pub const NATS_ATTEMPTS_MAX: usize = 64;
+/// Changes of the service's records that a cluster in NATS remembers for nodes that follow them: all are one message.
+pub const NATS_CHANGES_KEPT: usize = 64;
 /// Blocks that are read from PostgreSQL at once.
 pub const POSTGRES_READ_BLOCKS: i64 = 16;
 /// Blocks that are deleted in one transaction.

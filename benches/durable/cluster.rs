@@ -29,9 +29,13 @@ pub(super) fn cluster(_: &Path, is_test: bool) {
         }
     }
     if let Some(server) = Nats::start_several(3, Sync::Always) {
-        measure(("JetStream, 3 servers", 1), &server.url_with(""), is_test, |block, budget| {
-            jetstream(&server.url_with(""), block, budget)
-        });
+        for partitions in [1, 64] {
+            let name =
+                if partitions == 1 { "JetStream, 3 servers" } else { "JetStream, 3 servers, 64 partitions" };
+            measure((name, partitions), &server.url_with(""), is_test, |block, budget| {
+                jetstream(&server.url_with(""), block, budget)
+            });
+        }
     }
 }
 

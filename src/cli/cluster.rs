@@ -31,7 +31,7 @@ pub(super) struct ClusterArguments {
     /// Seconds after which a node that is not heard of is replaced
     #[arg(long, value_name = "SECONDS", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=300))]
     lease: u16,
-    /// Let one node do all the work of a new cluster, while the others stand by; in NATS JetStream it is always so
+    /// Let one node do all the work of a new cluster, while the others stand by
     #[arg(long, requires = "journal")]
     single_owner: bool,
     /// Where other nodes reach this one; by default its address towards the database
@@ -212,7 +212,8 @@ Examples:
   expressway cluster status nats://HOST:4222 --cluster orders";
 
 const AFTER_HELP: &str = "\
-A cluster is several machines that each run `expressway serve --journal URL`: one of them owns it, the others stand by. \
+A cluster is several machines that each run `expressway serve --journal URL`, and share its work, or, with \
+--single-owner, stand by for the one that does it. \
 EXPRESSWAY_JOURNAL may hold the URL.
 
 Examples:

@@ -233,7 +233,7 @@ fn a_folder_moves_into_a_cluster_and_back() {
         assert_eq!(String::from_utf8_lossy(&copied.stdout), counts);
         assert!(!copy(one, &url).status.success(), "there is one already");
 
-        // In PostgreSQL, the work of the cluster is spread over its nodes.
+        // The work of the cluster is spread over its nodes.
         let serving = Serving::start(&["--journal", &url, "--cluster", "c", "--lease", "6", "--insecure"]);
         assert_eq!(end(&serving, &execution("waits", "w"))["status"], "SUCCEEDED");
         assert!(!copy(&url, two).status.success(), "it is in use");

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::{Value as Json, json};
 
-use crate::engines::{Engine, Postgres};
+use crate::engines::{ENGINES, Engine};
 use crate::server::{Server, answer};
 use crate::serving::{Folder, Serving, expressway};
 
@@ -58,7 +58,7 @@ impl Function {
 enum Place {
     Folder,
     /// In a cluster, whose work may be spread.
-    Cluster(Postgres, bool),
+    Cluster(Box<dyn Engine>, bool),
 }
 
 struct World {
@@ -214,8 +214,10 @@ fn a_map_run_goes_on_in_another_node() {
         (true, ("STANDARD", batched, false)),
     ];
     for (n, (is_spread, case)) in cases.into_iter().enumerate() {
-        let Some(server) = Postgres::start() else { return };
-        goes_on(&World::at(&format!("other-node-{n}"), Place::Cluster(server, is_spread)), case);
+        for server in ENGINES.iter().filter_map(|start| start()) {
+            let name = format!("other-node-{n}-{}", server.name());
+            goes_on(&World::at(&name, Place::Cluster(server, is_spread)), case.clone());
+        }
     }
 }
 
@@ -358,8 +360,10 @@ fn a_map_run_of_a_cluster_is_redriven() {
         (true, ("EXPRESS", json!({"MaxConcurrency": 1}), true, Kill::BeforeRedrive)),
     ];
     for (n, (is_spread, case)) in cases.into_iter().enumerate() {
-        let Some(server) = Postgres::start() else { return };
-        redriven(&World::at(&format!("cluster-redriven-{n}"), Place::Cluster(server, is_spread)), case);
+        for server in ENGINES.iter().filter_map(|start| start()) {
+            let name = format!("cluster-redriven-{n}-{}", server.name());
+            redriven(&World::at(&name, Place::Cluster(server, is_spread)), case.clone());
+        }
     }
 }
 

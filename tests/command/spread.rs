@@ -1,4 +1,5 @@
-//! `serve --journal` in PostgreSQL: the work of a cluster is spread over its nodes, each of which answers everything.
+//! `serve --journal`: the work of a cluster in PostgreSQL or NATS JetStream is spread over its nodes, each of which answers
+//! everything.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -11,12 +12,12 @@ use serde_json::{Value as Json, json};
 
 use crate::cluster::{ask_without_end, told};
 use crate::durable::{ask, create, describe, end, execution, machine, metric, nothing_is_lost, start};
-use crate::engines::{Engine, Postgres};
+use crate::engines::{End, Engine, Nats, Sync, each};
 use crate::serving::{Folder, Serving};
 
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:work";
 
-fn node(server: &Postgres) -> Serving {
+fn node(server: &dyn Engine) -> Serving {
     node_at(&server.url())
 }
 
@@ -25,12 +26,12 @@ pub(crate) fn node_at(url: &str) -> Serving {
     Serving::start(&["--journal", url, "--cluster", "c", "--lease", "6", "--insecure"])
 }
 
-fn status(server: &Postgres) -> Json {
+fn status(server: &dyn Engine) -> Json {
     serde_json::from_str(&told(&["cluster", "status", &server.url(), "--cluster", "c"])).expect("JSON")
 }
 
 /// How many partitions each node has, if so many nodes share all of them; and what was shown.
-pub(crate) fn shares(server: &Postgres, nodes: usize) -> (Option<Vec<u64>>, Json) {
+pub(crate) fn shares(server: &dyn Engine, nodes: usize) -> (Option<Vec<u64>>, Json) {
     let shown = status(server);
     let lives = |node: &&Json| node["lives"] == true && node["partitions"].as_u64() > Some(0);
     let all = shown["nodes"].as_array().expect("nodes");
@@ -42,7 +43,7 @@ pub(crate) fn shares(server: &Postgres, nodes: usize) -> (Option<Vec<u64>>, Json
 }
 
 /// Waits until so many nodes share all partitions, and returns how many each has.
-pub(crate) fn shared(server: &Postgres, nodes: usize) -> Vec<u64> {
+pub(crate) fn shared(server: &dyn Engine, nodes: usize) -> Vec<u64> {
     let begun = Instant::now();
     loop {
         let (shares, shown) = shares(server, nodes);
@@ -54,7 +55,7 @@ pub(crate) fn shared(server: &Postgres, nodes: usize) -> Vec<u64> {
     }
 }
 
-pub(crate) fn three(server: &Postgres) -> [Serving; 3] {
+pub(crate) fn three(server: &dyn Engine) -> [Serving; 3] {
     let nodes = [node(server), node(server), node(server)];
     let shares = shared(server, 3);
     assert!(shares.iter().all(|share| (8..=36).contains(share)), "each has about a third: {shares:?}");
@@ -71,8 +72,11 @@ pub(crate) fn waits(seconds: u32) -> Json {
 
 #[test]
 fn three_nodes_share_the_work_and_each_answers_everything() {
-    let Some(server) = Postgres::start() else { return };
-    let nodes = three(&server);
+    each(|server| share_the_work(server));
+}
+
+fn share_the_work(server: &dyn Engine) {
+    let nodes = three(server);
     create(&nodes[0], "waits", waits(600));
     let names: Vec<String> = (0..60).map(|n| format!("e{n}")).collect();
     for (n, name) in names.iter().enumerate() {
@@ -134,8 +138,11 @@ fn three_nodes_share_the_work_and_each_answers_everything() {
 /// A Map Run, with its children, belongs to one partition, and moves with it.
 #[test]
 fn map_runs_move_with_their_executions() {
-    let Some(server) = Postgres::start() else { return };
-    let [first, second, third] = three(&server);
+    each(|server| move_map_runs(server));
+}
+
+fn move_map_runs(server: &dyn Engine) {
+    let [first, second, third] = three(server);
     let items: Vec<u32> = (0..8).collect();
     let map = json!({"A": {"Type": "Map", "Items": items, "Label": "each", "End": true, "ItemProcessor": {
         "ProcessorConfig": {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}, "StartAt": "B", "States": {
@@ -192,8 +199,11 @@ fn map_runs_move_with_their_executions() {
 
 #[test]
 fn a_change_through_one_node_is_known_to_all_at_once() {
-    let Some(server) = Postgres::start() else { return };
-    let nodes = three(&server);
+    each(|server| follow_changes(server));
+}
+
+fn follow_changes(server: &dyn Engine) {
+    let nodes = three(server);
     create(&nodes[0], "changes", passes("0"));
     for n in 1..=12 {
         let definition = json!({"StartAt": "A", "States": passes(&n.to_string())}).to_string();
@@ -237,8 +247,11 @@ fn a_change_through_one_node_is_known_to_all_at_once() {
 
 #[test]
 fn tasks_and_children_find_each_other_across_nodes() {
-    let Some(server) = Postgres::start() else { return };
-    let nodes = three(&server);
+    each(|server| find_each_other(server));
+}
+
+fn find_each_other(server: &dyn Engine) {
+    let nodes = three(server);
     ask(&nodes[0], "CreateActivity", json!({"name": "work"}));
     create(&nodes[1], "works", json!({"A": {"Type": "Task", "Resource": ACTIVITY, "End": true}}));
     for n in 0..12 {
@@ -312,16 +325,19 @@ fn wait_for(is_so: impl Fn() -> bool) {
 /// Nodes are killed, stopped and started again under load, which goes through another node.
 #[test]
 fn nothing_is_lost_or_doubled_when_nodes_die() {
-    let Some(server) = Postgres::start() else { return };
+    each(|server| lose_nothing(server));
+}
+
+fn lose_nothing(server: &dyn Engine) {
     let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
-    let [first, second, third] = three(&server);
+    let [first, second, third] = three(server);
     let mut others = vec![second, third];
     let disturb = |serving: Serving, round: usize| {
         let other = others.remove(0);
         if round.is_multiple_of(2) {
             other.kill();
             let killed = Instant::now();
-            shared(&server, 2);
+            shared(server, 2);
             assert!(
                 killed.elapsed() < Duration::from_secs(60),
                 "its partitions are taken when its lease is over"
@@ -329,15 +345,15 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
         } else {
             let process = Pid::from_raw(other.process().cast_signed()).expect("a process");
             kill_process(process, Signal::STOP).expect("it can be stopped");
-            shared(&server, 2);
+            shared(server, 2);
             kill_process(process, Signal::CONT).expect("it can go on");
             // It cannot append any more, and ends.
             let (code, said) = other.end_within(Duration::from_secs(60));
             assert_ne!(code, Some(0), "{said}");
             assert!(said.contains("this node is not the owner"), "{said}");
         }
-        others.push(node(&server));
-        shared(&server, 3);
+        others.push(node(server));
+        shared(server, 3);
         serving
     };
     nothing_is_lost(rounds, first, disturb, |_| {});
@@ -345,10 +361,37 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
     assert!(verified.starts_with("c: whole: blocks "), "{verified}");
 }
 
+/// Two nodes share the work on three servers of NATS that sync each write, each of which is killed under load.
+#[test]
+fn servers_of_nats_end_one_at_a_time_and_nothing_is_lost() {
+    let Some(mut server) = Nats::start_several(3, Sync::Always) else { return };
+    let url = server.url_with("");
+    let [first, second] = [node_at(&url), node_at(&url)];
+    shared(&server, 2);
+    let disturb = |serving: Serving, round: usize| {
+        server.end_one(round % 3, End::Killed);
+        // The others elect leaders meanwhile, and go on.
+        std::thread::sleep(Duration::from_secs(2));
+        server.run_one(round % 3);
+        let begun = Instant::now();
+        while begun.elapsed() < Duration::from_secs(10) && !server.have_caught_up() {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        serving
+    };
+    nothing_is_lost(3, first, disturb, |_| {});
+    let verified = told(&["journal", "verify", &url, "--cluster", "c"]);
+    assert!(verified.starts_with("c: whole: blocks "), "{verified}");
+    drop(second);
+}
+
 /// Changes of status are told by the node that owns the execution, and what a lost node had not told by its successor.
 #[test]
 fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
-    let Some(server) = Postgres::start() else { return };
+    each(|server| tell_of_changes(server));
+}
+
+fn tell_of_changes(server: &dyn Engine) {
     let folder = Folder::new("spread-status-events");
     let (file, full) = (folder.0.join("events.ndjson"), folder.0.join("full.ndjson"));
     std::os::unix::fs::symlink("/dev/full", &full).expect("a link");
@@ -360,7 +403,7 @@ fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
     let first = telling(&file);
     // It can tell nobody.
     let second = telling(&full);
-    shared(&server, 2);
+    shared(server, 2);
     create(&first, "waits", waits(6));
     let names: Vec<String> = (0..40).map(|n| format!("e{n}")).collect();
     for name in &names {
@@ -371,7 +414,7 @@ fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
     wait_for(|| told_by(&first) + waiting(&second) >= 40);
     assert!(waiting(&second) > 0 && told_by(&second) == 0, "both own some");
     second.kill();
-    shared(&server, 1);
+    shared(server, 1);
     for name in &names {
         assert_eq!(end(&first, &execution("waits", name))["status"], "SUCCEEDED");
     }
@@ -392,8 +435,11 @@ fn what_a_lost_node_had_not_told_of_changes_is_told_by_another() {
 /// While nodes end in order, one after the other, clients of the other nodes get slower answers, and no errors.
 #[test]
 fn nodes_that_end_in_order_hand_over_without_errors() {
-    let Some(server) = Postgres::start() else { return };
-    let [first, second, third] = three(&server);
+    each(|server| hand_over(server));
+}
+
+fn hand_over(server: &dyn Engine) {
+    let [first, second, third] = three(server);
     create(&first, "passes", passes("x"));
     let stays = [&first, &second];
     let (is_over, slowest) = (AtomicBool::new(false), Mutex::new(Duration::ZERO));
@@ -408,13 +454,13 @@ fn nodes_that_end_in_order_hand_over_without_errors() {
         }
         std::thread::sleep(Duration::from_millis(500));
         third.terminate();
-        shared(&server, 2);
+        shared(server, 2);
         let (code, said) = third.end();
         assert_eq!(code, Some(0), "{said}");
-        let again = node(&server);
-        shared(&server, 3);
+        let again = node(server);
+        shared(server, 3);
         assert_eq!(again.stop().0, Some(0));
-        shared(&server, 2);
+        shared(server, 2);
         std::thread::sleep(Duration::from_millis(500));
         is_over.store(true, Ordering::Relaxed);
     });
@@ -423,8 +469,8 @@ fn nodes_that_end_in_order_hand_over_without_errors() {
     // All of it, in a process that was none of them.
     assert_eq!(first.stop().0, Some(0));
     assert_eq!(second.stop().0, Some(0));
-    let next = node(&server);
-    shared(&server, 1);
+    let next = node(server);
+    shared(server, 1);
     for client in 0..4 {
         assert_eq!(
             end(&next, &execution("passes", &format!("c{client}-0")))["output"],

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use crate::durable::{create, end, execution, machine, start};
-use crate::engines::{Engine, Postgres};
+use crate::engines::{Engine, each};
 use crate::serving::Serving;
 use crate::spread::{shared, three, waits};
 
@@ -25,8 +25,11 @@ fn names(found: &Json) -> Vec<String> {
 
 #[test]
 fn every_node_shows_the_executions_of_all() {
-    let Some(server) = Postgres::start() else { return };
-    let nodes = three(&server);
+    each(|server| show_the_executions_of_all(server));
+}
+
+fn show_the_executions_of_all(server: &dyn Engine) {
+    let nodes = three(server);
     create(&nodes[0], "waits", waits(600));
     create(&nodes[1], "fails", json!({"A": {"Type": "Fail", "Error": "Broken", "Cause": "for good"}}));
     let wanted: BTreeSet<String> = (0..30).map(|n| format!("e{n}")).collect();
@@ -100,7 +103,7 @@ fn every_node_shows_the_executions_of_all() {
         "--insecure",
         "--no-console",
     ]);
-    shared(&server, 4);
+    shared(server, 4);
     let found = look(&nodes[0], "FindExecutions", json!({}));
     assert_eq!(
         (&found["nodes"]["count"], found["nodes"]["silent"].as_array().map(Vec::len)),

@@ -54,12 +54,15 @@ pub(crate) trait Engine: Send {
     }
 }
 
+/// Starts an engine, if it is installed.
+pub(crate) type Start = fn() -> Option<Box<dyn Engine>>;
+
+pub(crate) const ENGINES: [Start; 2] =
+    [|| Some(Box::new(Postgres::start()?)), || Some(Box::new(Nats::start(Sync::AtIntervals)?))];
+
 /// Runs a test with each server that is installed.
 pub(crate) fn each(test: impl Fn(&mut dyn Engine)) {
-    if let Some(mut server) = Postgres::start() {
-        test(&mut server);
-    }
-    if let Some(mut server) = Nats::start(Sync::AtIntervals) {
-        test(&mut server);
+    for mut server in ENGINES.iter().filter_map(|start| start()) {
+        test(&mut *server);
     }
 }

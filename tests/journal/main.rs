@@ -13,6 +13,8 @@ mod faults;
 mod format;
 mod golden;
 #[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
+mod nats;
+#[cfg(all(feature = "jetstream", feature = "postgres", target_os = "linux"))]
 mod postgres;
 #[path = "../required/mod.rs"]
 mod required;

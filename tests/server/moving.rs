@@ -2,6 +2,7 @@
 //! and all of it continues.
 
 use std::fmt::Write;
+use std::time::{Duration, Instant};
 
 use expressway::journal::cluster::Cluster;
 use expressway::journal::{FolderLock, Ownership};
@@ -10,7 +11,7 @@ use expressway::service::{
 };
 
 use crate::cold::{Folder, metric, try_open};
-use crate::engines::{Engine, Nats, Postgres, Sync};
+use crate::engines::{Engine, Nats, Postgres, Sync, each};
 
 const MACHINE: &str = "arn:aws:states:us-east-1:123456789012:stateMachine:work";
 const ACTIVITY: &str = "arn:aws:states:us-east-1:123456789012:activity:do";
@@ -42,6 +43,15 @@ fn start(service: &Service, name: &str, what: &str) {
     while let Err(error) = service.start_execution(request.clone()) {
         assert!(error.to_string().contains("Rate exceeded"), "{error}");
         std::thread::yield_now();
+    }
+}
+
+fn machine() -> CreateStateMachine {
+    CreateStateMachine {
+        name: "work".to_owned(),
+        definition: DEFINITION.to_owned(),
+        role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
+        ..CreateStateMachine::default()
     }
 }
 
@@ -117,19 +127,14 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
             StatePlace::Folder(first.0.clone()),
             StatePlace::Cluster(cluster(postgres.url(), "spread").spread(true)),
             StatePlace::Cluster(cluster(postgres.url(), "spread-again").spread(true)),
-            StatePlace::Cluster(cluster(nats.url(), "one-owner")),
+            StatePlace::Cluster(cluster(nats.url(), "spread-in-nats").spread(true)),
+            StatePlace::Cluster(cluster(nats.url(), "one-owner").spread(false)),
             StatePlace::Cluster(cluster(postgres.url(), "one-owner").spread(false)),
             StatePlace::Folder(last.0.clone()),
         ]
     };
     let service = open(&places()[0]);
-    let request = CreateStateMachine {
-        name: "work".to_owned(),
-        definition: DEFINITION.to_owned(),
-        role_arn: "arn:aws:iam::123456789012:role/r".to_owned(),
-        ..CreateStateMachine::default()
-    };
-    service.create_state_machine(request).expect("a machine");
+    service.create_state_machine(machine()).expect("a machine");
     service.create_activity("do", None, Vec::new()).expect("an activity");
     for n in 0..40 {
         start(&service, &format!("wait-{n}"), "wait");
@@ -184,7 +189,7 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
     }
 
     // All of it continues in the last place.
-    let service = open(&places()[5]);
+    let service = open(&places()[6]);
     service.send_task_success(&token, r#""done""#).expect("its token is as before");
     let name = (0..3).map(|n| format!("work-{n}")).find(|name| input.contains(name.as_str()));
     let arn_of = arn(&name.expect("it is one of them"));
@@ -203,6 +208,60 @@ fn a_state_moves_between_folders_and_clusters_with_all_of_its_executions() {
     // Its threads use the folder until they have ended.
     let mut lock = FolderLock::of(last.0.join("journal"));
     while lock.claim().is_err() {
+        std::thread::yield_now();
+    }
+}
+
+/// Many blocks of each partition are read by the next node, and those that are not needed any more are removed.
+#[test]
+fn partitions_of_a_cluster_are_trimmed_and_read_by_the_next_node() {
+    each(|server| {
+        let cluster = || Cluster::new(&server.url(), "trimmed").expect("a URL").spread(true);
+        let open = || open(&StatePlace::Cluster(cluster()));
+        let status = || cluster().status().expect("it is there");
+        let service = open();
+        service.create_state_machine(machine()).expect("a machine");
+        service.create_activity("do", None, Vec::new()).expect("an activity");
+        for n in 0..12 {
+            start(&service, &format!("wait-{n}"), "wait");
+            start(&service, &format!("turn-{n}"), "turn");
+        }
+        // Each takes some blocks of its partition.
+        for n in 0..12 {
+            until_over(&service, &arn(&format!("turn-{n}")));
+        }
+        let shown = all(&service);
+        let before = status();
+        close(service, &cluster());
+
+        let service = open();
+        assert_eq!(all(&service), shown, "{}", server.name());
+        start(&service, "more", "turn");
+        until_over(&service, &arn("more"));
+        let shown = all(&service);
+        service.compact_journal().expect("it is compacted");
+        let begun = Instant::now();
+        // What is needed was written once more. Only NATS tells at once that the room of the rest is free.
+        while status().blocks.0 <= before.blocks.1
+            || server.name() == "NATS" && status().bytes > before.bytes * 3 / 2
+        {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}: they are removed", server.name());
+            std::thread::yield_now();
+        }
+        assert_eq!(all(&service), shown, "{}", server.name());
+        close(service, &cluster());
+        let service = open();
+        assert_eq!(all(&service), shown, "{}", server.name());
+        start(&service, "after", "nothing");
+        until_over(&service, &arn("after"));
+        close(service, &cluster());
+    });
+}
+
+/// Ends a service, whose node is gone then.
+fn close(service: Service, cluster: &Cluster) {
+    drop(service);
+    while cluster.status().expect("it is there").nodes.iter().any(|node| node.lives) {
         std::thread::yield_now();
     }
 }

@@ -82,9 +82,6 @@ pub(super) struct Looked {
     pub(super) version: u64,
 }
 
-/// Why an operation on partitions is refused.
-pub(super) const NOT_SPREAD: &str = "only a cluster in PostgreSQL is spread over its nodes";
-
 /// The owner of the cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Owner {
@@ -156,36 +153,19 @@ pub(super) trait Engine: Send {
     // ---- partitions ----
 
     /// Sets the partition that blocks and owners are of from now on.
-    fn at(&mut self, partition: u16) {
-        assert_eq!(partition, 0, "{NOT_SPREAD}");
-    }
-
+    fn at(&mut self, partition: u16);
     /// The nodes and the partitions.
-    fn look(&mut self) -> Result<Looked, Trouble> {
-        Err(Trouble::said(NOT_SPREAD))
-    }
-
-    /// Appends blocks of several partitions, all or none: each once, after the one before, and as the owner with its
-    /// epoch. Returns whether they were appended.
-    fn append_all(&mut self, _blocks: &[Sealed]) -> Result<bool, Trouble> {
-        Err(Trouble::said(NOT_SPREAD))
-    }
-
+    fn look(&mut self) -> Result<Looked, Trouble>;
+    /// Appends blocks of several partitions: each once, after the one before, and as an owner whom no other one has
+    /// replaced. Returns whether all were appended; otherwise, and after an error, some of them may have been.
+    fn append_all(&mut self, blocks: &[Sealed]) -> Result<bool, Trouble>;
     /// This node takes no more partitions.
-    fn leave(&mut self, _node: &str) -> Result<(), Trouble> {
-        Err(Trouble::said(NOT_SPREAD))
-    }
-
+    fn leave(&mut self, node: &str) -> Result<(), Trouble>;
     /// Releases all partitions of a node.
-    fn release_all(&mut self, _node: &str) -> Result<(), Trouble> {
-        Err(Trouble::said(NOT_SPREAD))
-    }
-
+    fn release_all(&mut self, node: &str) -> Result<(), Trouble>;
     /// The changes of the service's records after a version: the last version, and the kinds and ARNs of what changed;
     /// `None`, if some are not known any more.
-    fn changes(&mut self, _after: u64) -> Result<Changes, Trouble> {
-        Err(Trouble::said(NOT_SPREAD))
-    }
+    fn changes(&mut self, after: u64) -> Result<Changes, Trouble>;
 
     /// Marks a cluster without blocks as one into which a state is being copied, so that no node uses it, and removes what
     /// an earlier attempt has left. Returns false, and changes nothing, if it has a journal.

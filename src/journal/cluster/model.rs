@@ -1,12 +1,13 @@
 //! A model of the database of a cluster, in memory, for simulations of its nodes.
 //!
-//! The operations do what the statements in PostgreSQL do. Whether and when one is done, whether its answer arrives, and
-//! what happens meanwhile, is up to a [`World`].
+//! The operations do what the statements in PostgreSQL do, or what messages in JetStream do. Whether and when one is done,
+//! whether its answer arrives, and what happens meanwhile, is up to a [`World`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::super::block::Header;
 use super::engine::{
     Changes, Engine, FORMAT_SPREAD, Item, Known, Looked, Node, Owner, Sealed, Session, Trouble,
 };
@@ -20,6 +21,11 @@ pub trait World: Send + Sync {
     /// Does an operation: now or later, once, twice or never. Returns whether its answer arrives; that of an operation which
     /// was not done yet never does.
     fn operate(&self, operation: Operation) -> bool;
+    /// Whether it is a database of messages: one operation changes one of them, and does so if it is to follow the one that
+    /// is there. Otherwise it is one of transactions.
+    fn has_messages(&self) -> bool {
+        false
+    }
     /// Lets some time pass.
     fn pause(&self, time: Duration);
     /// The node's monotonic clock.
@@ -36,6 +42,10 @@ pub struct Tables {
     /// The address of each node, and until when its lease is valid.
     nodes: BTreeMap<String, (String, i64)>,
     leaving: BTreeSet<String>,
+    /// Of the message that has the owners, how often it was replaced.
+    replaced: u64,
+    /// Nodes that cannot rely on their leases yet: a claim may be on its way that has seen them as over.
+    unsure: BTreeSet<String>,
     blocks: Vec<BTreeMap<u64, Vec<u8>>>,
 }
 
@@ -64,8 +74,11 @@ impl Tables {
     fn owner_row(&self, partition: u16) -> Owner {
         let (epoch, node) = self.owners[usize::from(partition)].clone();
         let row = node.as_ref().and_then(|node| self.nodes.get(node));
-        let (address, left_ms) =
+        let (address, mut left_ms) =
             row.map_or((String::new(), -1), |(address, until_ms)| (address.clone(), until_ms - self.now_ms));
+        if node.as_ref().is_some_and(|node| self.unsure.contains(node)) {
+            left_ms = left_ms.min(1);
+        }
         Owner { epoch, node, address, left_ms }
     }
 
@@ -76,7 +89,51 @@ impl Tables {
         }
         let row = &mut self.owners[usize::from(partition)];
         *row = (row.0 + 1, Some(node.to_owned()));
+        self.replaced += 1;
         Some(row.0)
+    }
+
+    /// How often the owners were replaced, if this node may claim a partition.
+    fn claimable(&self, partition: u16, node: &str) -> Option<u64> {
+        let owner = self.owners[usize::from(partition)].1.as_deref();
+        let is_free = owner.is_none_or(|owner| owner == node || !self.lives(owner));
+        is_free.then_some(self.replaced)
+    }
+
+    /// Claims a partition, if the owners are still those that were read.
+    fn claim_after(&mut self, replaced: u64, partition: u16, node: &str) -> Option<u64> {
+        if self.replaced != replaced {
+            return None;
+        }
+        self.replaced += 1;
+        let row = &mut self.owners[usize::from(partition)];
+        *row = (row.0 + 1, Some(node.to_owned()));
+        Some(row.0)
+    }
+
+    /// Renews a node's lease. Returns whether it may rely on it.
+    fn renew(&mut self, node: &str, address: &str, lease_ms: i64) -> bool {
+        if !self.lives(node) {
+            self.unsure.insert(node.to_owned());
+        }
+        self.nodes.insert(node.to_owned(), (address.to_owned(), self.now_ms + lease_ms));
+        !self.unsure.contains(node)
+    }
+
+    /// Appends a block behind the one before, whoever its owner is.
+    fn append_after(&mut self, block: &Sealed) -> bool {
+        let blocks = &mut self.blocks[usize::from(block.partition)];
+        let follows = match blocks.last_key_value() {
+            None => block.lsn == 1,
+            Some((lsn, last)) => match (Header::decode(last), Header::decode(&block.bytes)) {
+                (Ok(last), Ok(its)) => lsn + 1 == block.lsn && last.crc == its.previous,
+                _ => false,
+            },
+        };
+        if follows {
+            blocks.insert(block.lsn, block.bytes.clone());
+        }
+        follows
     }
 
     fn append_all(&mut self, blocks: &[Sealed]) -> Result<bool, Trouble> {
@@ -153,9 +210,19 @@ impl Engine for Modelled {
 
     fn tell(&mut self, node: &str, address: &str, lease_ms: i64) -> Result<(), Trouble> {
         let (node, address) = (node.to_owned(), address.to_owned());
+        if !self.world.has_messages() {
+            return self.ask(move |tables| {
+                let until_ms = tables.now_ms + lease_ms;
+                tables.nodes.insert(node.clone(), (address.clone(), until_ms));
+            });
+        }
+        let name = node.clone();
+        if self.ask(move |tables| tables.renew(&node, &address, lease_ms))? {
+            return Ok(());
+        }
         self.ask(move |tables| {
-            let until_ms = tables.now_ms + lease_ms;
-            tables.nodes.insert(node.clone(), (address.clone(), until_ms));
+            tables.replaced += 1;
+            tables.unsure.remove(&name);
         })
     }
 
@@ -173,7 +240,14 @@ impl Engine for Modelled {
 
     fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble> {
         let (node, partition) = (node.to_owned(), self.partition);
-        self.ask(move |tables| tables.claim(partition, &node))
+        if !self.world.has_messages() {
+            return self.ask(move |tables| tables.claim(partition, &node));
+        }
+        let name = node.clone();
+        let Some(replaced) = self.ask(move |tables| tables.claimable(partition, &node))? else {
+            return Ok(None);
+        };
+        self.ask(move |tables| tables.claim_after(replaced, partition, &name))
     }
 
     fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble> {
@@ -181,6 +255,7 @@ impl Engine for Modelled {
         self.ask(move |tables| {
             if tables.owners[at] == owner {
                 tables.owners[at].1 = None;
+                tables.replaced += 1;
             }
         })
     }
@@ -240,8 +315,19 @@ impl Engine for Modelled {
     }
 
     fn append_all(&mut self, blocks: &[Sealed]) -> Result<bool, Trouble> {
-        let blocks = blocks.to_vec();
-        self.ask(move |tables| tables.append_all(&blocks))?
+        if !self.world.has_messages() {
+            let blocks = blocks.to_vec();
+            return self.ask(move |tables| tables.append_all(&blocks))?;
+        }
+        let (mut are_appended, mut failed) = (true, None);
+        for block in blocks {
+            let block = block.clone();
+            match self.ask(move |tables| tables.append_after(&block)) {
+                Ok(is_appended) => are_appended &= is_appended,
+                Err(trouble) => failed = Some(trouble),
+            }
+        }
+        failed.map_or(Ok(are_appended), Err)
     }
 
     fn leave(&mut self, node: &str) -> Result<(), Trouble> {
@@ -261,6 +347,7 @@ impl Engine for Modelled {
                     *owner = None;
                 }
             }
+            tables.replaced += 1;
             tables.leaving.remove(&node);
         })
     }
@@ -280,16 +367,14 @@ impl Engine for Modelled {
     }
 
     fn begin(&mut self, _: u64) -> Result<bool, Trouble> {
-        unreachable!("{NO_RECORDS}")
+        Ok(true)
     }
 
     fn commit(&mut self) -> Result<(), Trouble> {
         unreachable!("{NO_RECORDS}")
     }
 
-    fn roll_back(&mut self) {
-        unreachable!("{NO_RECORDS}")
-    }
+    fn roll_back(&mut self) {}
 
     fn put_item(&mut self, _: Item<'_>, _: &[u8]) -> Result<(), Trouble> {
         unreachable!("{NO_RECORDS}")

@@ -202,8 +202,8 @@ impl Cluster {
     }
 
     /// Whether the work of the cluster is spread over all of its nodes, in 64 partitions, if this node creates it; otherwise
-    /// one node does it, and the others stand by. By default, that of a server in PostgreSQL is, and that of an
-    /// [engine](crate::runtime::Durable::cluster) is not. In JetStream it cannot be. A cluster that exists stays as it is.
+    /// one node does it, and the others stand by. By default, that of a server is, and that of an
+    /// [engine](crate::runtime::Durable::cluster) is not. A cluster that exists stays as it is.
     #[must_use]
     pub fn spread(mut self, spread: bool) -> Cluster {
         self.spreads = Some(spread);
@@ -216,16 +216,11 @@ impl Cluster {
         self
     }
 
-    /// The same, which is spread if it can be, unless something else was chosen.
+    /// The same, which is spread unless something else was chosen.
     #[cfg(feature = "service")]
     pub(crate) fn of_server(mut self) -> Cluster {
-        let can = self.can_spread();
-        self.spreads.get_or_insert(can);
+        self.spreads.get_or_insert(true);
         self
-    }
-
-    pub(super) fn can_spread(&self) -> bool {
-        self.engine() != "NATS JetStream"
     }
 
     pub(super) fn is_model(&self) -> bool {
@@ -360,12 +355,8 @@ impl Cluster {
         if let Some(known) = self.shared.known.get() {
             return Ok(known.clone());
         }
-        let spreads = self.spreads.unwrap_or(self.can_spread());
-        if spreads && !self.can_spread() {
-            return Err(JournalError::Options(engine::NOT_SPREAD));
-        }
         let (journal, secret): ([u8; 8], [u8; 32]) = (random()?, random()?);
-        let format = if spreads { FORMAT_SPREAD } else { FORMAT };
+        let format = if self.spreads.unwrap_or(true) { FORMAT_SPREAD } else { FORMAT };
         let new = Known { format, journal: u64::from_le_bytes(journal), secret: secret.to_vec() };
         let (known, unfit) = self.ask(move |session| {
             let known = session.find_or_make(new)?;

@@ -1,6 +1,7 @@
-//! The writer of a [journal of partitions](super::partitions): groups of blocks, each written in one transaction, and the
-//! deletion of blocks that are not needed any more.
+//! The writer of a [journal of partitions](super::partitions): groups of blocks, each written at once, and the deletion of
+//! blocks that are not needed any more.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -129,17 +130,19 @@ impl Appender {
         (blocks, members)
     }
 
-    /// Appends the blocks once. If an earlier attempt is in doubt, they are read first. Returns why they can never be
-    /// appended.
+    /// Appends the blocks once. If an earlier attempt is in doubt, they are read first, and those that are there are not
+    /// appended again. Returns why they can never be appended.
     fn append(&mut self, blocks: &[Sealed], is_in_doubt: bool) -> Result<Option<String>, Trouble> {
-        if is_in_doubt && self.is_there(&blocks[0])? {
+        let missing = if is_in_doubt { Cow::Owned(self.missing(blocks)?) } else { Cow::Borrowed(blocks) };
+        if missing.is_empty() || self.session.append_all(&missing)? {
             return Ok(None);
         }
-        if self.session.append_all(blocks)? || self.is_there(&blocks[0])? {
+        let missing = self.missing(&missing)?;
+        if missing.is_empty() {
             return Ok(None);
         }
         let owners = self.session.look()?.owners;
-        for block in blocks {
+        for block in &missing {
             let owner = owners.get(usize::from(block.partition));
             let owner = owner.ok_or_else(|| Trouble::said("the row of a partition's owner is missing"))?;
             if owner.epoch != block.epoch {
@@ -159,10 +162,16 @@ impl Appender {
         Err(Trouble::said("the blocks were not appended"))
     }
 
-    /// Whether a block exists; then the others of its group do.
-    fn is_there(&mut self, block: &Sealed) -> Result<bool, Trouble> {
-        self.session.at(block.partition);
-        Ok(self.session.block(block.lsn)?.is_some_and(|found| found == block.bytes))
+    /// Those of the blocks that do not exist.
+    fn missing(&mut self, blocks: &[Sealed]) -> Result<Vec<Sealed>, Trouble> {
+        let mut missing = Vec::new();
+        for block in blocks {
+            self.session.at(block.partition);
+            if self.session.block(block.lsn)?.is_none_or(|found| found != block.bytes) {
+                missing.push(block.clone());
+            }
+        }
+        Ok(missing)
     }
 
     /// Records that the database does not accept a group. Returns whether to give up.

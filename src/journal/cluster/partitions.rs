@@ -2,9 +2,12 @@
 //! own owner and epoch.
 //!
 //! 1. **One group at a time.** Records of all partitions are collected in one batch, as in a journal with one owner. It
-//!    is written as one block for each partition that has records in it, all in one transaction: so many partitions cost
-//!    few commits. The journal's numbers ([`Lsn`]) are those of groups, and only known to this process.
-//! 2. **Each partition is fenced by itself**: the transaction checks the epochs of all partitions in it.
+//!    is written as one block for each partition that has records in it, all at once: in one transaction, so that many
+//!    partitions cost few commits, or each as a message of a stream. The journal's numbers ([`Lsn`]) are those of groups, and
+//!    only known to this process. A group is durable when all of its blocks are. If this node ends before, some of them may
+//!    be: nobody was told of any, and no record of one partition depends on one of another in the same group.
+//! 2. **Each partition is fenced by itself**: by the owner's epoch, which the transaction checks, or by the block before,
+//!    which another owner's epoch block has replaced.
 //! 3. **Partitions come and go.** One that is taken is read by the thread that takes it, which then appends an epoch
 //!    block. One that is released gets a seal as its last block.
 
@@ -23,7 +26,7 @@ use super::super::{
 use super::node::Cluster;
 use super::partition_table::{Part, Queue, Shared, Table};
 use super::partition_writer::{Appender, Remover, seal};
-use super::writer::admit;
+use super::writer::{admit, limited};
 use crate::limits::{CLUSTER_RETRY_MS_MAX, CLUSTER_RETRY_MS_MIN};
 
 /// A [`Journal`] of the partitions that a node owns. Dropping it appends waiting records and seals, and releases all
@@ -72,11 +75,13 @@ impl PartitionJournal {
         let known = cluster.known()?;
         let short = JournalError::Options("the secret of the cluster is too short: its row was changed");
         let secret = u128::from_le_bytes(*known.secret.first_chunk().ok_or(short)?);
+        let mut session = cluster.session()?;
+        let options = limited(options, session.block_bytes_max()?);
         let shared = Arc::new(Shared::new(Lsn(0), Lsn(0), &options, watchers, Table::default()));
         let appender = Appender {
             shared: Arc::clone(&shared),
             cluster: cluster.clone(),
-            session: cluster.session()?,
+            session,
             journal: known.journal,
             group: Lsn(0),
         };
@@ -117,26 +122,23 @@ impl PartitionJournal {
         epoch: u64,
         visit: &mut dyn FnMut(&Block<'_>),
     ) -> Result<(), JournalError> {
-        let cluster = self.cluster.at(partition);
-        let mut report = Report::default();
-        // The former owner cannot append any more: the claim has changed the owner's row.
-        cluster.read_on(&mut report, visit)?;
-        let mut batch = Batch::with_capacity(0);
-        let journal = cluster.known()?.journal;
-        let end = (report.last, report.last_crc, report.trimmed);
-        let (sealed, crc) = seal(&mut batch, BlockKind::Epoch, (journal, partition, epoch), end);
-        let (lsn, bytes) = (Lsn(sealed.lsn), sealed.bytes.clone());
-        let appended = cluster.ask(move |session| {
-            let appended = session.append_all(&[sealed]);
-            if matches!(appended, Ok(true)) {
-                return Ok(true);
+        let (mut report, mut refused_at) = (Report::default(), None);
+        let (lsn, crc) = loop {
+            self.cluster.at(partition).read_on(&mut report, visit)?;
+            if report.epoch > epoch || refused_at == Some(report.last) {
+                return Err(JournalError::Held(format!(
+                    "partition {partition} of {}",
+                    self.cluster.describe()
+                )));
             }
-            // The answer may have been lost.
-            let there = session.block(lsn.0)?.is_some_and(|block| block == bytes);
-            if there { Ok(true) } else { appended }
-        })?;
-        if !appended {
-            return Err(JournalError::Held(format!("partition {partition} of {}", self.cluster.describe())));
+            if let Some(appended) = self.append_epoch(partition, epoch, &report)? {
+                break appended;
+            }
+            // The former owner has appended meanwhile. From the block of this epoch on, it cannot.
+            refused_at = Some(report.last);
+        };
+        if partition == 0 {
+            self.take_records(epoch)?;
         }
         let mut queue = self.shared.lock();
         let trimmed = report.trimmed.max(Lsn(1));
@@ -161,6 +163,40 @@ impl PartitionJournal {
             self.cluster.owns_records(epoch);
         }
         Ok(())
+    }
+
+    /// Appends the block that begins an epoch, and returns its number and checksum; `None` if it does not follow.
+    fn append_epoch(
+        &self,
+        partition: u16,
+        epoch: u64,
+        report: &Report,
+    ) -> Result<Option<(Lsn, u32)>, JournalError> {
+        let mut batch = Batch::with_capacity(0);
+        let journal = self.cluster.known()?.journal;
+        let end = (report.last, report.last_crc, report.trimmed);
+        let (sealed, crc) = seal(&mut batch, BlockKind::Epoch, (journal, partition, epoch), end);
+        let (lsn, bytes) = (Lsn(sealed.lsn), sealed.bytes.clone());
+        let appended = self.cluster.at(partition).ask(move |session| {
+            let appended = session.append_all(&[sealed]);
+            if matches!(appended, Ok(true)) {
+                return Ok(true);
+            }
+            // The answer may have been lost.
+            let there = session.block(lsn.0)?.is_some_and(|block| block == bytes);
+            if there { Ok(true) } else { appended }
+        })?;
+        Ok(appended.then_some((lsn, crc)))
+    }
+
+    /// The former owner of the first partition changes none of the service's records any more.
+    fn take_records(&self, epoch: u64) -> Result<(), JournalError> {
+        let begun = self.cluster.ask(move |session| {
+            let begun = session.begin(epoch);
+            session.roll_back();
+            begun
+        })?;
+        if begun { Ok(()) } else { Err(JournalError::Held(self.cluster.describe())) }
     }
 
     /// Waits until something was written, or for a while.

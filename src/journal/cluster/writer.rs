@@ -122,6 +122,13 @@ impl ClusterJournal {
     }
 }
 
+/// The options with blocks and records of at most this size.
+pub(super) fn limited(options: Options, bytes_max: usize) -> Options {
+    let block_bytes_max = options.block_bytes_max.min(bytes_max);
+    let record_bytes_max = options.record_bytes_max.min(bytes_max - HEADER_BYTES - RECORD_HEADER_BYTES);
+    Options { block_bytes_max, record_bytes_max, ..options }
+}
+
 /// Whether a record is accepted, with which so many bytes wait for the database, which may be away.
 pub(super) fn admit(
     away: Option<&String>,
@@ -242,10 +249,7 @@ impl Chain {
 
     /// Limits blocks and records to the size that the engine accepts.
     fn limit(&mut self, options: Options) -> Result<Options, JournalError> {
-        let bytes_max = self.session.block_bytes_max()?;
-        let block_bytes_max = options.block_bytes_max.min(bytes_max);
-        let record_bytes_max = options.record_bytes_max.min(bytes_max - HEADER_BYTES - RECORD_HEADER_BYTES);
-        Ok(Options { block_bytes_max, record_bytes_max, ..options })
+        Ok(limited(options, self.session.block_bytes_max()?))
     }
 
     /// Visits all blocks, and appends the block that begins this node's epoch. A replaced owner may append until then,

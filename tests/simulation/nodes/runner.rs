@@ -39,7 +39,7 @@ impl Runner {
         let lease = Duration::from_millis(500 + 500 * chance.below(6));
         let fails = chance.pick(&[0, 200, 50, 20, 8]);
         let stops = chance.pick(&[0, 2_000, 500, 100]);
-        let has_jumps = chance.one_in(4);
+        let (has_jumps, has_messages) = (chance.one_in(4), chance.one_in(2));
         let mut world = Sim {
             chance,
             began: Instant::now(),
@@ -48,6 +48,7 @@ impl Runner {
             queue: BTreeMap::new(),
             tables: Tables::new(partitions),
             partitions,
+            has_messages,
             operations: BTreeMap::new(),
             lines: Vec::new(),
             current: 0,

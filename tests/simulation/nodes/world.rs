@@ -73,6 +73,8 @@ pub(super) struct Sim {
     pub(super) queue: BTreeMap<(u64, u64), Event>,
     pub(super) tables: Tables,
     pub(super) partitions: u16,
+    /// Whether the database is one of messages, and not of transactions.
+    pub(super) has_messages: bool,
     pub(super) operations: BTreeMap<u64, Operation>,
     pub(super) lines: Vec<Line>,
     pub(super) current: usize,
@@ -188,6 +190,10 @@ pub(super) fn wait(world: &Shared) {
 }
 
 impl World for Way {
+    fn has_messages(&self) -> bool {
+        lock(&self.world).has_messages
+    }
+
     fn operate(&self, operation: Operation) -> bool {
         let mut it = lock(&self.world);
         it.tally.operations += 1;

@@ -10,6 +10,7 @@ use async_nats::header::HeaderMap;
 use async_nats::{ConnectOptions, Request, RequestErrorKind, ServerInfo};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 use tokio::time::error::Elapsed;
@@ -17,7 +18,7 @@ use tokio::time::timeout;
 
 use super::super::engine::Trouble;
 use super::settings::Settings;
-use crate::limits::{NATS_ANSWER_MS, NATS_CONNECT_MS};
+use crate::limits::{NATS_ANSWER_MS, NATS_CONNECT_MS, NATS_READ_BLOCKS, NATS_READ_BYTES};
 
 /// The addresses of servers, and how to connect.
 pub(in super::super) struct Address {
@@ -102,6 +103,8 @@ pub(super) struct Stored {
 pub(super) enum Which<'a> {
     Seq(u64),
     LastOf(&'a str),
+    /// The first one of a subject from a number on.
+    Next(u64, &'a str),
 }
 
 /// A connection, opened when it is needed.
@@ -198,6 +201,12 @@ impl Client {
         }
     }
 
+    /// A stream's state, with the number of messages of a subject.
+    pub(super) fn state(&mut self, stream: &str, subject: &str) -> Result<Value, Trouble> {
+        let body = json!({"subjects_filter": subject});
+        Ok(self.api(&format!("STREAM.INFO.{stream}"), &body)?["state"].take())
+    }
+
     /// The subjects of a stream that match and have messages.
     pub(super) fn subjects(&mut self, stream: &str, filter: &str) -> Result<Vec<String>, Trouble> {
         let mut found = Vec::new();
@@ -229,6 +238,7 @@ impl Client {
             let body = match which {
                 Which::Seq(seq) => json!({"seq": seq}),
                 Which::LastOf(subject) => json!({"last_by_subj": subject}),
+                Which::Next(seq, subject) => json!({"seq": seq, "next_by_subj": subject}),
             };
             let request = Request::new().payload(body.to_string().into());
             (format!("$JS.API.STREAM.MSG.GET.{stream}"), request)
@@ -245,23 +255,76 @@ impl Client {
         behind: Behind,
         bytes: &[u8],
     ) -> Result<Option<u64>, Trouble> {
-        let mut headers = HeaderMap::new();
-        match behind {
-            Behind::Anything => {}
-            Behind::Last(seq) => headers.insert("Nats-Expected-Last-Sequence", seq.to_string()),
-            Behind::LastOfSubject(seq) => {
-                headers.insert("Nats-Expected-Last-Subject-Sequence", seq.to_string())
+        Ok(self.publish_all(&[(subject.to_owned(), behind, bytes)])?.pop().flatten())
+    }
+
+    /// Publishes messages at once, each as by [`publish`](Client::publish). After an error, any of them may have been
+    /// stored.
+    pub(super) fn publish_all(
+        &mut self,
+        messages: &[(String, Behind, &[u8])],
+    ) -> Result<Vec<Option<u64>>, Trouble> {
+        let request = |(subject, behind, bytes): &(String, Behind, &[u8])| {
+            let mut headers = HeaderMap::new();
+            match behind {
+                Behind::Anything => {}
+                Behind::Last(seq) => headers.insert("Nats-Expected-Last-Sequence", seq.to_string()),
+                Behind::LastOfSubject(seq) => {
+                    headers.insert("Nats-Expected-Last-Subject-Sequence", seq.to_string())
+                }
             }
-        }
-        let request = Request::new().headers(headers).payload(bytes.to_vec().into());
-        let answers = self.ask(vec![(subject.to_owned(), request)])?;
-        match answer(answers.first().map_or(&[], Vec::as_slice)) {
+            (subject.clone(), Request::new().headers(headers).payload(bytes.to_vec().into()))
+        };
+        let answers = self.ask(messages.iter().map(request).collect())?;
+        let published = |bytes: &Vec<u8>| match answer(bytes) {
             Ok(answer) => match answer["seq"].as_u64() {
                 Some(seq) => Ok(Some(seq)),
                 None => Err(unexpected(&answer)),
             },
             Err(Trouble { code: Some(code), .. }) if WRONG_LAST.contains(&code.as_str()) => Ok(None),
             Err(trouble) => Err(trouble),
+        };
+        answers.iter().map(published).collect()
+    }
+
+    /// Some messages of a subject from a number on, in order, from any server that has the stream: the last ones may be
+    /// missing, or all. Servers before 2.11 answer with none.
+    pub(super) fn read(&mut self, stream: &str, subject: &str, from: u64) -> Result<Vec<Stored>, Trouble> {
+        let client = self.connect()?;
+        let version = client.server_info().version;
+        let version: Vec<u64> = version.split('.').take(2).map_while(|it| it.parse().ok()).collect();
+        if version.as_slice() < [2, 11].as_slice() {
+            return Ok(Vec::new());
+        }
+        let body = json!({"seq": from, "next_by_subj": subject, "batch": NATS_READ_BLOCKS, "max_bytes": NATS_READ_BYTES});
+        let reading = async {
+            let failed =
+                |error: &dyn std::fmt::Display| Trouble::said(os::without_number(&error.to_string()));
+            let inbox = client.new_inbox();
+            let mut answers = client.subscribe(inbox.clone()).await.map_err(|error| failed(&error))?;
+            let asked = format!("$JS.API.DIRECT.GET.{stream}");
+            let asked = client.publish_with_reply(asked, inbox, body.to_string().into()).await;
+            asked.map_err(|error| failed(&error))?;
+            let mut found = Vec::new();
+            while let Some(message) = answers.next().await {
+                // A status is the end.
+                let Some(headers) = message.headers.filter(|_| message.status.is_none()) else { break };
+                let text = |name: &str| headers.get(name).map_or("", |value| value.as_str());
+                let seq = text("Nats-Sequence").parse().ok();
+                let time: Option<jiff::Timestamp> = text("Nats-Time-Stamp").parse().ok();
+                let (Some(seq), Some(time)) = (seq, time) else {
+                    return Err(Trouble::said("JetStream answered with a message without its number"));
+                };
+                found.push(Stored { seq, bytes: message.payload.to_vec(), ms: time.as_millisecond() });
+            }
+            Ok(found)
+        };
+        match within(self.address.runtime()?, NATS_ANSWER_MS, reading) {
+            Ok(read) => read,
+            Err(_) => {
+                self.open = None;
+                Err(Trouble::said(format!("NATS did not answer within {NATS_ANSWER_MS} ms")))
+            }
         }
     }
 

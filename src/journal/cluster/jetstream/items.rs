@@ -6,6 +6,10 @@
 //! A change of several records is first published as one message (`redo`). Once that is stored, the change takes
 //! effect: the records follow one by one, and a new owner publishes those that are missing. A record is removed by an
 //! empty message, which is purged together with all before it.
+//!
+//! Where other nodes follow the changes, a message has the number of the last one, and what the last ones have changed
+//! (`changes`). It is published after the change has taken effect. A new owner, and one that does not know what it has
+//! published, begins with a change of everything: a change may have taken effect that nobody was told of.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
@@ -14,9 +18,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 
-use super::super::engine::{Item, Trouble};
+use super::super::engine::{Changes, Item, Trouble};
 use super::client::{Behind, Client, Which};
-use super::{HEADERS_BYTES, Names};
+use super::{HEADERS_BYTES, Names, foreign};
+use crate::limits::NATS_CHANGES_KEPT;
 
 /// Records of a page.
 const PAGE: usize = 64;
@@ -32,10 +37,23 @@ pub(super) struct Items {
     subject: String,
     /// The number of the stream's last message, if this session published it.
     last: Option<u64>,
+    /// The epoch under which it did.
+    epoch: u64,
+    /// What other nodes were told of changes, where they follow them.
+    told: Option<Told>,
+    /// Between the beginning of a change and its end.
+    is_changing: bool,
     /// The keys of existing records, once they were read.
     there: Option<BTreeSet<Key>>,
     /// Changes that are not committed.
     pending: Change,
+}
+
+/// The number of the last change, and what the last ones have changed.
+#[derive(Debug, Default)]
+struct Told {
+    version: u64,
+    of: Vec<(i32, String)>,
 }
 
 fn key(item: Item<'_>) -> Key {
@@ -48,6 +66,9 @@ impl Items {
             stream: names.items.clone(),
             subject: names.at("items"),
             last: None,
+            epoch: 0,
+            told: None,
+            is_changing: false,
             there: None,
             pending: Change::new(),
         }
@@ -66,32 +87,105 @@ impl Items {
     }
 
     /// Publishes a fence: the server then refuses messages of other nodes that have not read it.
-    pub(super) fn fence(&mut self, client: &mut Client) -> Result<(), Trouble> {
-        if self.last.is_some() {
+    pub(super) fn fence(&mut self, client: &mut Client, epoch: u64) -> Result<(), Trouble> {
+        if self.last.is_some() && self.epoch == epoch {
             return Ok(());
         }
-        self.there = None;
+        (self.there, self.told) = (None, None);
         let subject = format!("{}.fence", self.subject);
         self.last = client.publish(&subject, Behind::Anything, b"")?;
+        self.epoch = epoch;
         Ok(())
     }
 
-    /// Reads the keys of existing records. After a fence, it also completes an unfinished change.
-    pub(super) fn open(&mut self, client: &mut Client) -> Result<(), Trouble> {
-        if self.there.is_some() {
+    /// Begins a change after a fence. It completes one that was not finished.
+    pub(super) fn begin(&mut self, client: &mut Client, is_followed: bool) -> Result<(), Trouble> {
+        let begun = self.try_begin(client, is_followed);
+        self.is_changing = begun.is_ok();
+        self.known_if(begun)
+    }
+
+    /// After an error, it is unknown what was published: the next change begins with a fence.
+    fn known_if(&mut self, done: Result<(), Trouble>) -> Result<(), Trouble> {
+        if done.is_err() {
+            (self.last, self.told) = (None, None);
+        }
+        done
+    }
+
+    fn try_begin(&mut self, client: &mut Client, is_followed: bool) -> Result<(), Trouble> {
+        if self.there.is_none() {
+            self.read(client)?;
+            let redo = client.get(&self.stream, Which::LastOf(&self.redo()))?;
+            if let Some(redo) = redo.filter(|redo| !redo.bytes.is_empty()) {
+                let change = decoded(&redo.bytes).ok_or_else(|| {
+                    Trouble::said("a change of records that was not finished cannot be read")
+                })?;
+                self.apply(client, &change)?;
+                self.publish(client, &self.redo(), b"")?;
+            }
+        }
+        if is_followed && self.told.is_none() {
+            let version = self.version(client)? + 1;
+            self.tell(client, Told { version, of: Vec::new() })?;
+        }
+        Ok(())
+    }
+
+    /// Reads the keys of existing records. During a change they are known.
+    pub(super) fn read(&mut self, client: &mut Client) -> Result<(), Trouble> {
+        if self.is_changing && self.there.is_some() {
             return Ok(());
         }
         let filter = format!("{}.>", self.subject);
         let subjects = client.subjects(&self.stream, &filter)?;
         self.there = Some(subjects.iter().filter_map(|subject| self.key(subject)).collect());
-        let redo = client.get(&self.stream, Which::LastOf(&self.redo()))?;
-        if let Some(redo) = redo.filter(|redo| !redo.bytes.is_empty() && self.last.is_some()) {
-            let change = decoded(&redo.bytes)
-                .ok_or_else(|| Trouble::said("a change of records that was not finished cannot be read"))?;
-            self.apply(client, &change)?;
-            self.publish(client, &self.redo(), b"")?;
-        }
         Ok(())
+    }
+
+    fn changes_subject(&self) -> String {
+        format!("{}.changes", self.subject)
+    }
+
+    fn read_told(&self, client: &mut Client) -> Result<Told, Trouble> {
+        let stored = client.get(&self.stream, Which::LastOf(&self.changes_subject()))?;
+        let Some(stored) = stored else { return Ok(Told::default()) };
+        let (version, of) = serde_json::from_slice(&stored.bytes).map_err(|_| foreign())?;
+        Ok(Told { version, of })
+    }
+
+    /// The number of the last change.
+    pub(super) fn version(&self, client: &mut Client) -> Result<u64, Trouble> {
+        Ok(self.read_told(client)?.version)
+    }
+
+    /// The last change, and what was changed after a version; `None` if that is not known.
+    pub(super) fn changes(&self, client: &mut Client, after: u64) -> Result<Changes, Trouble> {
+        let Told { version, mut of } = self.read_told(client)?;
+        let Some(count) = version.checked_sub(after) else { return Ok((after, Some(Vec::new()))) };
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        let known = of.len().checked_sub(count).map(|from| of.split_off(from));
+        Ok((version, known))
+    }
+
+    fn tell(&mut self, client: &mut Client, told: Told) -> Result<(), Trouble> {
+        let bytes = json!([told.version, told.of]).to_string().into_bytes();
+        self.publish(client, &self.changes_subject(), &bytes)?;
+        self.told = Some(told);
+        Ok(())
+    }
+
+    /// Tells other nodes what was changed, if they follow it.
+    fn tell_of(&mut self, client: &mut Client, changed: Vec<(i32, String)>) -> Result<(), Trouble> {
+        let Some(Told { mut version, mut of }) = self.told.take() else { return Ok(()) };
+        if changed.is_empty() {
+            self.told = Some(Told { version, of });
+            return Ok(());
+        }
+        version += changed.len() as u64;
+        of.extend(changed);
+        of.drain(..of.len().saturating_sub(NATS_CHANGES_KEPT));
+        self.tell(client, Told { version, of })
     }
 
     fn redo(&self) -> String {
@@ -104,11 +198,19 @@ impl Items {
 
     pub(super) fn roll_back(&mut self) {
         self.pending.clear();
+        self.is_changing = false;
     }
 
     /// Publishes the pending changes: those of each ARN as a whole, if they fit into a message.
     pub(super) fn commit(&mut self, client: &mut Client) -> Result<(), Trouble> {
+        self.is_changing = false;
+        let committed = self.try_commit(client);
+        self.known_if(committed)
+    }
+
+    fn try_commit(&mut self, client: &mut Client) -> Result<(), Trouble> {
         let mut of_arns: BTreeMap<String, Change> = BTreeMap::new();
+        let changed = self.pending.keys().map(|(kind, arn, _)| (*kind, arn.clone())).collect();
         for (key, bytes) in std::mem::take(&mut self.pending) {
             of_arns.entry(key.1.clone()).or_default().insert(key, bytes);
         }
@@ -127,7 +229,7 @@ impl Items {
         if has_redo {
             self.publish(client, &self.redo(), b"")?;
         }
-        Ok(())
+        self.tell_of(client, changed)
     }
 
     /// Publishes a change. Revisions are written before the machines that refer to them, and removed after them.

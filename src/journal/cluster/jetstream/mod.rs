@@ -2,11 +2,12 @@
 //!
 //! | stream | a message is |
 //! |---|---|
-//! | `expressway-NAME-state` | the cluster, its owner, or a node |
+//! | `expressway-NAME-state` | the cluster, its owner or those of its partitions, or a node |
 //! | `expressway-NAME-blocks` | a block, with the same bytes as in a folder's segment, without padding |
 //! | `expressway-NAME-items` | a state machine, a revision or an activity, for the service |
 //!
-//! In `-state` and `-items`, the last message of each subject counts.
+//! In `-state` and `-items`, the last message of each subject counts. Where the work is spread over the nodes, `owners` has
+//! the owners of all partitions, and `chains` their blocks; the following is about a cluster with one owner.
 //!
 //! 1. **A block's message number** is its block number plus a constant. Each block is published with the number of the
 //!    message before as the expected last one of its subject, so the server accepts only the next block. From the new
@@ -19,17 +20,21 @@
 //! 4. **Reads** go to the stream's leader. A former leader that has not noticed the change may answer that a message
 //!    does not exist, but it cannot append one, because an append needs a majority.
 
+mod chains;
 mod client;
 mod items;
+mod owners;
 mod settings;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::engine::{Engine, Item, Known, Node, Owner, Trouble};
+use super::engine::{Changes, Engine, Item, Known, Looked, Node, Owner, Sealed, Trouble};
 use crate::limits::{NATS_PAYLOAD_BYTES_MIN, NATS_READ_BLOCKS};
+use chains::{ReadTo, Tail};
 pub(super) use client::Address;
 use client::{Behind, Client, Stored, Which};
 use items::Items;
@@ -48,8 +53,12 @@ impl Address {
             items: Items::new(&names),
             names,
             found: None,
+            partition: 0,
+            tails: HashMap::new(),
+            read_to: None,
             clock: None,
             began_ms: None,
+            own: None,
         })
     }
 }
@@ -94,9 +103,28 @@ pub(super) struct Jetstream {
     items: Items,
     names: Names,
     found: Option<Found>,
-    /// The last timestamp of a server, and when it was read.
-    clock: Option<(i64, Instant)>,
+    partition: u16,
+    /// The last blocks of partitions, which this session has published.
+    tails: HashMap<u16, Tail>,
+    read_to: Option<ReadTo>,
+    clock: Option<Clock>,
     began_ms: Option<i64>,
+    own: Option<Own>,
+}
+
+/// The last timestamp of a server, and two moments: it was taken after the first, and before the second.
+#[derive(Clone, Copy)]
+struct Clock {
+    ms: i64,
+    asked: Instant,
+    read: Instant,
+}
+
+/// The node whose lease a session renews.
+struct Own {
+    node: String,
+    /// The timestamp of the lease on which the node may rely.
+    held_ms: Option<i64>,
 }
 
 /// The owner, as read from its message, and the message's number; 0 if there is no message.
@@ -129,11 +157,13 @@ fn lost_race() -> Trouble {
 }
 
 impl Jetstream {
-    /// Creates a stream, unless it exists.
+    /// Creates a stream, unless it exists. One that another attempt has left, or another release, is changed.
     fn make(&mut self, stream: &str, subjects: &Value, of_each: i64) -> Result<(), Trouble> {
-        if self.client.info(stream)?.is_some() {
-            return Ok(());
-        }
+        let made = match self.client.info(stream)? {
+            None => "CREATE",
+            Some(info) if info["config"]["subjects"] == *subjects => return Ok(()),
+            Some(_) => "UPDATE",
+        };
         let config = json!({
             "name": stream,
             "subjects": subjects,
@@ -146,8 +176,9 @@ impl Jetstream {
             "max_consumers": -1,
             "num_replicas": self.client.settings().replicas,
             "deny_delete": true,
+            "allow_direct": true,
         });
-        self.client.api(&format!("STREAM.CREATE.{stream}"), &config).map(drop)
+        self.client.api(&format!("STREAM.{made}.{stream}"), &config).map(drop)
     }
 
     fn read(&mut self, what: &str) -> Result<Option<Stored>, Trouble> {
@@ -156,7 +187,7 @@ impl Jetstream {
     }
 
     /// Reads the cluster's message.
-    fn look(&mut self) -> Result<Option<&Found>, Trouble> {
+    fn find_it(&mut self) -> Result<Option<&Found>, Trouble> {
         self.found = None;
         if self.client.info(&self.names.state)?.is_none() {
             return Ok(None);
@@ -175,7 +206,7 @@ impl Jetstream {
     /// The cluster, which must exist.
     fn cluster(&mut self) -> Result<&Found, Trouble> {
         if self.found.is_none() {
-            self.look()?;
+            self.find_it()?;
         }
         self.found.as_ref().ok_or_else(|| Trouble::said("there is no cluster of this name in NATS"))
     }
@@ -192,7 +223,7 @@ impl Jetstream {
         let subject = self.names.at("cluster");
         let kept =
             self.client.publish(&subject, Behind::LastOfSubject(behind), told.to_string().as_bytes())?;
-        self.look()?;
+        self.find_it()?;
         kept.map(drop).ok_or_else(lost_race)
     }
 
@@ -218,10 +249,46 @@ impl Jetstream {
         Ok(self.client.publish(&subject, Behind::LastOfSubject(behind), told.as_bytes())?.is_some())
     }
 
-    /// The present time by the servers' clocks, in milliseconds; by the local clock before the first timestamp.
+    fn is_spread(&mut self) -> Result<bool, Trouble> {
+        Ok(self.cluster()?.known.is_spread())
+    }
+
+    /// The owner of the cluster, or of this session's partition: the epoch and the name.
+    fn owns(&mut self) -> Result<(u64, Option<String>), Trouble> {
+        if self.is_spread()? {
+            return self.owner_of(self.partition);
+        }
+        let Owned { epoch, node, .. } = self.owned()?;
+        Ok((epoch, node))
+    }
+
+    /// The epoch of the node that may change the service's records.
+    fn records_epoch(&mut self) -> Result<u64, Trouble> {
+        if self.is_spread()? { Ok(self.owner_of(0)?.0) } else { Ok(self.owned()?.epoch) }
+    }
+
+    /// Whether a node's lease is valid.
+    fn lives(&mut self, node: &str) -> Result<bool, Trouble> {
+        let told = self.read(&format!("node.{node}"))?;
+        Ok(told.is_some_and(|stored| self.node(&stored).1 > 0))
+    }
+
+    /// The present time by the servers' clocks, in milliseconds, at least; by the local clock before the first timestamp.
     fn now_ms(&self) -> i64 {
-        match self.clock {
-            Some((ms, at)) => ms.saturating_add(i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX)),
+        self.passed(|clock| clock.read)
+    }
+
+    /// The same, at most.
+    fn now_ms_max(&self) -> i64 {
+        self.passed(|clock| clock.asked)
+    }
+
+    fn passed(&self, since: impl Fn(&Clock) -> Instant) -> i64 {
+        match &self.clock {
+            Some(clock) => {
+                let passed = since(clock).elapsed().as_millis();
+                clock.ms.saturating_add(i64::try_from(passed).unwrap_or(i64::MAX))
+            }
             None => jiff::Timestamp::now().as_millisecond(),
         }
     }
@@ -231,15 +298,21 @@ impl Jetstream {
         // A foreign message has no lease.
         let told = told(stored).unwrap_or(Value::Null);
         let text = |name: &str| told[name].as_str().unwrap_or("").to_owned();
+        let lease_ms = told["leaseMs"].as_i64().unwrap_or(0);
         let seen_ms = self.now_ms() - stored.ms;
-        let left_ms = told["leaseMs"].as_i64().unwrap_or(0) - seen_ms;
+        let mut left_ms = lease_ms - seen_ms;
+        let lives = left_ms > 0;
+        if let Some(own) = self.own.as_ref().filter(|own| Some(&*own.node) == told["node"].as_str()) {
+            let is_held = own.held_ms == Some(stored.ms);
+            left_ms = if is_held { lease_ms - (self.now_ms_max() - stored.ms) } else { left_ms.min(1) };
+        }
         let node = Node {
             node: text("node"),
             address: text("address"),
             release: text("release"),
             began_ms: self.now_ms() - told["beganMs"].as_i64().unwrap_or(stored.ms),
             seen_ms,
-            lives: left_ms > 0,
+            lives,
         };
         (node, left_ms)
     }
@@ -304,16 +377,16 @@ impl Jetstream {
 
 impl Engine for Jetstream {
     fn find(&mut self) -> Result<Option<Known>, Trouble> {
-        Ok(self.look()?.map(|found| found.known.clone()))
+        Ok(self.find_it()?.map(|found| found.known.clone()))
     }
 
     fn find_or_make(&mut self, known: Known) -> Result<Known, Trouble> {
-        let names = self.names.clone();
-        let state = json!([names.at("cluster"), names.at("owner"), names.at("node.*")]);
-        self.make(&names.state, &state, 1)?;
-        self.make(&names.blocks, &json!([names.at("blocks")]), -1)?;
-        self.make(&names.items, &json!([names.at("items.>")]), 1)?;
-        if self.look()?.is_none() {
+        if self.find_it()?.is_none() {
+            let names = self.names.clone();
+            let of_state = ["cluster", "owner", "owners", "node.*", "leaving.*"].map(|what| names.at(what));
+            self.make(&names.state, &json!(of_state), 1)?;
+            self.make(&names.blocks, &json!([names.at("blocks"), names.at("blocks.*")]), -1)?;
+            self.make(&names.items, &json!([names.at("items.>")]), 1)?;
             // Another node may have created it first: its message counts.
             if let Err(trouble) = self.keep(&known, 0)
                 && self.found.is_none()
@@ -352,13 +425,18 @@ impl Engine for Jetstream {
             "beganMs": self.began_ms,
             "leaseMs": lease_ms,
         });
-        let subject = self.names.at(&what);
+        let (subject, asked) = (self.names.at(&what), Instant::now());
         self.client.publish(&subject, Behind::Anything, told.to_string().as_bytes())?;
         // The timestamp of this message is the present time of the servers.
-        if let Some(stored) = self.read(&what)? {
-            self.clock = Some((stored.ms, Instant::now()));
-            self.began_ms.get_or_insert(stored.ms);
+        let Some(Stored { ms, .. }) = self.read(&what)? else { return Ok(()) };
+        self.clock = Some(Clock { ms, asked, read: Instant::now() });
+        self.began_ms.get_or_insert(ms);
+        let held_ms = self.own.take().filter(|own| own.node == node).and_then(|own| own.held_ms);
+        let own = self.own.insert(Own { node: node.to_owned(), held_ms });
+        if own.held_ms.take().is_none_or(|held_ms| ms - held_ms >= lease_ms) && self.is_spread()? {
+            self.refuse_claims()?;
         }
+        self.own = Some(Own { node: node.to_owned(), held_ms: Some(ms) });
         Ok(())
     }
 
@@ -366,8 +444,10 @@ impl Engine for Jetstream {
         let gone = self.nodes()?.into_iter().filter(|it| it.node == node || it.seen_ms > FORGET_MS);
         let state = self.names.state.clone();
         for gone in gone.collect::<Vec<_>>() {
-            let subject = self.names.at(&format!("node.{}", gone.node));
-            self.client.purge(&state, Some(&subject), u64::MAX >> 1)?;
+            for what in ["node", "leaving"] {
+                let subject = self.names.at(&format!("{what}.{}", gone.node));
+                self.client.purge(&state, Some(&subject), u64::MAX >> 1)?;
+            }
         }
         Ok(())
     }
@@ -383,18 +463,23 @@ impl Engine for Jetstream {
     }
 
     fn claim(&mut self, node: &str) -> Result<Option<u64>, Trouble> {
+        if self.is_spread()? {
+            return self.claim_partition(node);
+        }
         let owned = self.owned()?;
-        if let Some(other) = owned.node.as_deref().filter(|it| *it != node) {
-            let told = self.read(&format!("node.{other}"))?;
-            if told.is_some_and(|stored| self.node(&stored).1 > 0) {
-                return Ok(None);
-            }
+        if let Some(other) = owned.node.as_deref().filter(|it| *it != node)
+            && self.lives(other)?
+        {
+            return Ok(None);
         }
         let epoch = owned.epoch + 1;
         Ok(self.own(owned.seq, epoch, Some(node))?.then_some(epoch))
     }
 
     fn release(&mut self, node: &str, epoch: u64) -> Result<(), Trouble> {
+        if self.is_spread()? {
+            return self.release_partition(node, epoch);
+        }
         let owned = self.owned()?;
         if owned.epoch == epoch && owned.node.as_deref() == Some(node) {
             self.own(owned.seq, epoch, None)?;
@@ -403,7 +488,7 @@ impl Engine for Jetstream {
     }
 
     fn owner(&mut self) -> Result<Owner, Trouble> {
-        let Owned { epoch, node, .. } = self.owned()?;
+        let (epoch, node) = self.owns()?;
         let told = match &node {
             Some(node) => self.read(&format!("node.{node}"))?,
             None => None,
@@ -432,14 +517,20 @@ impl Engine for Jetstream {
     }
 
     fn block(&mut self, lsn: u64) -> Result<Option<Vec<u8>>, Trouble> {
+        if self.is_spread()? {
+            return Ok(self.find_block(lsn)?.map(|stored| stored.bytes));
+        }
         let seq = self.seq(lsn)?;
         let stored = self.client.get(&self.names.blocks, Which::Seq(seq))?;
         Ok(stored.map(|stored| stored.bytes))
     }
 
     fn last(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+        if self.is_spread()? {
+            return Ok(self.last_block()?.map(|stored| stored.bytes));
+        }
         // Another process may have copied a state into it meanwhile.
-        if self.look()?.is_none() {
+        if self.find_it()?.is_none() {
             return Ok(None);
         }
         let subject = self.names.at("blocks");
@@ -448,6 +539,9 @@ impl Engine for Jetstream {
     }
 
     fn page(&mut self, from: u64) -> Result<Vec<(u64, Vec<u8>)>, Trouble> {
+        if self.is_spread()? {
+            return self.read_blocks(from);
+        }
         let seq = self.seq(from)?;
         let which: Vec<Which<'_>> = (seq..seq + NATS_READ_BLOCKS).map(Which::Seq).collect();
         let stored = self.client.get_all(&self.names.blocks, &which)?;
@@ -456,25 +550,52 @@ impl Engine for Jetstream {
     }
 
     fn remove(&mut self, before: u64) -> Result<bool, Trouble> {
+        if self.is_spread()? {
+            return self.remove_blocks(before).map(|()| false);
+        }
         let seq = self.seq(before)?;
         self.client.purge(&self.names.blocks, None, seq)?;
         Ok(false)
     }
 
     fn kept_bytes(&mut self) -> Result<u64, Trouble> {
-        self.size()
+        if self.is_spread()? { self.size_of_blocks() } else { self.size() }
     }
 
     fn bytes(&mut self) -> Result<u64, Trouble> {
         self.size()
     }
 
+    fn at(&mut self, partition: u16) {
+        self.partition = partition;
+    }
+
+    fn look(&mut self) -> Result<Looked, Trouble> {
+        self.look_at_all()
+    }
+
+    fn append_all(&mut self, blocks: &[Sealed]) -> Result<bool, Trouble> {
+        self.publish_blocks(blocks)
+    }
+
+    fn leave(&mut self, node: &str) -> Result<(), Trouble> {
+        let subject = self.names.at(&format!("leaving.{node}"));
+        self.client.publish(&subject, Behind::Anything, b"").map(drop)
+    }
+
+    fn release_all(&mut self, node: &str) -> Result<(), Trouble> {
+        self.release_partitions(node)
+    }
+
+    fn changes(&mut self, after: u64) -> Result<Changes, Trouble> {
+        self.items.changes(&mut self.client, after)
+    }
+
     #[cfg(feature = "service")]
     fn begin_copy(&mut self) -> Result<bool, Trouble> {
-        self.look()?;
+        self.find_it()?;
         let known = self.cluster()?.known.clone();
-        let subject = self.names.at("blocks");
-        let has_blocks = self.client.get(&self.names.blocks, Which::LastOf(&subject))?.is_some();
+        let has_blocks = self.blocks()?["state"]["messages"].as_u64() != Some(0);
         if has_blocks && !known.is_copying() {
             return Ok(false);
         }
@@ -492,21 +613,22 @@ impl Engine for Jetstream {
 
     #[cfg(feature = "service")]
     fn end_copy(&mut self) -> Result<(), Trouble> {
-        self.look()?;
+        self.find_it()?;
         let Found { known, offset, .. } = self.cluster()?;
         let (known, offset) = (Known { format: known.format.abs(), ..known.clone() }, *offset);
         self.keep(&known, offset)
     }
 
     fn begin(&mut self, epoch: u64) -> Result<bool, Trouble> {
-        if self.owned()?.epoch != epoch {
+        if self.records_epoch()? != epoch {
             return Ok(false);
         }
-        self.items.fence(&mut self.client)?;
+        let is_followed = self.is_spread()?;
+        self.items.fence(&mut self.client, epoch)?;
         // Checked again: a node that takes the cluster from now on publishes its fence after this one.
-        let is_owner = self.owned()?.epoch == epoch;
+        let is_owner = self.records_epoch()? == epoch;
         if is_owner {
-            self.items.open(&mut self.client)?;
+            self.items.begin(&mut self.client, is_followed)?;
         }
         Ok(is_owner)
     }
@@ -534,17 +656,19 @@ impl Engine for Jetstream {
     }
 
     fn numbers(&mut self, kind: i32, arn: &str) -> Result<Vec<u64>, Trouble> {
-        self.items.open(&mut self.client)?;
+        self.items.read(&mut self.client)?;
         Ok(self.items.numbers(kind, arn))
     }
 
     fn arns(&mut self, kind: i32) -> Result<Vec<String>, Trouble> {
-        self.items.open(&mut self.client)?;
+        self.items.read(&mut self.client)?;
         Ok(self.items.arns(kind, ""))
     }
 
     fn items(&mut self, kind: i32, after: &str) -> Result<Vec<(String, Vec<u8>)>, Trouble> {
-        self.items.open(&mut self.client)?;
+        if after.is_empty() {
+            self.items.read(&mut self.client)?;
+        }
         self.items.page(&mut self.client, kind, after)
     }
 }
