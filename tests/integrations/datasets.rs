@@ -62,6 +62,8 @@ fn files_that_a_manifest_names_are_read_one_after_the_other() {
     let manifest = json!({"sourceBucket": "source", "destinationBucket": "arn:aws:s3:::the-bucket",
         "version": "2016-11-30", "fileFormat": "CSV", "fileSchema": "Bucket, Key, Size",
         "files": [{"key": "data/1.csv.gz", "size": 1, "MD5checksum": "m"}, {"key": "data/2.csv.gz"}]});
+    let mut much = manifest.clone();
+    much["files"][0] = (0..101).map(|n| (format!("m{n}"), json!(n))).collect();
     let athena = "s3://the-bucket/rows/1\n\"s3://other-bucket/rows/2.gz\"\n";
     let server = bucket(objects([
         ("/a-bucket/manifest.json", manifest.to_string().into_bytes()),
@@ -69,6 +71,12 @@ fn files_that_a_manifest_names_are_read_one_after_the_other() {
         ("/the-bucket/data/2.csv.gz", gzip("\"source\",\"d\",\"0\"\n")),
         ("/a-bucket/orc.json", manifest.to_string().replace("CSV", "ORC").into_bytes()),
         ("/a-bucket/none.json", b"{\"fileFormat\": \"CSV\", \"fileSchema\": \"a\"}".to_vec()),
+        (
+            "/a-bucket/wide.json",
+            manifest.to_string().replace("Bucket,", &"Bucket,".repeat(2_000)).into_bytes(),
+        ),
+        ("/a-bucket/long.json", manifest.to_string().replace("data/2", &"data/2".repeat(1_000)).into_bytes()),
+        ("/a-bucket/much.json", much.to_string().into_bytes()),
         ("/a-bucket/rows.csv", athena.into()),
         ("/the-bucket/rows/1", b"{\"n\": 1}\n{\"n\": 2}\n".to_vec()),
         ("/other-bucket/rows/2.gz", gzip("{\"n\": 3}")),
@@ -90,6 +98,9 @@ fn files_that_a_manifest_names_are_read_one_after_the_other() {
     for (key, config, expected) in [
         ("orc.json", &inventory, "The files of the inventory are ORC: Step Functions reads CSV only"),
         ("none.json", &inventory, "The data is no manifest of S3 Inventory: it has no files"),
+        ("wide.json", &inventory, "S3 Inventory: its fileSchema is larger than 10 KiB"),
+        ("long.json", &inventory, "S3 Inventory: the key of a file is too long"),
+        ("much.json", &inventory, "S3 Inventory: an object in it has more than 100 members"),
         ("rows.csv", &inventory, "The data is not JSON"),
         ("wrong.csv", &lines, "The manifest names no object of S3 in 'the-bucket/rows/1'"),
         ("gone.csv", &lines, "s3://the-bucket/gone: The specified key does not exist. (Service: S3"),

@@ -18,13 +18,13 @@ pub(crate) struct Meter {
 
 /// The time this thread was on a processor.
 #[cfg(target_os = "linux")]
-fn busy_ns() -> u64 {
+pub(crate) fn busy_ns() -> u64 {
     let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }
 
 #[cfg(not(target_os = "linux"))]
-fn busy_ns() -> u64 {
+pub(crate) fn busy_ns() -> u64 {
     0
 }
 

@@ -14,6 +14,9 @@ mod library;
 mod map_runs;
 #[cfg(feature = "map-data")]
 mod map_turns;
+#[cfg(feature = "map-data")]
+#[path = "../meter/mod.rs"]
+mod meter;
 mod names;
 mod observe;
 mod observe_corpus;

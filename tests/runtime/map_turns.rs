@@ -13,6 +13,7 @@ use expressway::runtime::{
 use expressway::task::data::{DataStore, Sink, Source};
 use serde_json::Value as Json;
 
+use super::meter::busy_ns;
 use super::required::step;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -271,4 +272,56 @@ fn data_that_is_read_as_a_whole_keeps_nobody_waiting() {
         assert!(outcome.contains(cause), "{outcome}");
         assert_eq!(world.engine.usage(), (0, 0));
     }
+}
+
+/// A manifest of S3 Inventory, and files of one row each.
+struct Inventory(Endless);
+
+impl DataStore for Inventory {
+    fn read(&self, arguments: &Json) -> Result<Box<dyn Source>, String> {
+        if arguments["Key"] == "k" {
+            return self.0.read(arguments);
+        }
+        let row: &[u8] = b"1\n";
+        Ok(Box::new(Reading(Box::new(row), Arc::default())))
+    }
+
+    fn write(&self, arguments: &Json, content_type: &str) -> Result<Box<dyn Sink>, String> {
+        self.0.write(arguments, content_type)
+    }
+
+    fn place(&self, arguments: &Json, key: &str) -> Json {
+        self.0.place(arguments, key)
+    }
+}
+
+/// The files that an inventory names are found in pieces: no turn takes a fourth of the time of all. The list of them counts
+/// as long as it is needed.
+#[test]
+fn a_long_list_of_files_keeps_nobody_waiting() {
+    let begin = br#"{"fileFormat": "CSV", "fileSchema": "n", "files": [{"key": "a"}"#;
+    let store =
+        || Arc::new(Inventory(Endless::new(begin, &br#",{"key":"a"}"#.repeat(1 << 10), 1 << 9, b"]}")));
+    let config = r#"{"InputType": "MANIFEST", "MaxItems": 3}"#;
+    let mut world = World::new(|builder| builder.data_store(RESOURCE, store()));
+    let mut handle = world.start(&reads(config), "{}");
+    world.others_have_their_turns();
+    let (mut turns, mut longest_ns, begun_ns) = (0, 0, busy_ns());
+    while handle.status() == Status::Running {
+        let before_ns = busy_ns();
+        world.turns(1);
+        longest_ns = (busy_ns() - before_ns).max(longest_ns);
+        turns += 1;
+        assert!(turns < 1_000_000, "it does not come to its end");
+    }
+    let all_ns = busy_ns() - begun_ns;
+    assert!(4 * longest_ns <= all_ns, "the longest of {turns} turns took {longest_ns} of {all_ns} ns");
+    assert_eq!(world.outcome(&mut handle), r#"[{"n":"1"},{"n":"1"},{"n":"1"}]"#);
+    assert_eq!(world.engine.usage(), (0, 0));
+    let budgets = Budgets { bytes_max: 16 << 20, ..Budgets::default() };
+    let mut world = World::new(|builder| builder.data_store(RESOURCE, store()).budgets(budgets));
+    let mut handle = world.start(&reads(config), "{}");
+    let outcome = world.outcome(&mut handle);
+    assert!(outcome.contains("no memory"), "{outcome}");
+    assert_eq!(world.engine.usage(), (0, 0));
 }

@@ -1,7 +1,6 @@
 //! The data of an `ItemReader`: one object, the objects of a list (`LOAD_AND_FLATTEN`), or those in a manifest, one
 //! after the other (developer guide, "ItemReader").
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
@@ -10,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::holding::Bounds;
 use super::reader::Items;
 use crate::fault::{self, Fault};
+use crate::json::{Arena, Value};
 use crate::program::{Dataset, Format, ItemReader};
 use crate::task::Handlers;
 use crate::task::data::DataStore;
@@ -18,8 +18,13 @@ use crate::task::data::DataStore;
 const PLACE_BYTES_MAX: usize = 4 << 10;
 /// Work of opening an object.
 const OBJECT_WORK: u64 = 5_000;
-/// Files of a manifest that is read as a whole.
+/// Bytes of an entry of a list of objects.
+const ENTRY_BYTES_MAX: usize = 64 << 10;
+/// Files of a manifest of S3 Inventory; members of one, and of a file in it.
 const FILES_MAX: usize = 1 << 20;
+const MEMBERS_MAX: usize = 100;
+/// Bytes of the names of columns in one.
+const SCHEMA_BYTES_MAX: usize = 10 << 10;
 
 /// Reads items.
 pub(super) struct Reader {
@@ -47,6 +52,8 @@ struct Several {
     /// The format of their data.
     format: Format,
     resource: String,
+    /// Those of reading an object, beside the names that are held.
+    bounds: Bounds,
     /// The object that is being read, and its name.
     now: Option<(Items, String)>,
     /// How many items may still be read.
@@ -57,11 +64,17 @@ struct Several {
 enum Names {
     /// Objects of a list, and the text of one.
     Listed(Items, Vec<u8>),
-    /// The members of a manifest of S3 Inventory that were read.
-    Inventory(Items, Vec<u8>, Vec<Json>),
+    /// A manifest of S3 Inventory, and its files when it was read.
+    Inventory(Items, Option<Files>),
     /// Lines of a manifest of Athena.
     Lines(Items, Vec<u8>),
-    Known(VecDeque<Json>),
+}
+
+/// The files of a manifest of S3 Inventory.
+struct Files {
+    list: Value,
+    next: usize,
+    bucket: Option<Box<str>>,
 }
 
 fn failed(cause: impl Into<String>) -> Fault {
@@ -111,11 +124,9 @@ impl Reader {
             Stage::Closed => None,
             Stage::One(items) => items.version(),
             Stage::Several(several) => match &several.names {
-                Names::Listed(items, _) | Names::Inventory(items, ..) | Names::Lines(items, _) => {
+                Names::Listed(items, _) | Names::Inventory(items, _) | Names::Lines(items, _) => {
                     items.version()
                 }
-                // The version of the objects is known by their items.
-                Names::Known(_) => None,
             },
         }
     }
@@ -136,8 +147,8 @@ impl Reader {
         let items_max = u64::try_from(self.items_max).map_err(|_| positive())?;
         let (format, pointer) = match self.dataset {
             Dataset::One => {
-                let items =
-                    self.items(&self.resource, &self.arguments, &self.format, self.pointer.as_deref());
+                let (format, pointer) = (&self.format, self.pointer.as_deref());
+                let items = self.items(&self.resource, &self.arguments, format, pointer, &self.bounds);
                 return Ok(Stage::One(Box::new(items?.at_most(items_max))));
             }
             Dataset::Flattened => (Format::List, None),
@@ -145,9 +156,9 @@ impl Reader {
             Dataset::Inventory => (Format::Json, Some("")),
             Dataset::Athena => (Format::JsonLines, None),
         };
-        let items = self.items(&self.resource, &self.arguments, &format, pointer)?;
+        let items = self.items(&self.resource, &self.arguments, &format, pointer, &self.bounds)?;
         let names = match self.dataset {
-            Dataset::Inventory => Names::Inventory(items, Vec::new(), Vec::new()),
+            Dataset::Inventory => Names::Inventory(items, None),
             Dataset::Athena => Names::Lines(items, Vec::new()),
             Dataset::One | Dataset::Flattened => Names::Listed(items, Vec::new()),
         };
@@ -157,6 +168,7 @@ impl Reader {
             names,
             format: self.format.clone(),
             resource,
+            bounds: self.bounds.clone(),
             now: None,
             left,
         })))
@@ -169,6 +181,7 @@ impl Reader {
         arguments: &Json,
         format: &Format,
         pointer: Option<&str>,
+        bounds: &Bounds,
     ) -> Result<Items, Fault> {
         if *format == Format::Parquet && arguments.get("VersionId").is_some_and(|version| !version.is_null())
         {
@@ -178,7 +191,7 @@ impl Reader {
         let store = self.stores.find(resource);
         let nobody = || failed(format!("Nothing reads items of the resource {resource} here"));
         let data = store.ok_or_else(nobody)?.read(arguments).map_err(failed)?;
-        Items::new(data, format, pointer, self.bounds.clone())
+        Items::new(data, format, pointer, bounds.clone())
     }
 
     fn poll_several(&mut self, context: &mut Context<'_>, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
@@ -205,7 +218,8 @@ impl Reader {
             self.bounds.allowance.charge(OBJECT_WORK);
             let (resource, format) = (several.resource.clone(), several.format.clone());
             let place = place_of(&name);
-            let items = self.items(&resource, &name, &format, self.pointer.as_deref());
+            let bounds = several.bounds.clone();
+            let items = self.items(&resource, &name, &format, self.pointer.as_deref(), &bounds);
             let items = items.map_err(|fault| within(&place, fault))?;
             let Stage::Several(several) = &mut self.stage else { return Poll::Ready(Ok(false)) };
             several.now = Some((items, place));
@@ -233,10 +247,12 @@ impl Several {
     fn poll_name(&mut self, context: &mut Context<'_>, of: &Json) -> Poll<Result<Option<Json>, Fault>> {
         loop {
             match &mut self.names {
-                Names::Known(names) => return Poll::Ready(Ok(names.pop_front())),
                 Names::Listed(items, text) => {
                     if !ready!(items.poll_next(context, text))? {
                         return Poll::Ready(Ok(None));
+                    }
+                    if text.len() > ENTRY_BYTES_MAX {
+                        return Poll::Ready(Err(failed("An entry of the list is larger than 64 KiB")));
                     }
                     let listed: Json = serde_json::from_slice(text)
                         .map_err(|error| failed(format!("The list cannot be read: {error}")))?;
@@ -254,15 +270,16 @@ impl Several {
                     }
                     return Poll::Ready(line(text, of).map(Some));
                 }
-                Names::Inventory(items, text, members) => {
-                    if ready!(items.poll_next(context, text))? {
-                        members.push(serde_json::from_slice(text).map_err(not_inventory)?);
-                    } else {
-                        let (names, format) = inventory(members, of)?;
-                        if self.format == Format::Manifest {
-                            self.format = format;
-                        }
-                        self.names = Names::Known(names);
+                Names::Inventory(items, files) => {
+                    let (manifest, whole) = ready!(items.poll_whole(context))?;
+                    if let Some(files) = files {
+                        return Poll::Ready(files.next(manifest, of));
+                    }
+                    let (found, format) = inventory(manifest, whole)?;
+                    *files = Some(found);
+                    self.bounds = self.bounds.beside(manifest.capacity_bytes());
+                    if self.format == Format::Manifest {
+                        self.format = format;
                     }
                 }
             }
@@ -301,30 +318,55 @@ fn not_inventory(why: impl std::fmt::Display) -> Fault {
 }
 
 /// The files in a manifest of S3 Inventory, and the format of rows in them (S3 user guide, "Inventory manifest").
-fn inventory(members: &[Json], of: &Json) -> Result<(VecDeque<Json>, Format), Fault> {
-    let member =
-        |name: &str| members.iter().find(|member| member["Key"] == name).map(|member| &member["Value"]);
-    let text = |name: &str| member(name).and_then(Json::as_str);
-    match text("fileFormat") {
+fn inventory(manifest: &Arena, whole: Value) -> Result<(Files, Format), Fault> {
+    let text =
+        |name: &str| Ok::<_, Fault>(member(manifest, whole, name)?.and_then(|value| manifest.as_str(value)));
+    match text("fileFormat")? {
         Some("CSV") => {}
         Some(other) => {
+            let other: String = other.chars().take(64).collect();
             return Err(failed(format!(
                 "The files of the inventory are {other}: Step Functions reads CSV only"
             )));
         }
         None => return Err(not_inventory("it has no fileFormat")),
     }
-    let schema = text("fileSchema").ok_or_else(|| not_inventory("it has no fileSchema"))?;
+    let schema = text("fileSchema")?.ok_or_else(|| not_inventory("it has no fileSchema"))?;
+    if schema.len() > SCHEMA_BYTES_MAX {
+        return Err(not_inventory("its fileSchema is larger than 10 KiB"));
+    }
     let headers = schema.split(',').map(|name| name.trim().into()).collect();
-    let bucket = text("destinationBucket").map(|bucket| bucket.rsplit(':').next().unwrap_or(bucket));
-    let files = member("files").and_then(Json::as_array).ok_or_else(|| not_inventory("it has no files"))?;
-    if files.len() > FILES_MAX {
+    let bucket = text("destinationBucket")?.map(|bucket| bucket.rsplit(':').next().unwrap_or(bucket));
+    if bucket.is_some_and(|bucket| bucket.len() > PLACE_BYTES_MAX) {
+        return Err(not_inventory("its destinationBucket is too long"));
+    }
+    let list = member(manifest, whole, "files")?.filter(|list| list.is_array());
+    let list = list.ok_or_else(|| not_inventory("it has no files"))?;
+    if list.len() > FILES_MAX {
         return Err(failed(format!("The manifest names more than {FILES_MAX} files")));
     }
-    let key = |file: &Json| {
-        let key = file.get("key").and_then(Json::as_str);
-        key.map(|key| named(of, bucket, key)).ok_or_else(|| not_inventory("a file has no key"))
-    };
-    let names = files.iter().map(key).collect::<Result<_, _>>()?;
-    Ok((names, Format::Csv { delimiter: b',', headers: Some(headers) }))
+    let files = Files { list, next: 0, bucket: bucket.map(Into::into) };
+    Ok((files, Format::Csv { delimiter: b',', headers: Some(headers) }))
+}
+
+/// A member of an object that has few.
+fn member(manifest: &Arena, of: Value, name: &str) -> Result<Option<Value>, Fault> {
+    if of.is_object() && of.len() > MEMBERS_MAX {
+        return Err(not_inventory(format!("an object in it has more than {MEMBERS_MAX} members")));
+    }
+    Ok(manifest.get_str(of, name))
+}
+
+impl Files {
+    /// The arguments for reading the next one.
+    fn next(&mut self, manifest: &Arena, of: &Json) -> Result<Option<Json>, Fault> {
+        let Some(file) = manifest.item(self.list, self.next) else { return Ok(None) };
+        self.next += 1;
+        let key = member(manifest, file, "key")?.and_then(|key| manifest.as_str(key));
+        let key = key.ok_or_else(|| not_inventory("a file has no key"))?;
+        if key.len() > PLACE_BYTES_MAX {
+            return Err(not_inventory("the key of a file is too long"));
+        }
+        Ok(Some(named(of, self.bucket.as_deref(), key)))
+    }
 }

@@ -16,11 +16,18 @@ pub(super) struct Bounds {
     /// The work of one poll.
     pub(super) allowance: Rc<Allowance>,
     /// The memory of what is read.
-    #[cfg_attr(not(feature = "map-data"), expect(dead_code, reason = "nothing is read"))]
     pub(super) hold: Hold,
     /// Where work is done that cannot be suspended.
     #[cfg(feature = "parquet")]
     pub(super) background: BackgroundQueue,
+}
+
+impl Bounds {
+    /// The same for what is read while so many bytes are held beside.
+    pub(super) fn beside(&self, held_bytes: usize) -> Bounds {
+        let hold = Arc::clone(&self.hold);
+        Bounds { hold: Arc::new(move |bytes| hold(held_bytes.saturating_add(bytes))), ..self.clone() }
+    }
 }
 
 #[cfg(all(test, feature = "map-data"))]

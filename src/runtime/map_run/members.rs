@@ -22,7 +22,7 @@ fn failed(cause: impl Into<String>) -> Fault {
 /// The items of an object, or of a nested value.
 pub(super) struct Members {
     pub(super) arena: Arena,
-    of: Value,
+    pub(super) of: Value,
     next: usize,
 }
 

@@ -23,6 +23,8 @@ mod reader;
 #[path = "no_reader.rs"]
 mod reader;
 mod results;
+#[cfg(feature = "map-data")]
+mod rows;
 mod work;
 
 use std::collections::HashSet;

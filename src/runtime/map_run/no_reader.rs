@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use super::holding::Bounds;
 use crate::fault::{self, Fault};
+use crate::json::{Arena, Value};
 use crate::program::Format;
 use crate::task::data::Source;
 
@@ -22,6 +23,10 @@ impl Items {
 
     pub(super) fn version(&self) -> Option<String> {
         None
+    }
+
+    pub(super) fn poll_whole(&mut self, _: &mut Context<'_>) -> Poll<Result<(&Arena, Value), Fault>> {
+        unreachable!("there is never one")
     }
 
     pub(super) fn poll_next(&mut self, _: &mut Context<'_>, _: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {

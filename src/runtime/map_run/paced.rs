@@ -3,14 +3,19 @@
 use std::cell::RefCell;
 use std::io::{self, BufRead, Read};
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
+use crate::fault::{self, Fault};
 use crate::runtime::errand::Allowance;
+use crate::task::data;
 
 /// Work of unpacking a byte and looking for the end of an item.
 const BYTE_WORK: u64 = 4;
 /// Work of reading a byte of packed data, which may unpack to nothing: a block without content has five, a member twenty.
 const PACKED_BYTE_WORK: u64 = 16;
+
+/// If nothing can be read yet, its error is `WouldBlock`, and the task is woken: the reader continues where it was.
+pub(super) type Bytes = Box<dyn BufRead>;
 
 /// Bytes that are read as far as the allowance of a poll goes: then the task is woken to go on.
 pub(super) struct Paced {
@@ -64,5 +69,17 @@ impl BufRead for Paced {
     fn consume(&mut self, bytes: usize) {
         self.allowance.charge(BYTE_WORK * bytes as u64);
         self.bytes.consume(bytes);
+    }
+}
+
+pub(super) fn unreadable(error: &io::Error) -> Fault {
+    Fault::new(fault::ITEM_READER_FAILED, data::cause("The data cannot be read", error))
+}
+
+/// Ready when it was read; pending when the task will be woken to read again.
+pub(super) fn polled<T>(read: io::Result<T>) -> Poll<Result<T, Fault>> {
+    match read {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+        read => Poll::Ready(read.map_err(|error| unreadable(&error))),
     }
 }

@@ -11,19 +11,17 @@ use std::task::{Context, Poll, Waker, ready};
 use super::super::errand::{Allowance, Errand};
 use super::holding::Bounds;
 use super::members::{ITEM_BYTES_MAX, Members};
-use super::paced::{Paced, Packets};
+use super::paced::{Bytes, Paced, Packets, polled, unreadable};
+use super::rows::Rows;
 use crate::fault::{self, Fault};
 use crate::fuel::Fuel;
-use crate::json;
+use crate::json::{Arena, Value};
 use crate::program::Format;
-use crate::task::data::{self, Source};
-use csv_core::ReadRecordResult;
+use crate::task::data::Source;
 use flate2::bufread::MultiGzDecoder;
 
 /// Bytes of a JSON object whose members are the items, or into which `ItemsPointer` points.
 const WHOLE_BYTES_MAX: usize = 64 << 20;
-/// Fields of a row of CSV.
-const FIELDS_MAX: usize = 1 << 20;
 /// Bytes of one read, and of one of data that is packed.
 const BUFFER_BYTES: usize = 256 << 10;
 const PACKED_BYTES: usize = 32 << 10;
@@ -45,9 +43,6 @@ pub(super) struct Items {
     version: Rc<RefCell<Option<String>>>,
     bounds: Bounds,
 }
-
-/// If nothing can be read yet, its error is `WouldBlock`, and the task is woken: the reader continues where it was.
-type Bytes = Box<dyn BufRead>;
 
 enum Form {
     /// The beginning of the stream is not read yet.
@@ -96,18 +91,6 @@ impl Read for Stream {
 
 fn failed(cause: impl Into<String>) -> Fault {
     Fault::new(fault::ITEM_READER_FAILED, cause)
-}
-
-fn unreadable(error: &io::Error) -> Fault {
-    failed(data::cause("The data cannot be read", error))
-}
-
-/// Ready when it was read; pending when the task will be woken to read again.
-fn polled<T>(read: io::Result<T>) -> Poll<Result<T, Fault>> {
-    match read {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
-        read => Poll::Ready(read.map_err(|error| unreadable(&error))),
-    }
 }
 
 impl Items {
@@ -188,20 +171,39 @@ impl Items {
                     self.bounds.allowance.charge(item.len() as u64);
                     break has_item;
                 }
-                Form::Parsing(parsing) => {
-                    let Some(members) = parsing.go_on(&self.bounds.allowance) else {
-                        context.waker().wake_by_ref();
-                        return Poll::Pending;
-                    };
-                    let members = members?;
-                    (self.bounds.hold)(members.arena.capacity_bytes())?;
-                    self.form = Form::Whole(members);
-                }
+                Form::Parsing(_) => ready!(self.poll_parsed(context))?,
                 _ => ready!(self.poll_form())?,
             }
         };
         self.left -= 1;
         Poll::Ready(Ok(has_item))
+    }
+
+    /// Reads the whole data, a JSON object, instead of its items. It is ready again whenever it is asked for.
+    pub(super) fn poll_whole(&mut self, context: &mut Context<'_>) -> Poll<Result<(&Arena, Value), Fault>> {
+        self.waker.borrow_mut().clone_from(context.waker());
+        loop {
+            match &mut self.form {
+                Form::Whole(_) => break,
+                Form::Parsing(_) => ready!(self.poll_parsed(context))?,
+                _ => ready!(self.poll_form())?,
+            }
+        }
+        let Form::Whole(members) = &self.form else { unreachable!("it is whole") };
+        Poll::Ready(Ok((&members.arena, members.of)))
+    }
+
+    /// Goes on with parsing.
+    fn poll_parsed(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        let Form::Parsing(parsing) = &mut self.form else { return Poll::Ready(Ok(())) };
+        let Some(members) = parsing.go_on(&self.bounds.allowance) else {
+            context.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        let members = members?;
+        (self.bounds.hold)(members.arena.capacity_bytes())?;
+        self.form = Form::Whole(members);
+        Poll::Ready(Ok(()))
     }
 
     /// Takes a step towards finding the form of the items in the stream.
@@ -321,109 +323,6 @@ fn next_line(bytes: &mut Bytes, line: &mut Vec<u8>, item: &mut Vec<u8>) -> Poll<
             return Poll::Ready(Ok(true));
         }
     }
-}
-
-/// Rows of CSV.
-struct Rows {
-    bytes: Bytes,
-    parser: csv_core::Reader,
-    /// Names as members are written; `None` before the first row was read.
-    headers: Option<Vec<Box<[u8]>>>,
-    /// The fields of the row that is being read, concatenated, and the end of each.
-    fields: Vec<u8>,
-    ends: Vec<usize>,
-    /// How much of both is used.
-    field_bytes: usize,
-    field_count: usize,
-}
-
-impl Rows {
-    fn new(bytes: Bytes, delimiter: u8, given: Option<&[Box<str>]>) -> Result<Rows, Fault> {
-        let parser = csv_core::ReaderBuilder::new().delimiter(delimiter).escape(Some(b'\\')).build();
-        let given = given.map(|names| names.iter().map(|name| name.as_bytes().to_vec()).collect());
-        Ok(Rows {
-            bytes,
-            parser,
-            headers: given.map(headers).transpose()?,
-            fields: vec![0; 1 << 10],
-            ends: vec![0; 1 << 5],
-            field_bytes: 0,
-            field_count: 0,
-        })
-    }
-
-    /// Reads a row; false at the end of the data.
-    fn poll_row(&mut self) -> Poll<Result<bool, Fault>> {
-        let too_large = || Poll::Ready(Err(failed("An item is larger than 8 MB")));
-        loop {
-            let input = ready!(polled(self.bytes.fill_buf()))?;
-            let (fields, ends) = (&mut self.fields[self.field_bytes..], &mut self.ends[self.field_count..]);
-            let (result, read, bytes, count) = self.parser.read_record(input, fields, ends);
-            self.bytes.consume(read);
-            self.field_bytes += bytes;
-            self.field_count += count;
-            match result {
-                ReadRecordResult::InputEmpty => {}
-                ReadRecordResult::OutputFull if self.fields.len() > ITEM_BYTES_MAX => return too_large(),
-                ReadRecordResult::OutputFull => self.fields.resize(2 * self.fields.len(), 0),
-                ReadRecordResult::OutputEndsFull if self.ends.len() >= FIELDS_MAX => return too_large(),
-                ReadRecordResult::OutputEndsFull => self.ends.resize(2 * self.ends.len(), 0),
-                ReadRecordResult::Record => return Poll::Ready(Ok(true)),
-                ReadRecordResult::End => return Poll::Ready(Ok(false)),
-            }
-        }
-    }
-
-    fn field(&self, n: usize) -> &[u8] {
-        let begin = if n == 0 { 0 } else { self.ends[n - 1] };
-        &self.fields[begin..self.ends[n]]
-    }
-
-    /// A row as an object by header: missing fields of a short row are empty, extra fields of a long one are dropped.
-    fn poll_next(&mut self, item: &mut Vec<u8>) -> Poll<Result<bool, Fault>> {
-        if self.headers.is_none() {
-            ready!(self.poll_row())?;
-            let names = (0..self.field_count).map(|n| self.field(n).to_vec()).collect();
-            self.headers = Some(headers(names)?);
-            (self.field_bytes, self.field_count) = (0, 0);
-        }
-        if !ready!(self.poll_row())? {
-            return Poll::Ready(Ok(false));
-        }
-        item.clear();
-        item.push(b'{');
-        for (n, header) in self.headers.iter().flatten().enumerate() {
-            if n > 0 {
-                item.push(b',');
-            }
-            item.extend_from_slice(header);
-            let field = if n < self.field_count { self.field(n) } else { b"" };
-            json::write_string(&String::from_utf8_lossy(field), item);
-        }
-        item.push(b'}');
-        (self.field_bytes, self.field_count) = (0, 0);
-        Poll::Ready(if item.len() > ITEM_BYTES_MAX {
-            Err(failed("An item is larger than 8 MB"))
-        } else {
-            Ok(true)
-        })
-    }
-}
-
-/// Names as members are written.
-fn headers(names: Vec<Vec<u8>>) -> Result<Vec<Box<[u8]>>, Fault> {
-    let mut sorted = names.clone();
-    sorted.sort_unstable();
-    if sorted.windows(2).any(|two| two[0] == two[1]) {
-        return Err(failed("CSV headers cannot contain duplicates."));
-    }
-    let quoted = |name: &Vec<u8>| {
-        let mut key = Vec::new();
-        json::write_string(&String::from_utf8_lossy(name), &mut key);
-        key.push(b':');
-        key.into_boxed_slice()
-    };
-    Ok(names.iter().map(quoted).collect())
 }
 
 /// Reads the rest.
@@ -662,6 +561,18 @@ mod tests {
                 Err(why) => assert!(why.contains(cause), "{data:?}: {why}"),
                 // The end of an element is found here; that it is not JSON, by its user.
                 Ok(found) => assert_eq!((cause, found), ("valid", vec!["1 2".to_owned()]), "{data:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn headers_are_bounded() {
+        let csv = Format::Csv { delimiter: b',', headers: None };
+        for (bytes, is_read) in [(10 << 10, true), ((10 << 10) + 1, false)] {
+            let data = format!("a,{}\n1,2", "b".repeat(bytes - 2));
+            match items(data.as_bytes(), &csv, None, 0) {
+                Ok(found) => assert!(is_read && found.len() == 1, "{bytes}: {found:?}"),
+                Err(why) => assert!(!is_read && why.contains("larger than 10 KiB"), "{bytes}: {why}"),
             }
         }
     }
