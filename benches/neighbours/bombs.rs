@@ -109,7 +109,7 @@ fn numbers(count: usize) -> String {
 }
 
 /// Evaluates it for ever.
-fn computes(expression: &str) -> Value {
+pub(crate) fn computes(expression: &str) -> Value {
     json!({"QueryLanguage": "JSONata", "StartAt": "P", "States": {
         "P": {"Type": "Pass", "Next": "C", "Assign": {"x": format!("{{% {expression} %}}")}, "Output": {}},
         "C": {"Type": "Choice", "Default": "P", "Choices": [{"Condition": "{% $states.input = 1 %}", "Next": "E"}]},

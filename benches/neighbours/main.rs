@@ -2,19 +2,24 @@
 //! serve`, alone and beside each of sixty bad neighbours.
 //!
 //! `cargo bench --bench neighbours --features cli-serve`; a part of a neighbour's name as an argument measures that one.
+//! `floods`, as the first argument, measures clients that send without end instead, over TCP and TLS, and many pages of the
+//! console (a part of a flood's name as the second measures that one); `ends` measures how late executions end.
 
 mod bombs;
+mod ends;
+mod floods;
+mod server;
 #[path = "../workloads.rs"]
 mod workloads;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write as _;
 use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bombs::Bomb;
 use serde_json::{Value, json};
+use server::{Client, Server, request};
 
 /// Executions a second that the well-behaved client starts.
 const RATE: u32 = 1_000;
@@ -23,26 +28,32 @@ const CONNECTIONS: u32 = 16;
 const BAD_CONNECTIONS: usize = 8;
 /// Executions of the neighbour whose end is not awaited.
 const BAD_EXECUTIONS: usize = 10;
-/// How long an answer is waited for: nothing keeps this from coming to its end.
-const PATIENCE: Duration = Duration::from_secs(15);
 /// Its `TimeoutSeconds`.
 const BAD_SECONDS: u64 = 3;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let is_test = arguments.iter().any(|argument| argument == "--test");
-    let wanted = arguments.iter().find(|argument| !argument.starts_with("--"));
+    let mut words = arguments.iter().filter(|argument| !argument.starts_with("--")).map(String::as_str);
     let turn = Duration::from_millis(if is_test { 200 } else { 2_000 });
+    let wanted = match words.next() {
+        Some("floods") => return floods::measure(words.next(), turn, is_test),
+        Some("flood") => return floods::send(&words.collect::<Vec<_>>()),
+        Some("ends") => return ends::measure(if is_test { 3 } else { 3_000 }),
+        wanted => wanted,
+    };
     let mut bombs = bombs::all();
     if let Some(wanted) = wanted {
-        bombs.retain(|(name, _)| name.contains(wanted.as_str()));
+        bombs.retain(|(name, _)| name.contains(wanted));
     } else if is_test {
         bombs = bombs.into_iter().step_by(15).collect();
     }
     let alone = Figures::of(&Server::start(), turn);
-    println!("| neighbour | p50 | p99 | unanswered | throughput | `/health` p99.9 | late end | memory |");
-    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
-    println!("| none: {:.0} /s at most | {alone} | 1.00 x | {:.1} ms | | |", alone.at_most, alone.health);
+    println!(
+        "| neighbour | p50 | p99 | unanswered | throughput | `/health` p99.9 | … over new connections | late end | memory |"
+    );
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|--:|");
+    println!("| none: {:.0} /s at most | {alone} | 1.00 x | {} | | |", alone.at_most, alone.health());
     let mut worst = Worst::default();
     for (name, bomb) in &bombs {
         let server = Server::start();
@@ -52,8 +63,8 @@ fn main() {
         let late = bad.end(&server);
         let ratio = figures.at_most / alone.at_most;
         let memory = server.resident_mib() - idle_mib;
-        let health = figures.health;
-        println!("| {name} | {figures} | {ratio:.2} x | {health:.1} ms | {late:.1} ms | + {memory:.0} MiB |");
+        let health = figures.health();
+        println!("| {name} | {figures} | {ratio:.2} x | {health} | {late:.1} ms | + {memory:.0} MiB |");
         worst.add(&figures, ratio, late);
     }
     println!("\n| beside the worst of {} neighbours | measured | wanted |\n|---|--:|--:|", bombs.len());
@@ -66,6 +77,7 @@ fn main() {
     println!("| … of the median neighbour | {:.1} ms | |", worst.median_p99());
     println!("| throughput, of that alone | {:.2} x | ≥ 0.4 x |", worst.ratio);
     println!("| `/health`, p99.9 | {:.1} ms | ≤ 20 ms |", worst.health);
+    println!("| … over new connections | {:.1} ms | ≤ 20 ms |", worst.fresh_health);
     println!("| an execution's end after its deadline | {:.1} ms | ≤ 50 ms |", worst.late);
 }
 
@@ -76,6 +88,7 @@ struct Worst {
     unanswered: usize,
     ratio: f64,
     health: f64,
+    fresh_health: f64,
     late: f64,
 }
 
@@ -86,6 +99,7 @@ impl Worst {
         self.all.push(figures.p99);
         self.unanswered += figures.unanswered;
         self.health = self.health.max(figures.health);
+        self.fresh_health = self.fresh_health.max(figures.fresh_health);
         self.late = self.late.max(late);
     }
 
@@ -98,9 +112,11 @@ impl Worst {
 struct Figures {
     p50: f64,
     p99: f64,
-    /// How many starts were refused, or not answered within [`PATIENCE`].
+    /// How many starts were refused, or not answered within [`PATIENCE`](server::PATIENCE).
     unanswered: usize,
     health: f64,
+    /// The same over a new connection each time.
+    fresh_health: f64,
     /// Executions a second when each connection asks again at once.
     at_most: f64,
 }
@@ -112,6 +128,11 @@ impl std::fmt::Display for Figures {
 }
 
 impl Figures {
+    /// As two cells of a table.
+    pub(crate) fn health(&self) -> String {
+        format!("{:.1} ms | {:.1} ms", self.health, self.fresh_health)
+    }
+
     fn of(server: &Server, turn: Duration) -> Figures {
         let w2 = workloads::own("w2");
         let arn = server.create("good", &serde_json::from_str(&w2.definition).expect("JSON"), 300);
@@ -119,13 +140,14 @@ impl Figures {
         // Nothing is cold when it is measured.
         rate(server, &body, turn / 10);
         let done = AtomicBool::new(false);
-        let ((mut took, unanswered), mut health) = std::thread::scope(|scope| {
+        let ((mut took, unanswered), mut health, mut fresh_health) = std::thread::scope(|scope| {
             let health = scope.spawn(|| probes(server, &done));
+            let fresh_health = scope.spawn(|| fresh_probes(server, &done));
             let took = at_rate(server, &body, turn);
             let unanswered = took.iter().filter(|took| took.is_infinite()).count();
             let took = (took, unanswered);
             done.store(true, Ordering::Relaxed);
-            (took, health.join().expect("no panic"))
+            (took, health.join().expect("no panic"), fresh_health.join().expect("no panic"))
         });
         let at_most = rate(server, &body, turn / 2);
         Figures {
@@ -133,12 +155,19 @@ impl Figures {
             p99: quantile(&mut took, 0.99),
             unanswered,
             health: quantile(&mut health, 0.999),
+            fresh_health: quantile(&mut fresh_health, 0.999),
             at_most,
         }
     }
 }
 
-fn quantile(values: &mut [f64], part: f64) -> f64 {
+/// How busy the machine was in the last minute, beside what is measured here.
+pub(crate) fn load() -> String {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().unwrap_or_default().to_owned()
+}
+
+pub(crate) fn quantile(values: &mut [f64], part: f64) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() - 1) as f64 * part) as usize]
 }
@@ -151,13 +180,13 @@ fn at_rate(server: &Server, body: &str, turn: Duration) -> Vec<f64> {
         let clients: Vec<_> = (0..CONNECTIONS)
             .map(|n| {
                 scope.spawn(move || {
-                    let (mut client, mut took) = (Client::new(server.address), Vec::new());
+                    let (mut client, mut took) = (Client::new(server.place), Vec::new());
                     let mut due = began + each * n / CONNECTIONS;
                     while due < began + turn {
                         std::thread::sleep(due.saturating_duration_since(Instant::now()));
                         let asked = client.try_ask("StartSyncExecution", body);
                         if asked.is_err() {
-                            client = Client::new(server.address);
+                            client = Client::new(server.place);
                         }
                         let is_good = asked.is_ok_and(|(_, answer)| answer.contains("SUCCEEDED"));
                         took.push(if is_good { due.elapsed().as_secs_f64() * 1e3 } else { f64::INFINITY });
@@ -178,12 +207,12 @@ fn rate(server: &Server, body: &str, turn: Duration) -> f64 {
         let clients: Vec<_> = (0..CONNECTIONS)
             .map(|_| {
                 scope.spawn(|| {
-                    let (mut client, mut answers) = (Client::new(server.address), 0);
+                    let (mut client, mut answers) = (Client::new(server.place), 0);
                     while began.elapsed() < turn {
                         match client.try_ask("StartSyncExecution", body) {
                             Ok((200, _)) => answers += 1,
                             Ok(_) => {}
-                            Err(_) => client = Client::new(server.address),
+                            Err(_) => client = Client::new(server.place),
                         }
                     }
                     answers
@@ -197,11 +226,24 @@ fn rate(server: &Server, body: &str, turn: Duration) -> f64 {
 
 /// Milliseconds that `/health` takes.
 fn probes(server: &Server, done: &AtomicBool) -> Vec<f64> {
-    let (mut client, mut took) = (Client::new(server.address), Vec::new());
+    let (mut client, mut took) = (Client::new(server.place), Vec::new());
     while !done.load(Ordering::Relaxed) {
         let began = Instant::now();
         assert_eq!(client.get("/health").0, 200);
         took.push(began.elapsed().as_secs_f64() * 1e3);
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    took
+}
+
+/// Milliseconds that connecting, a handshake, and `/health` take; without end for those that had no answer.
+fn fresh_probes(server: &Server, done: &AtomicBool) -> Vec<f64> {
+    let mut took = Vec::new();
+    while !done.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        let answer = Client::connect(server.place).and_then(|mut client| client.try_get("/health"));
+        let is_good = answer.is_ok_and(|(status, _)| status == 200);
+        took.push(if is_good { began.elapsed().as_secs_f64() * 1e3 } else { f64::INFINITY });
         std::thread::sleep(Duration::from_millis(2));
     }
     took
@@ -220,7 +262,7 @@ impl Bad {
             Bomb::Runs(definition, input) => {
                 let arn = server.create("bad", definition, BAD_SECONDS);
                 let body = json!({"stateMachineArn": arn, "input": input}).to_string();
-                let mut client = Client::new(server.address);
+                let mut client = Client::new(server.place);
                 for _ in 0..BAD_EXECUTIONS {
                     let (status, answer) = client.ask("StartExecution", &body);
                     assert_eq!(status, 200, "{answer}");
@@ -231,16 +273,17 @@ impl Bad {
             Bomb::HalfClosed(definition, clients) => {
                 let arn = server.create("bad", definition, 300);
                 let body = json!({"stateMachineArn": arn, "input": "{}"}).to_string();
-                let streams = (0..*clients).map_while(|_| half_closed(server.address, &body).ok()).collect();
+                let address = server.place.address;
+                let streams = (0..*clients).map_while(|_| half_closed(address, &body).ok()).collect();
                 let machine = Some((definition.to_string(), "{}".to_owned()));
                 return Bad { machine, streams };
             }
         };
-        let address = server.address;
+        let place = server.place;
         for _ in 0..BAD_CONNECTIONS {
             let body = body.clone();
             std::thread::spawn(move || {
-                let Ok(mut client) = Client::connect(address) else { return };
+                let Ok(mut client) = Client::connect(place) else { return };
                 while client.try_ask(target, &body).is_ok() {}
             });
         }
@@ -256,7 +299,7 @@ impl Bad {
         let body = json!({"stateMachineArn": arn, "input": input}).to_string();
         let began = Instant::now();
         // One that is refused, or not answered in time, is later than any that is wanted.
-        let asked = Client::new(server.address).try_ask("StartSyncExecution", &body);
+        let asked = Client::new(server.place).try_ask("StartSyncExecution", &body);
         if !asked.is_ok_and(|(status, _)| status == 200) {
             return f64::INFINITY;
         }
@@ -270,118 +313,4 @@ fn half_closed(address: SocketAddr, body: &str) -> std::io::Result<TcpStream> {
     stream.write_all(request("StartSyncExecution", body).as_bytes())?;
     stream.shutdown(std::net::Shutdown::Write)?;
     Ok(stream)
-}
-
-fn request(target: &str, body: &str) -> String {
-    format!(
-        "POST / HTTP/1.1\r\nhost: localhost\r\nx-amz-target: AWSStepFunctions.{target}\r\n\
-         content-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-struct Server {
-    child: Child,
-    address: SocketAddr,
-}
-
-impl Server {
-    fn start() -> Server {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_expressway"));
-        command.args(["serve", "--port", "0", "--threads", "2"]).stdout(Stdio::null()).stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the command");
-        let mut said = BufReader::new(child.stderr.take().expect("its standard error"));
-        let mut line = String::new();
-        let address = loop {
-            line.clear();
-            assert!(said.read_line(&mut line).expect("a line") > 0, "it ended");
-            let address = line.split("http://").nth(1).and_then(|rest| rest.split([' ', '/', '\n']).next());
-            if let Some(address) = address.and_then(|address| address.parse().ok()) {
-                break address;
-            }
-        };
-        // Later output has a destination.
-        std::thread::spawn(move || std::io::copy(&mut said, &mut std::io::sink()));
-        Server { child, address }
-    }
-
-    fn create(&self, name: &str, definition: &Value, seconds: u64) -> String {
-        let mut definition = definition.clone();
-        definition["TimeoutSeconds"] = seconds.into();
-        let body = json!({"name": name, "type": "EXPRESS", "roleArn": "arn:aws:iam::123456789012:role/r",
-            "definition": definition.to_string()});
-        let mut client = Client::new(self.address);
-        // Some definitions take long to compile in a build that is not optimised.
-        client.stream.get_ref().set_read_timeout(Some(4 * PATIENCE)).expect("a connection");
-        let (status, answer) = client.ask("CreateStateMachine", &body.to_string());
-        assert_eq!(status, 200, "{answer}");
-        let answer: Value = serde_json::from_str(&answer).expect("JSON");
-        answer["stateMachineArn"].as_str().expect("an ARN").to_owned()
-    }
-
-    fn resident_mib(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().nth(1)?.parse::<f64>().ok());
-        kib.unwrap_or_default() / 1_024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// HTTP/1.1 on one connection, a request at a time.
-struct Client {
-    stream: BufReader<TcpStream>,
-}
-
-impl Client {
-    fn connect(address: SocketAddr) -> std::io::Result<Client> {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        Ok(Client { stream: BufReader::new(stream) })
-    }
-
-    fn new(address: SocketAddr) -> Client {
-        Client::connect(address).expect("a connection")
-    }
-
-    fn ask(&mut self, target: &str, body: &str) -> (u16, String) {
-        self.try_ask(target, body).expect("an answer")
-    }
-
-    fn try_ask(&mut self, target: &str, body: &str) -> std::io::Result<(u16, String)> {
-        self.exchange(&request(target, body))
-    }
-
-    fn get(&mut self, path: &str) -> (u16, String) {
-        self.exchange(&format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")).expect("an answer")
-    }
-
-    fn exchange(&mut self, request: &str) -> std::io::Result<(u16, String)> {
-        self.stream.get_mut().write_all(request.as_bytes())?;
-        let (mut status, mut length, mut line) = (0, 0, String::new());
-        loop {
-            line.clear();
-            if self.stream.read_line(&mut line)? == 0 {
-                return Err(std::io::ErrorKind::UnexpectedEof.into());
-            }
-            let lower = line.trim_end().to_ascii_lowercase();
-            if let Some(rest) = lower.strip_prefix("http/1.1 ") {
-                status = rest.get(..3).and_then(|digits| digits.parse().ok()).unwrap_or_default();
-            } else if let Some(rest) = lower.strip_prefix("content-length:") {
-                length = rest.trim().parse().unwrap_or_default();
-            } else if lower.is_empty() {
-                break;
-            }
-        }
-        let mut body = vec![0; length];
-        self.stream.read_exact(&mut body)?;
-        Ok((status, String::from_utf8_lossy(&body).into_owned()))
-    }
 }
