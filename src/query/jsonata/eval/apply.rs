@@ -182,7 +182,7 @@ impl Eval<'_> {
             self.charge(builtin.work())?;
             let args = self.validated(builtin, from, input)?;
             return match builtin {
-                Builtin::Zip => crate::query::jsonata::functions::zip_all(self, from),
+                Builtin::Zip => Builtin::zip(self, from),
                 _ => builtin.call(self, args, frame),
             };
         }

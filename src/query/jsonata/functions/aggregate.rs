@@ -1,7 +1,7 @@
 //! `$sum $count $max $min $average`.
 
-use super::*;
 use crate::json::Value;
+use crate::query::jsonata::eval::{Args, Eval, Frame, Outcome};
 
 /// Folds the numbers of an array.
 fn fold(eval: &mut Eval<'_>, array: Value, start: f64, step: impl Fn(f64, f64) -> f64) -> Outcome<f64> {

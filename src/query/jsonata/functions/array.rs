@@ -1,8 +1,9 @@
 //! `$append $reverse $shuffle $distinct $sort $zip`.
 
-use super::*;
 use crate::json::{Mark, Value};
-use crate::query::jsonata::eval::{EvalError, Failure, Firsts, ITEMS_AT_ONCE, mark};
+use crate::query::jsonata::eval::{
+    Args, Eval, EvalError, Failure, Firsts, Frame, ITEMS_AT_ONCE, Outcome, mark,
+};
 
 pub(super) fn append(eval: &mut Eval<'_>, [first, second, ..]: Args, _: Frame) -> Outcome {
     if first.is_undefined() {
@@ -134,13 +135,13 @@ pub(super) fn sort(eval: &mut Eval<'_>, [array, comparator, ..]: Args, frame: Fr
 }
 
 pub(super) fn zip(eval: &mut Eval<'_>, _: Args, _: Frame) -> Outcome {
-    // Called through `zip_all`, which has all arguments.
+    // Called through `Builtin::zip`, which has all arguments.
     let from = eval.arena.begin();
     eval.end_array(from, 0)
 }
 
 /// `$zip` over all arguments on the stack.
-pub(in crate::query::jsonata) fn zip_all(eval: &mut Eval<'_>, arguments: Mark) -> Outcome {
+pub(super) fn zip_all(eval: &mut Eval<'_>, arguments: Mark) -> Outcome {
     let count = eval.arena.pushed(arguments).len();
     let length = |value: &Value| {
         if value.is_undefined() {

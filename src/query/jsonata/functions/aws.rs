@@ -1,8 +1,9 @@
 //! Functions that Step Functions adds (developer guide, "JSONata functions provided by Step Functions").
 
-use super::*;
 use crate::json::{Kind, Value};
-use crate::query::jsonata::eval::{EvalError, Failure, ITEMS_AT_ONCE, TEXT_PIECE};
+use crate::query::jsonata::eval::{
+    Args, Eval, EvalError, Failure, Frame, ITEMS_AT_ONCE, Outcome, TEXT_PIECE,
+};
 use md5::Md5;
 use sha1::Sha1;
 use sha2::{Digest, Sha256, Sha384, Sha512};

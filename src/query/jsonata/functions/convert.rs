@@ -1,8 +1,7 @@
 //! Numbers, booleans, conversions, errors.
 
-use super::*;
 use crate::json::{Kind, Value};
-use crate::query::jsonata::eval::{EvalError, Failure};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Frame, Outcome};
 use crate::query::jsonata::number::{js_text, shift_point, write_js};
 
 fn fail(code: &'static str, message: String) -> Outcome {

@@ -1,9 +1,16 @@
 //! Parsing of times: ISO 8601, or with a picture.
 
-use super::datetime::{DAYS, MONTHS, Marker, Part, Picture, fail, millis_of, not_a_name};
+use super::datetime_picture::{DAYS, MONTHS, Marker, Part, Picture, fail, not_a_name};
 use super::format_integer::{Case, IntegerPicture, Style, is_number_word, parse_with};
-use super::*;
-use jiff::civil::{Date, Time};
+use crate::query::jsonata::eval::Outcome;
+use jiff::civil::{Date, DateTime, Time};
+
+pub(super) const EPOCH: DateTime = jiff::civil::date(1970, 1, 1).at(0, 0, 0, 0);
+
+/// A civil time in UTC as milliseconds since 1970.
+fn millis_of(time: DateTime) -> f64 {
+    time.duration_since(EPOCH).as_millis() as f64
+}
 
 /// An ISO 8601 time as milliseconds since 1970; without an offset it is UTC.
 pub(super) fn iso(text: &str) -> Option<f64> {

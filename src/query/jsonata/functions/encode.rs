@@ -1,8 +1,7 @@
 //! Base64 and URLs.
 
-use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, Failure, TEXT_PIECE, pieces};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Frame, Outcome, TEXT_PIECE, pieces};
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::general_purpose::{GeneralPurpose, NO_PAD, STANDARD};

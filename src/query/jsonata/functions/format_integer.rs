@@ -1,8 +1,7 @@
 //! `$formatInteger` and `$parseInteger`: the pictures of XPath's `fn:format-integer`, in English.
 
 use super::convert::{number_text, picture_text};
-use super::*;
-use crate::query::jsonata::eval::{EvalError, Failure};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Frame, Outcome};
 use crate::query::jsonata::number::js_text;
 
 /// The format of an integer.

@@ -2,9 +2,8 @@
 
 use super::convert::{picture_text, round_to};
 use super::format_integer::regular_distance;
-use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, Failure};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Frame, Outcome};
 
 /// The characters with a meaning in pictures.
 struct Symbols {

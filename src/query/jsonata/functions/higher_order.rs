@@ -1,8 +1,7 @@
 //! Functions that take functions: `$map $filter $single $reduce $sift $each`.
 
-use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, Failure, mark};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Frame, Outcome, mark};
 
 pub(super) fn map(eval: &mut Eval<'_>, [array, function, ..]: Args, frame: Frame) -> Outcome {
     if array.is_undefined() {

@@ -1,8 +1,7 @@
 //! `$match $contains $replace $split` with texts, regular expressions, and functions that match like these.
 
-use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::{EvalError, Failure, empty_match, mark};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Frame, Outcome, empty_match, mark};
 
 /// A match.
 #[derive(Clone, Copy)]

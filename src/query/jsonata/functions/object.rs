@@ -1,8 +1,7 @@
 //! `$keys $lookup $spread $merge $clone`.
 
-use super::*;
 use crate::json::{Key, Value};
-use crate::query::jsonata::eval::{EvalError, Failure, Firsts, mark};
+use crate::query::jsonata::eval::{Args, Eval, EvalError, Failure, Firsts, Frame, Outcome, mark};
 
 pub(super) fn keys(eval: &mut Eval<'_>, [value, ..]: Args, _: Frame) -> Outcome {
     let from = eval.arena.begin();

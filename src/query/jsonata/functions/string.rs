@@ -2,9 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::*;
 use crate::json::Value;
-use crate::query::jsonata::eval::pieces;
+use crate::query::jsonata::eval::{Args, Eval, Frame, Outcome, pieces};
 
 pub(super) fn substring(eval: &mut Eval<'_>, [text, start, length, _]: Args, _: Frame) -> Outcome {
     if text.is_undefined() {

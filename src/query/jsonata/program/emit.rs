@@ -6,30 +6,14 @@ use std::rc::Rc;
 
 use super::chain::{Prefix, prefix};
 use super::draft::{Draft, DraftId, Drafts, Form, Stage as DraftStage};
+use super::profile::{Allowed, Profile};
 use super::regex::Regexes;
 use super::scope::{ScopeId, Scopes, carried};
-use super::*;
-use crate::query::jsonata::syntax::Literal;
-
-/// The dialect of an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Profile {
-    /// JSONata 2.0.6 itself: `$` and `$$` are the input, names stand for its members.
-    Language,
-    /// As AWS Step Functions runs it: no context at the top level, `$states`, additional functions, no `$eval`.
-    StepFunctions(Allowed),
-}
-
-/// Which parts of `$states` the field may use (developer guide, "Transforming data with JSONata").
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
-    /// `$states.result`: the `Output` and `Assign` of Task, Parallel and Map.
-    pub result: bool,
-    /// `$states.errorOutput`: the `Output` and `Assign` of a Catcher.
-    pub error_output: bool,
-    /// No `$states.context.Task.Token`: not a task that waits for one (measured: AWS refuses it elsewhere).
-    pub no_token: bool,
-}
+use super::tables::*;
+use crate::json::Key;
+use crate::query::jsonata::functions::Builtin;
+use crate::query::jsonata::syntax::{CompileError, Literal, Signature};
+use crate::query::{ContextField, Names, Slot};
 
 /// Makes the program of a drafted expression.
 pub(super) fn emit(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::Profile;
+use super::profile::Profile;
 use crate::limits;
 use crate::query::pattern::Pattern;
 use crate::query::regex::{Bounds, JAVA_SPACE, Problem, Regex, SPACE};
