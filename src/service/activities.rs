@@ -6,29 +6,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use super::activity::Activity;
 use super::configuration::{Encryption, Tag};
-use super::machines::{arn_of, name};
+use super::inner::Inner;
+use super::names::{arn_of, name};
 use super::page::{Page, Part};
-use super::{Error, Exception, Inner, Service, limits, tags};
+use super::{Error, Exception, Service, limits, tags};
 use crate::json::explain::explain;
 use crate::memory::OwnCharge;
 use crate::runtime::{AnswerError, Answered};
 use crate::task::token::{self, TokenError};
-
-/// An activity. Immutable; a change replaces it as a whole.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Activity {
-    pub(super) arn: Box<str>,
-    pub(super) name: Box<str>,
-    pub(super) created_ms: u64,
-    pub(super) encryption: Option<Encryption>,
-    pub(super) tags: Vec<Tag>,
-    /// Workers that wait for a task.
-    #[serde(skip)]
-    pub(super) pollers: Arc<AtomicUsize>,
-    #[serde(skip)]
-    pub(super) charge: OwnCharge,
-}
 
 /// An activity, as it is described or listed.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use super::machines::{StateMachine, machine_arn, no_label};
+use super::machine::{Alias, StateMachine};
+use super::names::{machine_arn, no_label};
 use super::page::{Page, Part};
-use super::versions::{Alias, Qualified};
+use super::versions::Qualified;
 use super::{Error, Exception, Service, limits};
 use crate::arn::Arn;
 

@@ -4,11 +4,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::activities::Activity;
+use super::Service;
+use super::activity::Activity;
 use super::cold::Cold;
 use super::executions::Executions;
 use super::ids::IdSource;
-use super::machines::StateMachine;
+use super::inner::Inner;
+use super::machine::StateMachine;
 use super::map_runs::Keeper;
 use super::mocks::Mocks;
 use super::nested::Nested;
@@ -16,11 +18,12 @@ use super::nested::Nested;
 use super::node::Node;
 use super::page::Tokens;
 use super::registry::Registry;
+use super::settings::{Settings, partition_of};
 #[cfg(feature = "clustered")]
 use super::spread::Spread;
+use super::state_error::StateError;
 use super::status_events::{StatusEvents, StatusSink};
-use super::store::{StateError, Store};
-use super::{Inner, Service};
+use super::store::Store;
 #[cfg(feature = "clustered")]
 use crate::journal::cluster::Cluster;
 use crate::limits;
@@ -43,27 +46,6 @@ pub struct Builder {
     definitions_bytes_max: usize,
     status_sink: Option<Box<dyn StatusSink>>,
     settings: Settings,
-}
-
-/// Settings of the whole service.
-#[derive(Clone, Debug)]
-pub(super) struct Settings {
-    pub(super) partition: String,
-    pub(super) region: String,
-    pub(super) account: String,
-    pub(super) express_only: bool,
-    /// Bytes of closed executions that are kept.
-    pub(super) executions_bytes_max: usize,
-    /// Bytes of one execution's history.
-    pub(super) history_bytes_max: usize,
-    /// How long an execution that is over is kept, and may be redriven.
-    pub(super) retention_ms: u64,
-    pub(super) redrivable_ms: u64,
-    pub(super) open_executions_max: usize,
-    /// How long a worker waits for a task.
-    pub(super) activity_poll: Duration,
-    /// Whether Express executions are kept as Standard ones are.
-    pub(super) express_history: bool,
 }
 
 /// Why a service could not be built.
@@ -121,20 +103,6 @@ impl Default for Builder {
                 express_history: false,
             },
         }
-    }
-}
-
-/// The partition that a region is in.
-pub(super) fn partition_of(region: &str) -> &'static str {
-    match region {
-        region if region.starts_with("cn-") => "aws-cn",
-        region if region.starts_with("us-gov-") => "aws-us-gov",
-        region if region.starts_with("us-iso-") => "aws-iso",
-        region if region.starts_with("us-isob-") => "aws-iso-b",
-        region if region.starts_with("eu-isoe-") => "aws-iso-e",
-        region if region.starts_with("us-isof-") => "aws-iso-f",
-        region if region.starts_with("eusc-") => "aws-eusc",
-        _ => "aws",
     }
 }
 

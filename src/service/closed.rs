@@ -3,28 +3,24 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::executions::{Execution, Rank};
+/// A place in a list of executions: milliseconds since 1970, and the execution's number.
+pub(crate) type Rank = (u64, u64);
 
 /// Executions that are over, ordered by their end, and the bytes they take.
-pub(super) struct Closed {
-    by_end: BTreeMap<Rank, (Arc<Execution>, usize)>,
+pub(super) struct Closed<E> {
+    by_end: BTreeMap<Rank, (Arc<E>, usize)>,
     bytes: usize,
     bytes_max: usize,
     retention_ms: u64,
 }
 
-impl Closed {
-    pub(super) fn new(bytes_max: usize, retention_ms: u64) -> Closed {
+impl<E> Closed<E> {
+    pub(super) fn new(bytes_max: usize, retention_ms: u64) -> Closed<E> {
         Closed { by_end: BTreeMap::new(), bytes: 0, bytes_max, retention_ms }
     }
 
     /// Adds an execution. Returns the oldest ones, for which there is no more room; the last one is always kept.
-    pub(super) fn keep(
-        &mut self,
-        rank: Rank,
-        execution: &Arc<Execution>,
-        bytes: usize,
-    ) -> Vec<Arc<Execution>> {
+    pub(super) fn keep(&mut self, rank: Rank, execution: &Arc<E>, bytes: usize) -> Vec<Arc<E>> {
         self.by_end.insert(rank, (Arc::clone(execution), bytes));
         self.bytes += bytes;
         let mut forgotten = Vec::new();
@@ -50,8 +46,8 @@ impl Closed {
         &self,
         (kept, kept_bytes): (usize, usize),
         (max, bytes_max): (usize, usize),
-        filter: impl Fn(&Arc<Execution>) -> bool,
-    ) -> Vec<Arc<Execution>> {
+        filter: impl Fn(&Arc<E>) -> bool,
+    ) -> Vec<Arc<E>> {
         let (mut left, mut left_bytes, mut taken_bytes) = (self.by_end.len(), self.bytes, 0);
         let mut oldest = Vec::new();
         for (execution, bytes) in self.by_end.values() {
@@ -81,7 +77,7 @@ impl Closed {
     }
 
     /// Removes the executions whose retention period is over.
-    pub(super) fn expired(&mut self, now_ms: u64) -> Vec<Arc<Execution>> {
+    pub(super) fn expired(&mut self, now_ms: u64) -> Vec<Arc<E>> {
         let mut expired = Vec::new();
         while self.expires_ms() <= now_ms {
             expired.extend(self.take_oldest());
@@ -95,7 +91,7 @@ impl Closed {
         oldest.map_or(u64::MAX, |((stopped_ms, _), _)| stopped_ms.saturating_add(self.retention_ms))
     }
 
-    fn take_oldest(&mut self) -> Option<Arc<Execution>> {
+    fn take_oldest(&mut self) -> Option<Arc<E>> {
         let (_, (oldest, bytes)) = self.by_end.pop_first()?;
         self.bytes -= bytes;
         Some(oldest)

@@ -139,3 +139,11 @@ pub struct Tag {
     /// `value`
     pub value: String,
 }
+
+/// Bytes, about, of a version, an alias or a tag beside their texts.
+pub(super) const ENTRY_BYTES: usize = 128;
+
+/// The memory of tags.
+pub(super) fn bytes_of_tags(tags: &[Tag]) -> usize {
+    tags.iter().map(|tag| ENTRY_BYTES + tag.key.len() + tag.value.len()).sum()
+}

@@ -1,7 +1,7 @@
 //! Records in the database of a cluster. Only the node that owns the cluster changes them: each transaction checks
 //! that.
 
-use super::store::StateError;
+use super::state_error::StateError;
 use super::tables::{Change, Kind, Tables, Visit};
 use crate::journal::JournalError;
 use crate::journal::cluster::{Cluster, Items};

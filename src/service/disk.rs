@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use redb::backends::FileBackend;
 use redb::{Builder, Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
-use super::store::{StateError, database};
+use super::state_error::{StateError, database};
 use super::tables::{Change, Kind, Tables, Visit};
 
 /// By the ARN.

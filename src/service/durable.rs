@@ -7,60 +7,16 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use serde::{Deserialize, Serialize};
 
 use super::cold::Cold;
-use super::executions::{Draft, Execution};
-use super::machines::{Revision, Settings, StateMachine};
+use super::executions::Draft;
+use super::inner::Inner;
+use super::label::Label;
+use super::machine::{Revision, Settings, StateMachine, Target, Version};
 use super::map_runs::child_machine;
-use super::store::StateError;
-use super::versions::Version;
-use super::{Inner, Target};
+use super::state_error::StateError;
 use crate::asl::MachineType;
 use crate::memory::OwnCharge;
 use crate::observe::{Event, LiveHistory};
 use crate::runtime::{Durable, Handle, Outcome, RecoveredExecution};
-
-/// The part of an execution's record that only the service understands.
-#[derive(Serialize, Deserialize)]
-pub(super) struct Label {
-    /// The key under which its revision is noted.
-    pub(super) revision: String,
-    version: Option<(u32, Option<String>, u64)>,
-    alias: Option<String>,
-    started_ms: u64,
-    pub(super) number: u64,
-    parent: Option<String>,
-    /// Of a child of a Map Run, its ARN and that of its machine; the revision is that of the machine with the Map.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    map_run: Option<(String, String)>,
-    /// Whether changes of its status are [delivered](super::status_events), from its start on. Not in rows.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    is_told: bool,
-}
-
-impl Label {
-    fn new(
-        target: &Target,
-        (started_ms, number): (u64, u64),
-        (parent, map_run): (Option<String>, Option<&str>),
-    ) -> Label {
-        let Target { machine, revision, version, alias } = target;
-        // The label of a Map follows the name of the machine that has it, whose revision was noted.
-        let of = machine.arn.split_once('/').map_or(&*machine.arn, |(machine, _)| machine);
-        let revision = format!("{of} {} {} {}", machine.created_ms, revision.number, revision.updated_ms);
-        let version = version.as_ref().map(|it| (it.number, it.description.clone(), it.created_ms));
-        let map_run = map_run.map(|run| (run.to_owned(), machine.arn.to_string()));
-        Label { revision, version, alias: alias.clone(), started_ms, number, parent, map_run, is_told: false }
-    }
-
-    /// Of an execution whose revision is noted.
-    pub(super) fn of(execution: &Execution) -> Label {
-        let Execution { target, started_ms, number, parent, map_run, .. } = execution;
-        Label::new(target, (*started_ms, *number), (parent.clone(), map_run.as_deref()))
-    }
-
-    pub(super) fn to_bytes(&self) -> Box<[u8]> {
-        serde_json::to_vec(self).expect("a label is written as JSON").into()
-    }
-}
 
 /// The revision that executions run, kept as long as the journal is, even if the state machine is changed or deleted.
 #[derive(Serialize, Deserialize)]

@@ -14,23 +14,22 @@ use std::time::Duration;
 use dashmap::DashMap;
 use dashmap::mapref::entry::Entry;
 
-use super::builder::Settings;
-use super::closed::Closed;
+use super::closed::{Closed, Rank};
 use super::cold::Cold;
-use super::machines::{StateMachine, StateMachineDescription, arn_of};
-use super::map_runs::KeptMapRuns;
-use super::redrive::{RedriveDescription, Redrives};
+use super::kept_map_runs::KeptMapRuns;
+use super::machine::{StateMachine, Target};
+use super::redrives::Redrives;
 use super::registry::Registry;
-use super::spread::unavailable;
+use super::settings::Settings;
 use super::status_events::StatusEvents;
-use super::{Error, Exception, Inner, Service, Target};
+use super::{Error, Exception};
 use crate::fault::Fault;
 use crate::journal::partition_of;
 use crate::limits::JOURNAL_PARTITIONS;
 use crate::observe::LiveHistory;
 #[cfg(feature = "clustered")]
 use crate::runtime::partition_of_id;
-use crate::runtime::{DurabilityMode, Engine, Handle, Outcome};
+use crate::runtime::{Engine, Handle, Outcome};
 
 /// Standard executions.
 pub(super) struct Executions {
@@ -42,7 +41,7 @@ pub(super) struct Executions {
     /// Whether several nodes start executions.
     has_partitions: bool,
     /// Closed executions that stay in memory until they are forgotten, and closed ones that may move to disk.
-    closed: [Mutex<Closed>; 2],
+    closed: [Mutex<Closed<Execution>>; 2],
     /// Bytes of the latter.
     leaving_bytes: AtomicUsize,
     /// When the retention of the oldest of them is over.
@@ -105,9 +104,6 @@ impl Run {
         self.wakers.is_empty()
     }
 }
-
-/// A place in a list of executions: milliseconds since 1970, and the execution's number.
-pub(crate) type Rank = (u64, u64);
 
 /// The parts of an execution, before it is started.
 pub(super) struct Draft {
@@ -311,10 +307,10 @@ impl Executions {
         for execution in &all {
             execution.stop(fault.clone());
             self.by_arn.remove(&execution.arn);
-            self.map_runs.forget(execution, self.engine.as_ref());
+            self.forget_map_runs(execution);
         }
         self.by_machine.clear();
-        self.closed.iter().for_each(|closed| over::lock(closed).clear());
+        self.forget_closed();
         all.len()
     }
 
@@ -543,111 +539,5 @@ impl Executions {
     /// One more is open.
     pub(super) fn opened(&self) {
         self.open.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-/// The description of an execution.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExecutionDescription {
-    /// `executionArn`
-    pub arn: String,
-    /// `stateMachineArn`
-    pub machine_arn: String,
-    /// `stateMachineVersionArn`
-    pub version_arn: Option<String>,
-    /// `stateMachineAliasArn`
-    pub alias_arn: Option<String>,
-    /// `name`
-    pub name: String,
-    /// `input`
-    pub input: String,
-    /// `startDate`, in milliseconds since 1970.
-    pub started_ms: u64,
-    /// `traceHeader`
-    pub trace_header: Option<String>,
-    /// `mapRunArn`
-    pub map_run_arn: Option<String>,
-    /// Its outcome; `None` while it runs.
-    pub outcome: Option<Arc<Outcome>>,
-    /// Whether its `status` is `PENDING_REDRIVE`, as in [`ExecutionItem`](super::ExecutionItem).
-    pub is_pending_redrive: bool,
-    /// `redriveCount`, `redriveDate`, `redriveStatus` and `redriveStatusReason`
-    pub redrive: RedriveDescription,
-    /// What a crash may lose of it; AWS has no member for it.
-    pub durability: DurabilityMode,
-}
-
-impl Service {
-    /// Describes an execution.
-    ///
-    /// # Errors
-    /// `InvalidArn`, `ExecutionDoesNotExist`.
-    pub fn describe_execution(&self, arn: &str) -> Result<ExecutionDescription, Error> {
-        let execution = self.inner.execution(arn)?;
-        let map_run = execution.map_run.as_deref().and_then(|arn| self.inner.map_run(arn).ok());
-        Ok(ExecutionDescription {
-            arn: execution.arn.to_string(),
-            machine_arn: execution.target.machine.arn.to_string(),
-            version_arn: execution.target.version_arn(),
-            alias_arn: execution.target.alias_arn(),
-            name: execution.name.to_string(),
-            input: execution.input.to_string(),
-            started_ms: execution.started_ms,
-            trace_header: execution.trace_header.as_deref().map(str::to_owned),
-            map_run_arn: execution.map_run.as_deref().map(str::to_owned),
-            outcome: execution.outcome(),
-            is_pending_redrive: map_run.is_some_and(|run| self.inner.is_pending_redrive(&execution, &run)),
-            redrive: self.inner.redrive_description(&execution),
-            durability: execution.recorded.map_or(DurabilityMode::Memory, |_| self.durability()),
-        })
-    }
-
-    /// Describes the state machine as it was when the execution began.
-    ///
-    /// # Errors
-    /// `InvalidArn`, `ExecutionDoesNotExist`.
-    pub fn describe_state_machine_for_execution(&self, arn: &str) -> Result<StateMachineDescription, Error> {
-        let execution = self.inner.execution(arn)?;
-        Ok(StateMachineDescription::of(&execution.target, &execution.target.machine.arn))
-    }
-
-    /// Stops an execution; returns when it stopped. One that is over stays as it is.
-    ///
-    /// # Errors
-    /// `InvalidArn`, `ExecutionDoesNotExist`.
-    pub async fn stop_execution(
-        &self,
-        arn: &str,
-        error: Option<String>,
-        cause: Option<String>,
-    ) -> Result<u64, Error> {
-        let execution = self.inner.execution_in_memory(arn)?;
-        execution.stop(Fault { error: error.map(Into::into), cause });
-        let outcome = execution.ended().await;
-        Ok(outcome
-            .ok_or_else(|| unavailable("The execution has moved to another node; ask again"))?
-            .stopped_ms)
-    }
-}
-
-impl Inner {
-    /// An execution for reading, in memory or not.
-    pub(super) fn execution(&self, arn: &str) -> Result<Arc<Execution>, Error> {
-        if !self.settings.express_history || arn_of(arn, "express").is_err() {
-            arn_of(arn, "execution")?;
-        }
-        self.executions.expire(self.now_ms());
-        match self.executions.get(arn) {
-            Some(execution) => Ok(execution),
-            None => self.cold_view(arn)?.ok_or_else(|| Error::no_execution(arn)),
-        }
-    }
-
-    /// An execution for changing, brought into memory if needed.
-    pub(super) fn execution_in_memory(&self, arn: &str) -> Result<Arc<Execution>, Error> {
-        let execution = self.execution(arn)?;
-        // An execution that is over needs no message.
-        let is_over = execution.outcome().is_some();
-        if is_over { Ok(execution) } else { self.bring_back(arn)?.ok_or_else(|| Error::no_execution(arn)) }
     }
 }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use super::executions::{Execution, Rank};
-use super::machines::{machine_arn, no_label};
+use super::closed::Rank;
+use super::executions::Execution;
+use super::inner::Inner;
+use super::names::{machine_arn, no_label};
 use super::page::{Page, Part};
-use super::{Error, Inner, Service};
+use super::{Error, Service};
 use crate::runtime::Status;
 
 /// An entry of a list of executions.

@@ -4,61 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::activities::Activity;
+use super::activity::Activity;
 use super::configuration::{Encryption, Logging, Tag};
+use super::inner::Inner;
+use super::machine::{Revision, Settings, StateMachine, StateMachineDescription};
+use super::names::{machine_arn, name, no_label, role};
 use super::page::{Page, Part};
-use super::versions::{Alias, Version};
-use super::{Error, Exception, Grant, Inner, Service, Target, limits, reference, tags};
-use crate::arn::{self, Arn};
+use super::{Error, Exception, Service, limits, tags};
 use crate::asl::MachineType;
 use crate::memory::{Charge, OwnCharge};
 use crate::runtime::{DefinitionError, MachineSpec, Published};
-
-/// A state machine. Immutable; a change replaces it as a whole.
-#[derive(Clone, Debug)]
-pub(super) struct StateMachine {
-    pub(super) arn: Box<str>,
-    pub(super) name: Box<str>,
-    pub(super) machine_type: MachineType,
-    pub(super) created_ms: u64,
-    /// What executions of the unqualified ARN run.
-    pub(super) current: Arc<Revision>,
-    pub(super) last_version: u32,
-    pub(super) versions: BTreeMap<u32, Arc<Version>>,
-    pub(super) aliases: BTreeMap<String, Arc<Alias>>,
-    pub(super) tags: Vec<Tag>,
-    /// Whether it was created with `publish`, and the description given then: a request to create it again must match.
-    pub(super) published_at_creation: Option<Option<String>>,
-    /// It is deleted as soon as the last of its executions is over.
-    pub(super) is_deleting: bool,
-    /// The memory of what it has beside its revisions.
-    pub(super) charge: OwnCharge,
-}
-
-/// Bytes, about, of an activity, of a version, an alias or a tag beside their texts.
-const ACTIVITY_BYTES: usize = 512;
-const ENTRY_BYTES: usize = 128;
-
-/// The memory of tags.
-fn bytes_of_tags(tags: &[Tag]) -> usize {
-    tags.iter().map(|tag| ENTRY_BYTES + tag.key.len() + tag.value.len()).sum()
-}
-
-impl StateMachine {
-    /// The memory of what it has beside its revisions.
-    fn bytes(&self) -> usize {
-        let described = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-        let versions = self.versions.values().map(|version| ENTRY_BYTES + described(&version.description));
-        let aliases = self.aliases.values().map(|alias| 2 * ENTRY_BYTES + described(&alias.description));
-        bytes_of_tags(&self.tags) + versions.sum::<usize>() + aliases.sum::<usize>()
-    }
-}
-
-impl Activity {
-    fn bytes(&self) -> usize {
-        ACTIVITY_BYTES + bytes_of_tags(&self.tags)
-    }
-}
 
 impl Inner {
     /// Charges a state machine that is to be registered.
@@ -86,46 +41,6 @@ impl Inner {
         let arn = activity.arn.clone();
         self.activities.put(&arn, Arc::new(activity));
     }
-}
-
-/// A revision of a state machine.
-#[derive(Debug)]
-pub(super) struct Revision {
-    /// Counts the machine's revisions, from 0.
-    pub(super) number: u64,
-    /// `revisionId`; the first revision has none.
-    pub(super) id: Option<String>,
-    pub(super) updated_ms: u64,
-    pub(super) settings: Settings,
-    /// The compiled definition; of one that was stored and no longer compiles, why.
-    pub(super) machine: Result<Published, Box<str>>,
-    /// The memory it is charged, as long as it exists.
-    #[expect(dead_code, reason = "it is given back when it is dropped")]
-    pub(super) charge: Charge,
-}
-
-impl Revision {
-    /// The published machine that executions run.
-    pub(super) fn runnable(&self) -> Result<&Published, Error> {
-        self.machine.as_ref().map_err(|why| {
-            Error::validation(format!(
-                "This revision of the state machine cannot be run by this server: {why}"
-            ))
-        })
-    }
-}
-
-/// The content of a revision.
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-pub(super) struct Settings {
-    pub(super) definition: Arc<str>,
-    pub(super) role_arn: Box<str>,
-    pub(super) logging: Logging,
-    pub(super) tracing: bool,
-    pub(super) encryption: Option<Encryption>,
-    /// The permissions of the definition's author, if the caller was authenticated. What it starts is limited to them.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) maker: Option<Arc<Grant>>,
 }
 
 /// A request to create a state machine.
@@ -162,39 +77,6 @@ pub struct CreatedStateMachine {
     pub created_ms: u64,
     /// `stateMachineVersionArn`, when it was published.
     pub version_arn: Option<String>,
-}
-
-/// The description of a state machine.
-#[derive(Clone, Debug, PartialEq)]
-pub struct StateMachineDescription {
-    /// `stateMachineArn`: as in the request.
-    pub arn: String,
-    /// `name`
-    pub name: String,
-    /// `definition`
-    pub definition: Arc<str>,
-    /// `roleArn`
-    pub role_arn: String,
-    /// `type`
-    pub machine_type: MachineType,
-    /// `creationDate` in milliseconds since 1970: of the version, when that is described.
-    pub created_ms: u64,
-    /// When the revision was made, in milliseconds since 1970.
-    pub updated_ms: u64,
-    /// `loggingConfiguration`
-    pub logging: Logging,
-    /// `tracingConfiguration`: `enabled`
-    pub tracing: bool,
-    /// `encryptionConfiguration`
-    pub encryption: Encryption,
-    /// `revisionId`
-    pub revision_id: Option<String>,
-    /// `description` of a version.
-    pub description: Option<String>,
-    /// `variableReferences`: state names and the variables they refer to.
-    pub variable_references: Vec<(String, Vec<String>)>,
-    /// `status` is `DELETING`: some of its executions still run.
-    pub is_deleting: bool,
 }
 
 /// A request to update a state machine.
@@ -240,32 +122,6 @@ pub struct StateMachineItem {
     pub machine_type: MachineType,
     /// `creationDate`, in milliseconds since 1970.
     pub created_ms: u64,
-}
-
-impl StateMachine {
-    /// The ARN of one of its resources, in its region and account.
-    pub(super) fn arn_of(&self, resource_type: &str, resource: &str) -> String {
-        let arn = self.arn.replacen(":stateMachine:", &format!(":{resource_type}:"), 1);
-        format!("{arn}:{resource}")
-    }
-
-    pub(super) fn version_arn(&self, version: u32) -> String {
-        format!("{}:{version}", self.arn)
-    }
-
-    pub(super) fn is_express(&self) -> bool {
-        self.machine_type == MachineType::Express
-    }
-
-    /// A machine that is being deleted cannot be changed or started.
-    pub(super) fn refuse_deleting(&self) -> Result<(), Error> {
-        if !self.is_deleting {
-            Ok(())
-        } else {
-            let message = format!("State Machine is being deleted: '{}'", self.arn);
-            Err(Error::new(Exception::StateMachineDeleting, message))
-        }
-    }
 }
 
 impl Service {
@@ -472,46 +328,6 @@ impl Service {
     }
 }
 
-impl StateMachineDescription {
-    /// The description of a target, under this ARN.
-    pub(super) fn of(target: &Target, arn: &str) -> StateMachineDescription {
-        let (revision, version) = (&target.revision, target.version.as_deref());
-        StateMachineDescription {
-            arn: arn.to_owned(),
-            variable_references: reference::variables(&revision.settings.definition),
-            definition: Arc::clone(&revision.settings.definition),
-            name: target.machine.name.to_string(),
-            role_arn: revision.settings.role_arn.to_string(),
-            machine_type: target.machine.machine_type,
-            created_ms: version.map_or(target.machine.created_ms, |version| version.created_ms),
-            updated_ms: revision.updated_ms,
-            logging: revision.settings.logging.clone(),
-            tracing: revision.settings.tracing,
-            encryption: revision.settings.encryption.clone().unwrap_or_default(),
-            revision_id: revision.id.clone(),
-            description: version.and_then(|version| version.description.clone()),
-            is_deleting: target.machine.is_deleting,
-        }
-    }
-}
-
-impl Settings {
-    /// Whether AWS would accept them for the state machine with this ARN.
-    fn check(&self, arn: &str) -> Result<(), Error> {
-        self.logging.check(arn)?;
-        self.encryption.as_ref().map_or(Ok(()), Encryption::check)
-    }
-
-    /// Whether a request to create the machine again has the same content: the role and the caller do not count.
-    fn same(&self, other: &Settings) -> bool {
-        let (role_arn, maker) = (self.role_arn.clone(), self.maker.clone());
-        let key = |settings: &Settings| settings.encryption.clone().unwrap_or_default();
-        let encryption = self.encryption.clone();
-        // No encryption configuration and AWS's own key are equal.
-        key(self) == key(other) && *self == Settings { role_arn, maker, encryption, ..other.clone() }
-    }
-}
-
 impl Inner {
     /// Charges the memory of a compiled definition.
     pub(super) fn charge(&self, definition: &str) -> Result<Charge, Error> {
@@ -576,50 +392,4 @@ fn no_room() -> Error {
 
 fn bytes_of(definition: &str) -> usize {
     limits::STATE_MACHINE_BYTES + limits::DEFINITION_BYTES_FACTOR * definition.len()
-}
-
-/// Parses the ARN of a state machine.
-pub(super) fn machine_arn(text: &str) -> Result<Arn<'_>, Error> {
-    arn_of(text, "stateMachine")
-}
-
-/// Parses an ARN that must be of this resource type.
-pub(super) fn arn_of<'a>(text: &'a str, resource_type: &str) -> Result<Arn<'a>, Error> {
-    let arn = Arn::parse(text).ok_or_else(|| Error::invalid_arn(&format!("Invalid ARN prefix: {text}")))?;
-    if arn.resource_type != resource_type {
-        let why = format!("Resource type not valid in this context: {}", arn.resource_type);
-        return Err(Error::invalid_arn(&why));
-    }
-    Ok(arn)
-}
-
-/// Refuses the ARN of a Map state inside a state machine.
-pub(super) fn no_label(arn: &Arn<'_>) -> Result<(), Error> {
-    if !arn.is_labelled() {
-        Ok(())
-    } else {
-        Err(Error::validation("This API does not support labelled state machine ARNs")
-            .because("API_DOES_NOT_SUPPORT_LABELED_ARNS"))
-    }
-}
-
-pub(super) fn name(name: &str) -> Result<(), Error> {
-    if arn::is_name(name) {
-        Ok(())
-    } else {
-        Err(Error::new(Exception::InvalidName, format!("Invalid Name: '{name}'")))
-    }
-}
-
-fn role(arn: &str) -> Result<(), Error> {
-    let parts = arn.strip_prefix("arn:").and_then(|rest| rest.split_once(":iam::"));
-    let of_account = parts.and_then(|(_, rest)| rest.split_once(":role/"));
-    let is_role = of_account.is_some_and(|(account, role)| {
-        account.len() == 12 && account.bytes().all(|byte| byte.is_ascii_digit()) && !role.is_empty()
-    });
-    if is_role {
-        Ok(())
-    } else {
-        Err(Error::new(Exception::InvalidArn, format!("Invalid Role Arn: '{arn}'")))
-    }
 }

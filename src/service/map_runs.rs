@@ -5,78 +5,25 @@ use std::io;
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use dashmap::DashMap;
 use sha2::{Digest, Sha256};
 
 use super::executions::{Draft, Execution, Run};
-use super::machines::{Revision, StateMachine, arn_of};
+use super::inner::Inner;
+use super::machine::{Revision, StateMachine, Target};
+use super::names::arn_of;
 use super::page::{Page, Part};
-use super::redrive::RedrivenBy;
-use super::{Error, Exception, Inner, Service, Target};
+use super::redrives::RedrivenBy;
+use super::{Error, Exception, Service};
 use crate::asl::MachineType;
 use crate::fault::{self, Fault};
 use crate::journal::partition_of;
 use crate::memory::{Charge, OwnCharge};
 use crate::observe::{EventType, LiveHistory};
 use crate::runtime::{
-    ColdStore, Engine, MapRun, MapRunSettings, MapRunState, Published, RecoveredExecution, StartedChild,
-    Status,
+    ColdStore, MapRun, MapRunSettings, MapRunState, Published, RecoveredExecution, StartedChild, Status,
 };
 use crate::task::Tasks;
 use crate::uuid;
-
-/// Map Runs of executions in memory, since they began in this process, or were in the journal. The others are read from
-/// their files when they are asked for.
-#[derive(Default)]
-pub(super) struct KeptMapRuns {
-    by_arn: DashMap<Box<str>, Kept>,
-    by_execution: DashMap<Box<str>, Vec<Arc<MapRun>>>,
-}
-
-#[derive(Clone)]
-struct Kept {
-    run: Arc<MapRun>,
-    /// The version of its child executions, if they are kept.
-    target: Option<(Arc<StateMachine>, Arc<Revision>)>,
-}
-
-impl KeptMapRuns {
-    /// An execution is no longer in memory, and its Map Runs are read from their files. Those whose end could not be written
-    /// stay.
-    pub(super) fn let_go(&self, execution_arn: &str) {
-        let runs = self.remove(execution_arn);
-        runs.iter().filter(|run| !run.is_filed()).for_each(|run| self.keep(run));
-    }
-
-    /// Removes those of an execution from memory, and returns them.
-    pub(super) fn remove(&self, execution_arn: &str) -> Vec<Arc<MapRun>> {
-        let runs = self.by_execution.remove(execution_arn).map_or_else(Vec::new, |(_, runs)| runs);
-        for run in &runs {
-            self.by_arn.remove(run.arn());
-        }
-        runs
-    }
-
-    /// An execution is forgotten.
-    pub(super) fn forget(&self, execution: &Execution, engine: Option<&Engine>) {
-        let runs = self.remove(&execution.arn);
-        if let Some(engine) = engine {
-            let begun = execution.map_runs_begun();
-            let all = runs.iter().map(|run| run.arn()).chain(begun.iter().map(|arn| &**arn));
-            all.for_each(|arn| engine.forget_map_run(arn));
-        }
-    }
-
-    /// Keeps a Map Run, in place of the one that an earlier process left.
-    fn keep(&self, run: &Arc<MapRun>) {
-        self.by_arn.insert(run.arn().into(), Kept { run: Arc::clone(run), target: None });
-        let mut runs = self.by_execution.entry(run.execution_arn().into()).or_default();
-        match runs.iter_mut().find(|known| known.arn() == run.arn()) {
-            Some(known) => *known = Arc::clone(run),
-            None => runs.push(Arc::clone(run)),
-        }
-    }
-}
 
 /// Files of Map Runs that are looked at without a pause.
 const SWEPT_AT_ONCE: usize = 64;

@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
-use super::{Error, Inner, Target};
-use crate::task::Tasks;
 use crate::task::mock::MockConfig;
 
 /// Mocks: those set while the service runs, or else those of a file, which is read when it is first needed and again
@@ -40,7 +38,8 @@ impl Mocks {
         *self.set.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    fn config(&self) -> Result<Arc<MockConfig>, String> {
+    /// The mocks that apply.
+    pub(super) fn config(&self) -> Result<Arc<MockConfig>, String> {
         if let Some(set) = &*self.set.lock().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Arc::clone(set));
         }
@@ -68,20 +67,4 @@ fn stamp(path: &Path) -> std::io::Result<(SystemTime, u64)> {
 /// The ARN of a state machine, and the test case behind it.
 pub(super) fn split(arn: &str) -> (&str, Option<&str>) {
     arn.split_once('#').map_or((arn, None), |(arn, case)| (arn, Some(case)))
-}
-
-impl Inner {
-    /// The handlers of an execution's tasks for this test case.
-    pub(super) fn mocks(
-        &self,
-        target: &Target,
-        case: Option<&str>,
-    ) -> Result<Option<Box<dyn Tasks + Send>>, Error> {
-        let Some(case) = case else { return Ok(None) };
-        let refuse = |why: String| Error::validation(format!("Test case '{case}' cannot be used: {why}"));
-        let config = self.mocks.config().map_err(refuse)?;
-        let case = config.test_case(&target.machine.name, case).map_err(|error| refuse(error.to_string()))?;
-        // A missing mock must not call AWS instead.
-        Ok(Some(Box::new(case.to_mock(target.revision.runnable()?.states_that_call_out()))))
-    }
 }

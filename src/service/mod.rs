@@ -7,6 +7,7 @@
 //! They survive a restart when a folder keeps the [state](Builder::state).
 
 mod activities;
+mod activity;
 mod aliases;
 mod builder;
 mod closed;
@@ -15,31 +16,45 @@ mod configuration;
 mod counted;
 #[cfg(feature = "clustered")]
 mod database;
+mod describe;
 mod disk;
 mod durable;
 mod error;
 mod executions;
+#[cfg_attr(not(feature = "cluster"), allow(dead_code))]
+mod forwarding;
 mod grant;
 mod history;
 mod ids;
+mod inner;
+mod kept_map_runs;
+mod label;
 mod lists;
+mod machine;
 mod machines;
 mod map_runs;
 mod mocks;
 #[cfg(feature = "clustered")]
 mod moving;
+mod names;
 mod nested;
 #[cfg(feature = "clustered")]
 mod node;
 mod page;
+mod permit;
+mod place;
+mod records;
 mod redrive;
+mod redrives;
 mod reference;
 mod registry;
 mod reset;
 mod scope;
+mod settings;
 #[cfg_attr(not(feature = "cluster"), allow(dead_code))]
 pub(crate) mod spread;
 mod start;
+mod state_error;
 mod status_events;
 mod store;
 #[cfg(feature = "console")]
@@ -51,131 +66,43 @@ mod testing;
 pub mod validate;
 mod versions;
 
-use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 pub use activities::{ActivityDescription, ActivityTask};
 pub use aliases::{AliasDescription, Route};
 pub use builder::{BuildError, Builder};
 pub use configuration::{Encryption, LogLevel, Logging, Tag};
+pub use describe::ExecutionDescription;
 pub use durable::{RecordedExecution, recorded_executions};
 pub use error::{Error, Exception};
-pub use executions::ExecutionDescription;
 pub use grant::{Grant, Rule};
 pub(crate) use grant::{made_by, names_resource};
 pub use history::HistoryLabels;
+pub use inner::Service;
 pub use lists::{ExecutionItem, ListExecutions};
+pub use machine::StateMachineDescription;
 pub use machines::{
-    CreateStateMachine, CreatedStateMachine, StateMachineDescription, StateMachineItem, UpdateStateMachine,
-    UpdatedStateMachine,
+    CreateStateMachine, CreatedStateMachine, StateMachineItem, UpdateStateMachine, UpdatedStateMachine,
 };
 pub use map_runs::{MapRunFailures, UpdateMapRun};
 #[cfg(feature = "clustered")]
 pub use moving::{CopiedState, StatePlace, copy_state};
 pub use page::{Page, Part};
-pub use redrive::RedriveDescription;
-pub use scope::Scope;
+pub use redrives::RedriveDescription;
+pub use settings::Scope;
 pub use start::{Billing, StartExecution, StartedExecution, SyncOutcome};
 pub(crate) use start::{Ended, KnownMachine, ShortMachine};
+pub use state_error::StateError;
 #[cfg(feature = "integrations")]
 pub use status_events::EventBus;
 pub use status_events::{StatusEvent, StatusFile, StatusSink};
-pub use store::StateError;
 #[cfg(feature = "console")]
 pub(crate) use survey::{Candidate, Surveyed, Window};
 pub use versions::Qualified;
 
 use crate::limits;
-use crate::memory::Share;
-use crate::runtime::{Counts, DurabilityMode, DurableError, Engine, Time};
-use activities::Activity;
-use builder::Settings;
-use cold::Cold;
-use executions::Executions;
-use ids::IdSource;
-use machines::{Revision, StateMachine, machine_arn, no_label};
-use mocks::Mocks;
-use page::Tokens;
-use registry::Registry;
+use crate::runtime::{Counts, DurabilityMode, DurableError};
 use store::Store;
-use versions::Version;
-
-/// AWS's API. Clones are the same service.
-///
-/// ```
-/// use expressway::service::{CreateStateMachine, Service};
-///
-/// let service = Service::builder().build()?;
-/// let created = service.create_state_machine(CreateStateMachine {
-///     name: "hello".to_owned(),
-///     definition: r#"{"StartAt": "Hello", "States": {"Hello": {"Type": "Pass", "End": true}}}"#.to_owned(),
-///     role_arn: "arn:aws:iam::123456789012:role/hello".to_owned(),
-///     express: true,
-///     ..CreateStateMachine::default()
-/// })?;
-/// assert_eq!(created.arn, "arn:aws:states:us-east-1:123456789012:stateMachine:hello");
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone)]
-pub struct Service {
-    inner: Arc<Inner>,
-    /// The caller, if known.
-    caller: Option<Arc<Grant>>,
-    /// The caller's region and account, if they are not the service's own.
-    scope: Option<Arc<Scope>>,
-    /// Set when the caller no longer waits for the operation.
-    departed: Option<Arc<AtomicBool>>,
-    /// Whether another node has forwarded the call, so that it is not forwarded again.
-    is_forwarded: bool,
-}
-
-pub(crate) struct Inner {
-    engine: Engine,
-    time: Arc<dyn Time>,
-    settings: Settings,
-    ids: IdSource,
-    tokens: Tokens,
-    machines: Arc<Registry<StateMachine>>,
-    activities: Arc<Registry<Activity>>,
-    executions: Arc<Executions>,
-    /// Executions that are not in memory, if they are stored on disk.
-    cold: Option<Arc<Cold>>,
-    /// Revisions of executions that no state machine has any more, by the keys of their notes.
-    revisions: Mutex<Revisions>,
-    mocks: Mocks,
-    store: Option<Store>,
-    /// Where executions are, if they are spread over several nodes.
-    spread: Option<Arc<spread::Spread>>,
-    #[cfg(feature = "clustered")]
-    node: Option<node::Node>,
-    /// The memory of definitions and their programs.
-    definitions: Arc<Share>,
-    /// Held while the registry is changed.
-    writing: Mutex<()>,
-}
-
-type Revisions = HashMap<String, (Arc<StateMachine>, Arc<Revision>)>;
-
-/// The resource that an ARN leads to.
-pub(crate) struct Target {
-    machine: Arc<StateMachine>,
-    revision: Arc<Revision>,
-    version: Option<Arc<Version>>,
-    /// The alias through which it was reached.
-    alias: Option<String>,
-}
-
-impl Target {
-    fn version_arn(&self) -> Option<String> {
-        self.version.as_ref().map(|version| self.machine.version_arn(version.number))
-    }
-
-    fn alias_arn(&self) -> Option<String> {
-        self.alias.as_ref().map(|alias| format!("{}:{alias}", self.machine.arn))
-    }
-}
 
 impl Service {
     /// Builds a service.
@@ -287,79 +214,6 @@ impl Service {
     /// the counts of executions that ended meanwhile.
     pub async fn drain(&self, within: Duration) -> Counts {
         self.inner.engine.drain(within).await
-    }
-}
-
-impl Inner {
-    fn now_ms(&self) -> u64 {
-        self.time.now_ms()
-    }
-
-    fn writing(&self) -> MutexGuard<'_, ()> {
-        // The registry is consistent between any two statements.
-        self.writing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Registers a state machine, or its change.
-    fn keep_machine(&self, machine: StateMachine) -> Result<(), Error> {
-        self.charge_machine(&machine)?;
-        if let Some(store) = &self.store {
-            store.keep_machine(&machine)?;
-        }
-        let arn = machine.arn.clone();
-        self.machines.put(&arn, Arc::new(machine));
-        Ok(())
-    }
-
-    fn keep_activity(&self, activity: Activity) -> Result<(), Error> {
-        self.charge_activity(&activity)?;
-        if let Some(store) = &self.store {
-            store.keep_activity(&activity)?;
-        }
-        let arn = activity.arn.clone();
-        self.activities.put(&arn, Arc::new(activity));
-        Ok(())
-    }
-
-    fn forget_activity(&self, arn: &str) -> Result<(), Error> {
-        if let Some(store) = &self.store {
-            store.forget_activity(arn)?;
-        }
-        self.activities.remove(arn);
-        Ok(())
-    }
-
-    /// The target of the ARN of a state machine, a version or an alias.
-    fn target(&self, arn: &str) -> Result<Target, Error> {
-        if let Some(machine) = self.machines.get(arn) {
-            let revision = Arc::clone(&machine.current);
-            return Ok(Target { machine, revision, version: None, alias: None });
-        }
-        let parsed = machine_arn(arn)?;
-        no_label(&parsed)?;
-        let missing = || Error::no_machine(arn);
-        let machine = self.machines.get(&parsed.unqualified()).ok_or_else(missing)?;
-        let qualifier = parsed.qualifier().ok_or_else(missing)?;
-        let (number, alias) = match machine.aliases.get(qualifier) {
-            Some(alias) => (self.route(&alias.routes), Some(qualifier.to_owned())),
-            None => (qualifier.parse().map_err(|_| missing())?, None),
-        };
-        let version = Arc::clone(machine.versions.get(&number).ok_or_else(missing)?);
-        let revision = Arc::clone(&version.revision);
-        Ok(Target { machine, revision, version: Some(version), alias })
-    }
-
-    /// One of the versions, by weight.
-    fn route(&self, routes: &[(u32, u32)]) -> u32 {
-        let total: u32 = routes.iter().map(|(_, weight)| weight).sum();
-        let mut at = self.ids.below(u64::from(total)) as u32;
-        for &(version, weight) in routes {
-            if at < weight {
-                return version;
-            }
-            at -= weight;
-        }
-        routes.first().map_or(0, |&(version, _)| version)
     }
 }
 

@@ -8,9 +8,10 @@ use std::sync::{Arc, OnceLock, Weak};
 use serde_json::{Map, Value as Json, json};
 
 use super::executions::Execution;
-use super::redrive::RedriveDescription;
+use super::inner::Inner;
+use super::redrives::RedriveDescription;
 use super::spread::{Spread, Way};
-use super::{Error, Inner, StartExecution, StartedExecution};
+use super::{Error, StartExecution, StartedExecution};
 use crate::clock;
 use crate::fault::{self, Fault};
 use crate::journal::partition_of;

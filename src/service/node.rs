@@ -6,9 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::Service;
+use super::inner::Inner;
 use super::spread::{Node as Peer, Spread, View};
-use super::store::StateError;
-use super::{Inner, Service};
+use super::state_error::StateError;
 use crate::journal::cluster::{Cluster, Host, Owned, Owners, Share, Taken};
 use crate::limits::CLUSTER_LOOK_MS;
 

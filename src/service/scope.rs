@@ -3,16 +3,7 @@
 use std::sync::Arc;
 
 use super::Service;
-use super::builder::partition_of;
-
-/// A region and an account, as in ARNs.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Scope {
-    /// The region, such as `us-east-1`.
-    pub region: String,
-    /// The account: 12 digits.
-    pub account: String,
-}
+use super::settings::{Scope, partition_of};
 
 impl Service {
     /// The same service, used in this region and account: what is created there has ARNs of it, and lists show only

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use super::executions::{Draft, Execution, Executions};
 use super::history::Recorder;
-use super::machines::{StateMachine, name};
+use super::inner::Inner;
+use super::machine::{StateMachine, Target};
 use super::mocks::split;
+use super::names::name;
 use super::spread::unavailable;
-use super::{Error, Exception, Inner, Service};
+use super::{Error, Exception, Service};
 use crate::json::explain::explain;
 use crate::limits;
 use crate::observe::{LiveHistory, Watcher};
@@ -388,5 +390,21 @@ pub(super) fn is_json(input: &str) -> Result<(), Error> {
     match explain(input.as_bytes()) {
         None => Ok(()),
         Some(why) => Err(Error::invalid_input(&why.message)),
+    }
+}
+
+impl Inner {
+    /// The handlers of an execution's tasks for this test case.
+    pub(super) fn mocks(
+        &self,
+        target: &Target,
+        case: Option<&str>,
+    ) -> Result<Option<Box<dyn Tasks + Send>>, Error> {
+        let Some(case) = case else { return Ok(None) };
+        let refuse = |why: String| Error::validation(format!("Test case '{case}' cannot be used: {why}"));
+        let config = self.mocks.config().map_err(refuse)?;
+        let case = config.test_case(&target.machine.name, case).map_err(|error| refuse(error.to_string()))?;
+        // A missing mock must not call AWS instead.
+        Ok(Some(Box::new(case.to_mock(target.revision.runnable()?.states_that_call_out()))))
     }
 }

@@ -24,9 +24,9 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 use sha2::{Digest, Sha256};
 
-use super::Inner;
 use super::executions::{Execution, Executions, Run};
-use super::redrive::Redrives;
+use super::inner::Inner;
+use super::redrives::Redrives;
 use crate::arn::Arn;
 use crate::fault::Fault;
 use crate::observe::EventType;

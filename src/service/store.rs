@@ -4,83 +4,26 @@
 //! Every change is one transaction, on the disk before the action is answered. When that fails, the action is refused,
 //! and so are others until writing works again; executions in memory continue.
 
-use std::collections::BTreeMap;
 #[cfg(feature = "clustered")]
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::time::{Duration, Instant};
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
-
-use super::activities::Activity;
-use super::configuration::Tag;
+use super::activity::Activity;
 use super::disk::Disk;
-use super::machines::{Revision, Settings, StateMachine};
-use super::tables::{Change, Kind, Place, Tables};
-use super::versions::{Alias, Version};
-use super::{Error, Exception, Inner};
-use crate::asl::MachineType;
+use super::inner::Inner;
+use super::machine::StateMachine;
+use super::place::Place;
+#[cfg(feature = "clustered")]
+use super::records::{MachineRecord, bytes};
+use super::records::{agree, machine_of, put_activity, put_machine, record_of, remove_machine};
+use super::state_error::StateError;
+use super::tables::{Change, Kind};
 use crate::limits;
-use crate::memory::OwnCharge;
 
 const RETRY_MIN: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MIN);
 const RETRY_MAX: Duration = Duration::from_millis(limits::STORE_RETRY_MS_MAX);
-
-/// Why the store cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StateError {
-    /// Its folder cannot be made.
-    #[error("the folder {} cannot be made: {}", path.display(), crate::os::words(error))]
-    Folder {
-        /// The folder.
-        path: PathBuf,
-        /// Why.
-        error: std::io::Error,
-    },
-    /// The database failed.
-    #[error("the stored state cannot be used: {0}")]
-    Database(String),
-    /// Nothing can be written at present.
-    #[error("{why}")]
-    Unavailable {
-        /// Why.
-        why: String,
-        /// When it is tried again.
-        retry_after: Duration,
-    },
-    /// The opened file is no longer in its place.
-    #[error("the stored state was removed: {0}")]
-    Gone(String),
-    /// A record is not what this version writes.
-    #[error("the stored record of {arn} cannot be read: {why}")]
-    Broken {
-        /// The resource.
-        arn: String,
-        /// Why.
-        why: String,
-    },
-}
-
-pub(super) fn database(error: impl Into<redb::Error>) -> StateError {
-    StateError::Database(match error.into() {
-        redb::Error::DatabaseAlreadyOpen => "it is in use by another process".to_owned(),
-        error => error.to_string(),
-    })
-}
-
-impl From<StateError> for Error {
-    fn from(error: StateError) -> Error {
-        let retry_after = match &error {
-            StateError::Unavailable { retry_after, .. } => *retry_after,
-            _ => RETRY_MIN,
-        };
-        let message = format!("Nothing was changed: {error}");
-        Error { retry_after: Some(retry_after), ..Error::new(Exception::InternalFailure, message) }
-    }
-}
 
 /// The database. Writing to it may fail, and work again later: meanwhile changes are refused, and memory holds the
 /// current state.
@@ -107,57 +50,6 @@ struct Trouble {
     why: String,
     delay: Duration,
     retry_at: Instant,
-}
-
-#[derive(Serialize, Deserialize)]
-struct MachineRecord {
-    name: Box<str>,
-    express: bool,
-    created_ms: u64,
-    /// The number of the current revision.
-    current: u64,
-    last_version: u32,
-    versions: Vec<VersionRecord>,
-    aliases: Vec<Alias>,
-    tags: Vec<Tag>,
-    published_at_creation: Option<Option<String>>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct VersionRecord {
-    number: u32,
-    description: Option<String>,
-    created_ms: u64,
-    revision: u64,
-}
-
-#[derive(Serialize, Deserialize)]
-struct RevisionRecord {
-    id: Option<String>,
-    updated_ms: u64,
-    settings: Settings,
-}
-
-impl MachineRecord {
-    fn of(machine: &StateMachine) -> MachineRecord {
-        let version = |version: &Arc<Version>| VersionRecord {
-            number: version.number,
-            description: version.description.clone(),
-            created_ms: version.created_ms,
-            revision: version.revision.number,
-        };
-        MachineRecord {
-            name: machine.name.clone(),
-            express: machine.is_express(),
-            created_ms: machine.created_ms,
-            current: machine.current.number,
-            last_version: machine.last_version,
-            versions: machine.versions.values().map(version).collect(),
-            aliases: machine.aliases.values().map(|alias| (**alias).clone()).collect(),
-            tags: machine.tags.clone(),
-            published_at_creation: machine.published_at_creation.clone(),
-        }
-    }
 }
 
 impl Store {
@@ -367,62 +259,6 @@ fn follow_activity(inner: &Inner, arn: &str, stored: Activity) {
     inner.put_activity(activity);
 }
 
-/// A stored state machine. Revisions that are known are not compiled again.
-fn machine_of(
-    place: &Place,
-    inner: &Inner,
-    (arn, record): (&str, &[u8]),
-    known: Option<&StateMachine>,
-) -> Result<StateMachine, StateError> {
-    let record: MachineRecord = record_of(arn, record)?;
-    let machine_type = if record.express { MachineType::Express } else { MachineType::Standard };
-    let known = known.filter(|known| known.created_ms == record.created_ms && !known.is_deleting);
-    let versions =
-        known.into_iter().flat_map(|known| known.versions.values().map(|version| &version.revision));
-    let known: BTreeMap<u64, &Arc<Revision>> = versions
-        .chain(known.map(|known| &known.current))
-        .map(|revision| (revision.number, revision))
-        .collect();
-    let revision = |number: u64| {
-        if let Some(known) = known.get(&number) {
-            return Ok(Arc::clone(known));
-        }
-        let stored = place.revision(arn, number)?;
-        let stored = stored.ok_or_else(|| broken(arn, "a revision is missing"))?;
-        let RevisionRecord { id, updated_ms, settings } = record_of(arn, &stored)?;
-        let machine = inner.compile(arn, &record.name, machine_type, &settings);
-        // For instance after a change of version, or with fewer integrations: it is kept, and cannot be run.
-        let machine = machine.map_err(|error| {
-            tracing::warn!(arn, reason = %error.message, "a stored state machine cannot be run");
-            error.message.into_boxed_str()
-        });
-        let charge = inner.charge_anyway(&settings.definition, &machine);
-        Ok(Arc::new(Revision { number, id, updated_ms, settings, machine, charge }))
-    };
-    let current = revision(record.current)?;
-    let mut versions = BTreeMap::new();
-    for version in record.versions {
-        let VersionRecord { number, description, created_ms, revision: wanted } = version;
-        let revision = if wanted == current.number { Arc::clone(&current) } else { revision(wanted)? };
-        versions.insert(number, Arc::new(Version { number, description, created_ms, revision }));
-    }
-    let aliases = record.aliases.into_iter().map(|alias| (alias.name.clone(), Arc::new(alias)));
-    Ok(StateMachine {
-        is_deleting: false,
-        arn: arn.into(),
-        name: record.name,
-        machine_type,
-        created_ms: record.created_ms,
-        current,
-        last_version: record.last_version,
-        versions,
-        aliases: aliases.collect(),
-        tags: record.tags,
-        published_at_creation: record.published_at_creation,
-        charge: OwnCharge::default(),
-    })
-}
-
 /// Retries until writing works, or the service is dropped.
 fn keep_mending(inner: &Weak<Inner>) {
     loop {
@@ -443,64 +279,4 @@ fn keep_mending(inner: &Weak<Inner>) {
         };
         std::thread::sleep(delay);
     }
-}
-
-// ---- records ----
-
-fn put_machine(tables: &mut dyn Tables, machine: &StateMachine) -> Result<(), StateError> {
-    let arn = &*machine.arn;
-    let revisions = machine.versions.values().map(|version| &version.revision).chain([&machine.current]);
-    let needed: BTreeMap<u64, &Arc<Revision>> =
-        revisions.map(|revision| (revision.number, revision)).collect();
-    tables.put(Kind::Machine, arn, 0, &bytes(arn, &MachineRecord::of(machine))?)?;
-    let kept = tables.numbers(Kind::Revision, arn)?;
-    for number in kept.iter().filter(|number| !needed.contains_key(number)) {
-        tables.remove(Kind::Revision, arn, *number)?;
-    }
-    for (number, revision) in needed.iter().filter(|(number, _)| !kept.contains(number)) {
-        let Revision { id, updated_ms, settings, .. } = &***revision;
-        let record = RevisionRecord { id: id.clone(), updated_ms: *updated_ms, settings: settings.clone() };
-        tables.put(Kind::Revision, arn, *number, &bytes(arn, &record)?)?;
-    }
-    Ok(())
-}
-
-fn remove_machine(tables: &mut dyn Tables, arn: &str) -> Result<(), StateError> {
-    tables.remove(Kind::Machine, arn, 0)?;
-    tables.remove_all(Kind::Revision, arn)
-}
-
-fn put_activity(tables: &mut dyn Tables, activity: &Activity) -> Result<(), StateError> {
-    tables.put(Kind::Activity, &activity.arn, 0, &bytes(&activity.arn, activity)?)
-}
-
-/// Makes the records equal to what is in memory.
-fn agree(tables: &mut dyn Tables, inner: &Inner) -> Result<(), StateError> {
-    let machines: BTreeMap<String, Arc<StateMachine>> = inner
-        .machines
-        .after(None, usize::MAX)
-        .into_iter()
-        .filter(|machine| !machine.is_deleting)
-        .map(|machine| (machine.arn.to_string(), machine))
-        .collect();
-    for arn in tables.arns(Kind::Machine)?.iter().filter(|arn| !machines.contains_key(*arn)) {
-        remove_machine(tables, arn)?;
-    }
-    machines.values().try_for_each(|machine| put_machine(tables, machine))?;
-    for arn in tables.arns(Kind::Activity)?.iter().filter(|arn| inner.activities.get(arn).is_none()) {
-        tables.remove(Kind::Activity, arn, 0)?;
-    }
-    inner.activities.after(None, usize::MAX).iter().try_for_each(|activity| put_activity(tables, activity))
-}
-
-fn bytes(arn: &str, record: &impl Serialize) -> Result<Vec<u8>, StateError> {
-    serde_json::to_vec(record).map_err(|error| broken(arn, error))
-}
-
-fn record_of<T: DeserializeOwned>(arn: &str, bytes: &[u8]) -> Result<T, StateError> {
-    serde_json::from_slice(bytes).map_err(|error| broken(arn, error))
-}
-
-fn broken(arn: &str, why: impl std::fmt::Display) -> StateError {
-    StateError::Broken { arn: arn.to_owned(), why: why.to_string() }
 }

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::configuration::Tag;
-use super::{Error, Exception, Inner, Service, limits};
+use super::inner::Inner;
+use super::{Error, Exception, Service, limits};
 use crate::arn::Arn;
 
 /// Whether these tags are valid together for one resource.

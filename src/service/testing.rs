@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 #[cfg(feature = "console")]
 use super::Exception;
-use super::builder::partition_of;
+use super::settings::partition_of;
 use super::test_state::{self, Surroundings, TestState, TestedState};
 use super::validate::{self, ValidateStateMachineDefinition, Validation};
 use super::{Error, Service};

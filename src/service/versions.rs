@@ -3,29 +3,10 @@
 
 use std::sync::Arc;
 
-use super::machines::{Revision, StateMachine, machine_arn, no_label};
+use super::machine::{Alias, Version};
+use super::names::{machine_arn, no_label};
 use super::page::{Page, Part};
-use super::{Error, Exception, Service, limits};
-
-/// A revision under a number.
-#[derive(Debug)]
-pub(super) struct Version {
-    pub(super) number: u32,
-    pub(super) description: Option<String>,
-    pub(super) created_ms: u64,
-    pub(super) revision: Arc<Revision>,
-}
-
-/// A name that routes to versions.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
-pub(super) struct Alias {
-    pub(super) name: String,
-    pub(super) description: Option<String>,
-    pub(super) created_ms: u64,
-    pub(super) updated_ms: u64,
-    /// Versions and their weights, which add up to 100.
-    pub(super) routes: Vec<(u32, u32)>,
-}
+use super::{Error, Exception, Service};
 
 /// A version or alias, as listed or created.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,35 +15,6 @@ pub struct Qualified {
     pub arn: String,
     /// `creationDate`, in milliseconds since 1970.
     pub created_ms: u64,
-}
-
-impl StateMachine {
-    /// The version of the current revision.
-    pub(super) fn published(&self) -> Option<&Arc<Version>> {
-        let current = self.current.number;
-        self.versions.values().rev().find(|version| version.revision.number == current)
-    }
-
-    /// Makes a version of the current revision, if it has none: its ARN, and when it was made.
-    pub(super) fn publish(
-        &mut self,
-        description: Option<String>,
-        now_ms: u64,
-    ) -> Result<(String, u64), Error> {
-        if let Some(version) = self.published() {
-            return Ok((self.version_arn(version.number), version.created_ms));
-        }
-        if self.versions.len() >= limits::VERSIONS_MAX {
-            let message = "The maximum number of versions of this state machine has been reached";
-            return Err(Error::new(Exception::ServiceQuotaExceededException, message));
-        }
-        self.last_version += 1;
-        let number = self.last_version;
-        let revision = Arc::clone(&self.current);
-        let version = Version { number, description, created_ms: now_ms, revision };
-        self.versions.insert(number, Arc::new(version));
-        Ok((self.version_arn(number), now_ms))
-    }
 }
 
 impl Service {

@@ -9,9 +9,9 @@ use super::rows::Row;
 use super::{Cold, row};
 use crate::limits;
 use crate::runtime::{Outcome, RecoveredExecution};
-use crate::service::Inner;
 use crate::service::executions::Execution;
-use crate::service::store::StateError;
+use crate::service::inner::Inner;
+use crate::service::state_error::StateError;
 
 impl Cold {
     /// Writes rows of executions that are over and removes these from memory. Returns whether any was removed.

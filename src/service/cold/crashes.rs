@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redb::StorageBackend;
 
-use super::super::store::StateError;
+use super::super::state_error::StateError;
 use super::rows::{Entry, Row, Rows, status_number};
 use crate::runtime::Status;
 

@@ -4,9 +4,9 @@
 use std::collections::HashSet;
 
 use super::Cold;
-use crate::service::Inner;
 use crate::service::executions::{Execution, Run};
-use crate::service::store::StateError;
+use crate::service::inner::Inner;
+use crate::service::state_error::StateError;
 
 impl Cold {
     /// How many changes of an execution that leaves memory were delivered, and how many there are, if more are to be.

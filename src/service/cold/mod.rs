@@ -24,10 +24,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use dashmap::mapref::entry::Entry as Place;
 
-use super::durable::Label;
-use super::executions::{Execution, Rank, Run};
-use super::store::StateError;
-use super::{Error, Exception, Inner};
+use super::closed::Rank;
+use super::executions::{Execution, Run};
+use super::inner::Inner;
+use super::label::Label;
+use super::state_error::StateError;
+use super::{Error, Exception};
 use crate::limits;
 use crate::observe::event_bytes;
 use crate::runtime::{ColdStore, Leaving, RecoveredExecution, Status};
@@ -448,7 +450,8 @@ impl Cold {
 
 /// The row of an execution in the state that the engine reports, or of one that is over, without what it waits for.
 fn row(execution: &Execution, run: &Run, mut recovered: RecoveredExecution) -> Row {
-    let label = Label::of(execution);
+    let Execution { target, started_ms, number, parent, map_run, .. } = execution;
+    let label = Label::new(target, (*started_ms, *number), (parent.clone(), map_run.as_deref()));
     let mut history = Vec::new();
     execution.history.read(|kept| kept.events().for_each(|event| event_bytes::write(event, &mut history)));
     (recovered.label, recovered.input) = (label.to_bytes(), execution.input.clone());

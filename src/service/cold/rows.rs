@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::super::disk;
-use super::super::store::{StateError, database};
+use super::super::state_error::{StateError, database};
 use crate::limits;
 use crate::random;
 use crate::runtime::{RecoveredExecution, Status};

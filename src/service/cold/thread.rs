@@ -10,8 +10,8 @@ use super::{Cold, Queue};
 use crate::fatal;
 use crate::journal::{Disk, Folder, SyncMode};
 use crate::limits;
-use crate::service::Inner;
-use crate::service::store::StateError;
+use crate::service::inner::Inner;
+use crate::service::state_error::StateError;
 
 impl Cold {
     /// Starts the thread; it ends with the service.

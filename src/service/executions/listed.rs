@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Execution, Executions, Rank};
+use super::{Execution, Executions};
+use crate::service::closed::Rank;
 
 /// Executions of a list that are read under one lock.
 const LISTED_AT_ONCE: usize = 4 * 1_024;

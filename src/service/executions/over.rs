@@ -6,20 +6,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use dashmap::mapref::entry::Entry;
 
-use super::{Closed, Execution, Executions};
+use super::{Execution, Executions};
 use crate::limits;
 use crate::runtime::Outcome;
+use crate::service::closed::Closed;
 
 impl Executions {
     /// The list of closed executions that this execution belongs to.
-    fn closed_with(&self, execution: &Execution) -> MutexGuard<'_, Closed> {
+    fn closed_with(&self, execution: &Execution) -> MutexGuard<'_, Closed<Execution>> {
         let [staying, leaving] = &self.closed;
         let leaves = self.cold.is_some() && execution.recorded.is_some();
         lock(if leaves { leaving } else { staying })
     }
 
     /// Updates the cached totals after a change to the list.
-    fn closed_changed(&self, execution: &Execution, closed: &Closed) {
+    fn closed_changed(&self, execution: &Execution, closed: &Closed<Execution>) {
         self.expires_ms.fetch_min(closed.expires_ms(), Ordering::Relaxed);
         if self.cold.is_some() && execution.recorded.is_some() {
             self.leaving_bytes.store(closed.bytes(), Ordering::Relaxed);
@@ -149,12 +150,27 @@ impl Executions {
             }
             self.by_arn.remove(&*oldest.arn);
             self.unlist(&oldest);
-            self.map_runs.forget(&oldest, self.engine.as_ref());
+            self.forget_map_runs(&oldest);
+        }
+    }
+
+    /// Forgets all that are over.
+    pub(super) fn forget_closed(&self) {
+        self.closed.iter().for_each(|closed| lock(closed).clear());
+    }
+
+    /// Forgets the Map Runs of an execution that is forgotten.
+    pub(super) fn forget_map_runs(&self, execution: &Execution) {
+        let runs = self.map_runs.remove(&execution.arn);
+        if let Some(engine) = &self.engine {
+            let begun = execution.map_runs_begun();
+            let all = runs.iter().map(|run| run.arn()).chain(begun.iter().map(|arn| &**arn));
+            all.for_each(|arn| engine.forget_map_run(arn));
         }
     }
 }
 
-pub(super) fn lock(closed: &Mutex<Closed>) -> MutexGuard<'_, Closed> {
+fn lock(closed: &Mutex<Closed<Execution>>) -> MutexGuard<'_, Closed<Execution>> {
     // It is consistent between any two statements.
     closed.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -6,8 +6,9 @@ use std::sync::{Arc, Weak};
 use serde_json::{Map, Value as Json, json};
 
 use super::super::executions::Execution;
+use super::super::inner::Inner;
 use super::super::spread::{PAUSE_MS, PeerCall, PeerReply, Peers, Spread, Way};
-use super::super::{Inner, StartExecution, StartedExecution};
+use super::super::{StartExecution, StartedExecution};
 use crate::fault::{self, Fault};
 use crate::journal::partition_of;
 use crate::task::TaskError;
