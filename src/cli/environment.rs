@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use clap::ValueEnum;
 use expressway::server::PORT;
 
-use super::{Stop, Went, definition, print, say};
+use super::{Stop, Went, files, print, say};
 
 /// What `sync-` in front of `localhost` gives.
 const NAME: &str = "sync-localhost";
@@ -118,7 +118,7 @@ pub(super) fn hosts(arguments: &HostsArguments) -> Result<Went, Stop> {
                 line.trim_end(),
             )));
         }
-        Err(error) => return Err(definition::unwritable(file, &error)),
+        Err(error) => return Err(files::unwritable(file, &error)),
     }
     Ok(Went::Well)
 }

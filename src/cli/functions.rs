@@ -7,7 +7,7 @@ use std::time::Duration;
 use expressway::os;
 use expressway::task::functions::{Functions, Setup, SetupError};
 
-use super::{Stop, definition};
+use super::{Stop, files};
 
 /// Functions that local processes answer.
 #[derive(Debug, Default, clap::Args)]
@@ -59,7 +59,7 @@ impl FunctionArguments {
         let wrong = |error: SetupError| match error {
             SetupError::Folder(folder, error) => {
                 let why = match error.kind() {
-                    io::ErrorKind::NotFound => definition::no_such_folder(Path::new(&folder)),
+                    io::ErrorKind::NotFound => files::no_such_folder(Path::new(&folder)),
                     io::ErrorKind::NotADirectory => {
                         "it is a file; name its folder, or say --lambda NAME=COMMAND".to_owned()
                     }

@@ -18,7 +18,7 @@ use expressway::runtime::inline::Driver;
 use super::input::Source;
 use super::report::{self, NotRunHere};
 use super::tasks::Mocked;
-use super::{OneDefinition, Stop, Went, definition, print, run, say};
+use super::{OneDefinition, Stop, Went, definition, files, in_line, print, say};
 use follow::Follow;
 
 #[derive(Debug, clap::Args)]
@@ -130,7 +130,7 @@ pub(super) fn draw(arguments: &Arguments) -> Result<Went, Stop> {
         Format::Png => png(&svg::write(&graph, path))?,
     };
     match &arguments.output {
-        Some(file) => std::fs::write(file, picture).map_err(|error| definition::unwritable(file, &error))?,
+        Some(file) => std::fs::write(file, picture).map_err(|error| files::unwritable(file, &error))?,
         None => print(&picture)?,
     }
     Ok(went)
@@ -143,7 +143,7 @@ fn png(svg: &str) -> Result<Vec<u8>, Stop> {
 
 #[cfg(not(feature = "cli-png"))]
 fn png(_: &str) -> Result<Vec<u8>, Stop> {
-    Err(Stop::failed(super::missing::left_out("`--format png`", "cli-png")))
+    Err(Stop::failed(super::features::left_out("`--format png`", "cli-png")))
 }
 
 /// The path of an execution, and whether it succeeds. Its end is reported.
@@ -153,13 +153,13 @@ fn run_through(arguments: &Arguments, input: &str, program: Program) -> Result<(
         .take(u64::from(limits::PAYLOAD_BYTES_MAX) + 1)
         .read_to_end(&mut text)
         .map_err(|error| Stop::failed(format!("cannot read the input of --run: {}", os::words(&error))))?;
-    let identity = run::identity(None, &arguments.definition.file, false);
+    let identity = in_line::identity(None, &arguments.definition.file, false);
     let mocked = match &arguments.mock {
         Some(file) => Mocked::read(file, arguments.test.as_deref(), &identity.state_machine_name)?,
         None => Mocked::default(),
     };
     let answers = Box::new(mocked.of(&program).answers());
-    let mut driver = Driver::with_tasks(Arc::new(program), run::virtual_clock(), answers);
+    let mut driver = Driver::with_tasks(Arc::new(program), in_line::virtual_clock(), answers);
     driver.identify(identity);
     let mut follow = Follow::default();
     let ended =

@@ -9,7 +9,7 @@ use expressway::limits;
 use expressway::os;
 use expressway::runtime::inline::InputError;
 
-use super::{Stop, definition};
+use super::{Stop, files};
 
 /// A source of events.
 pub(super) enum Source {
@@ -33,7 +33,7 @@ impl Source {
         }
         let looks_like_json = input.trim_start().starts_with(['{', '[', '"']);
         if !looks_like_json && Path::new(input).exists() {
-            return definition::open(Path::new(input)).map(Source::File);
+            return files::open(Path::new(input)).map(Source::File);
         }
         match json::read(&mut Arena::new(), input.as_bytes()) {
             Ok(_) => Ok(Source::Text(input.as_bytes().to_vec())),
@@ -45,7 +45,7 @@ impl Source {
                 "--input is empty: it is a JSON text, the name of a file, or - for standard input",
             )),
             Err(_) => {
-                let why = definition::no_such_file(Path::new(input));
+                let why = files::no_such_file(Path::new(input));
                 Err(Stop::failed(format!("cannot read {input}: it is not JSON, and {why}")))
             }
         }

@@ -177,7 +177,7 @@ fn away(url: &str, error: JournalError) -> JournalFailure {
 
 #[cfg(not(feature = "cli-cluster"))]
 fn read_cluster(_: &Of, _: &mut dyn FnMut(&Block<'_>)) -> Result<Option<Report>, JournalFailure> {
-    Err(Stop::failed(super::missing::left_out("a cluster", "cli-cluster")).into())
+    Err(Stop::failed(super::features::left_out("a cluster", "cli-cluster")).into())
 }
 
 #[cfg(feature = "cli-cluster")]
@@ -229,7 +229,7 @@ fn moved(Moved { from, to, cluster, to_cluster }: &Moved) -> Result<Went, Stop> 
 
 #[cfg(not(feature = "cli-cluster"))]
 fn moved(_: &Moved) -> Result<Went, Stop> {
-    Err(Stop::failed(super::missing::left_out("a cluster", "cli-cluster")))
+    Err(Stop::failed(super::features::left_out("a cluster", "cli-cluster")))
 }
 
 const AFTER_HELP: &str = "\

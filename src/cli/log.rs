@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 use std::time::Duration;
@@ -11,7 +11,8 @@ use clap::ValueEnum;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 
-use super::{Level, Stop, report};
+use super::Stop;
+use super::streams::{self, COMMAND, Level, log as say};
 
 /// Format and level of the log.
 #[derive(Debug, clap::Args)]
@@ -49,31 +50,6 @@ enum Waiting {
     Flush(SyncSender<()>),
 }
 
-/// Whether all of standard error is JSON.
-static IS_JSON: AtomicBool = AtomicBool::new(false);
-
-/// The log target of what the command itself says.
-const COMMAND: &str = "expressway::command";
-
-/// Whether standard error has JSON objects only: no colours, no lines that are overwritten.
-pub(super) fn is_json() -> bool {
-    IS_JSON.load(Ordering::Relaxed)
-}
-
-/// Logs what a text log would show as it is, if the log is JSON; else this returns `false`.
-pub(super) fn say(level: Level, text: &str) -> bool {
-    if !is_json() {
-        return false;
-    }
-    let text = text.strip_prefix("expressway: ").unwrap_or(text).trim();
-    match level {
-        Level::Error => tracing::error!(target: COMMAND, "{text}"),
-        Level::Warn => tracing::warn!(target: COMMAND, "{text}"),
-        Level::Info => tracing::info!(target: COMMAND, "{text}"),
-    }
-    true
-}
-
 /// Says what happens while a command runs, whatever the filter of the log is: with the time and the level, as the log's
 /// other lines.
 #[cfg(feature = "cli-pipe")]
@@ -87,7 +63,7 @@ pub(super) fn say_now(level: Level, text: &str) {
         Level::Warn => (" WARN", "33"),
         Level::Info => (" INFO", "32"),
     };
-    let line = if io::stderr().is_terminal() && report::colours_stderr() {
+    let line = if io::stderr().is_terminal() && streams::colours_stderr() {
         format!("\x1b[2m{time}\x1b[0m \x1b[{colour}m{name}\x1b[0m {text}\n")
     } else {
         format!("{time} {name} {text}\n")
@@ -220,12 +196,12 @@ impl LogSettings {
         // A subscriber that is already installed stays.
         match self.log {
             Format::Text => {
-                let colours = io::stderr().is_terminal() && report::colours_stderr();
+                let colours = io::stderr().is_terminal() && streams::colours_stderr();
                 let _ = lines.with_target(false).with_ansi(colours).try_init();
             }
             Format::Json => {
                 let installed = lines.json().flatten_event(true).with_current_span(false).try_init();
-                IS_JSON.store(installed.is_ok(), Ordering::Relaxed);
+                streams::use_json(installed.is_ok());
                 std::panic::set_hook(Box::new(|panic| {
                     say(Level::Error, &panic.to_string());
                     flush();

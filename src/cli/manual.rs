@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap_complete::Shell;
 
-use super::{Stop, Went, command, definition, print};
+use super::{Stop, Went, files, print};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = COMPLETIONS_HELP)]
@@ -21,9 +21,12 @@ Examples:
   expressway completions zsh > \"${fpath[1]}/_expressway\"
   expressway completions fish > ~/.config/fish/completions/expressway.fish";
 
-pub(super) fn completions(arguments: &CompletionsArguments) -> Result<Went, Stop> {
+pub(super) fn completions(
+    arguments: &CompletionsArguments,
+    mut command: clap::Command,
+) -> Result<Went, Stop> {
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut command(), "expressway", &mut script);
+    clap_complete::generate(arguments.shell, &mut command, "expressway", &mut script);
     print(&script)?;
     Ok(Went::Well)
 }
@@ -41,11 +44,11 @@ Examples:
   expressway man | man -l -
   expressway man --out ~/.local/share/man/man1";
 
-pub(super) fn manual(arguments: &ManArguments) -> Result<Went, Stop> {
-    let command = command().name("expressway");
+pub(super) fn manual(arguments: &ManArguments, command: clap::Command) -> Result<Went, Stop> {
+    let command = command.name("expressway");
     if let Some(folder) = &arguments.out {
         let failed = |error: io::Error| {
-            let why = definition::why_unwritable(folder, &error);
+            let why = files::why_unwritable(folder, &error);
             Stop::failed(format!("cannot write manual pages to {}: {why}", folder.display()))
         };
         std::fs::create_dir_all(folder)

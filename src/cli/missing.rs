@@ -3,6 +3,8 @@
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use expressway::asl::did_you_mean;
 
+use super::features::left_out;
+
 /// A subcommand that may be left out.
 struct Optional {
     name: &'static str,
@@ -39,9 +41,9 @@ pub(super) fn list() -> String {
 }
 
 /// The message for a subcommand that exists, but not in this build, or that is misspelt.
-pub(super) fn explain(error: &clap::Error) -> Option<String> {
+pub(super) fn explain(error: &clap::Error, command: clap::Command) -> Option<String> {
     if error.kind() == ErrorKind::UnknownArgument {
-        return misplaced(error);
+        return misplaced(error, &command);
     }
     if error.kind() == ErrorKind::ValueValidation {
         return no_number(error);
@@ -57,7 +59,7 @@ pub(super) fn explain(error: &clap::Error) -> Option<String> {
     if let Some(missing) = OPTIONAL.iter().find(|it| !it.is_built && it.name == asked) {
         return Some(left_out(&format!("`expressway {asked}`"), missing.feature));
     }
-    let mut command = super::command();
+    let mut command = command;
     // Of a group of subcommands, such as `journal`, its own.
     let group = std::env::args().nth(1).filter(|group| group != asked);
     if let Some(group) = group.and_then(|group| command.find_subcommand(group).cloned()) {
@@ -113,7 +115,7 @@ fn unwanted_variable(error: &clap::Error) -> Option<String> {
 }
 
 /// The message for a second argument of a subcommand that takes one file: what it was meant as.
-fn misplaced(error: &clap::Error) -> Option<String> {
+fn misplaced(error: &clap::Error, command: &clap::Command) -> Option<String> {
     let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg) else { return None };
     let given: Vec<String> = std::env::args().collect();
     // clap suggests what has only a few letters in common.
@@ -123,9 +125,8 @@ fn misplaced(error: &clap::Error) -> Option<String> {
     };
     if argument.starts_with('-') && !is_near {
         let group = given.get(1..3).filter(|words| words.iter().all(|word| !word.starts_with('-')));
-        let is_group = |words: &&[String]| {
-            super::command().find_subcommand(&words[0]).is_some_and(|it| it.has_subcommands())
-        };
+        let is_group =
+            |words: &&[String]| command.find_subcommand(&words[0]).is_some_and(|it| it.has_subcommands());
         let command = match (group.filter(is_group), given.get(1)) {
             (Some(words), _) => words.join(" "),
             (None, Some(command)) if !command.starts_with('-') => command.clone(),
@@ -145,12 +146,4 @@ fn misplaced(error: &clap::Error) -> Option<String> {
         "--trace" => format!("--trace takes {argument} with a sign: --trace={argument}"),
         _ => format!("`run` takes one definition, so what is {argument}? An input is given by --input"),
     })
-}
-
-/// The message that this build lacks something, and how to get it.
-pub(super) fn left_out(what: &str, feature: &str) -> String {
-    format!(
-        "{what} is not in this build: it is in the feature `{feature}` (`full` has everything). \
-         Try: cargo install --path . --features full"
-    )
 }

@@ -10,9 +10,14 @@ mod definition;
 mod environment;
 #[cfg(feature = "cli-serve")]
 mod executions;
+mod features;
+mod files;
 #[cfg(feature = "cli-services")]
 mod functions;
 mod graph;
+#[cfg(feature = "cli-services")]
+mod hosts;
+mod in_line;
 mod input;
 mod interrupt;
 #[cfg(feature = "cli-journal")]
@@ -28,6 +33,7 @@ mod placeholders;
 mod pretty;
 mod progress;
 mod project;
+mod reading;
 mod report;
 mod run;
 #[cfg(feature = "cli-serve")]
@@ -40,7 +46,9 @@ mod signals;
 mod soak;
 #[cfg(feature = "cli-serve")]
 mod status_events;
+mod stop;
 mod stream;
+mod streams;
 #[cfg(feature = "cli-studio")]
 mod studio;
 mod tasks;
@@ -51,18 +59,17 @@ mod top;
 mod trace;
 mod worker;
 
-use expressway::os;
-use std::io::{self, Write};
-#[cfg(feature = "cli-services")]
-use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::LazyLock;
 
 use clap::{Parser, Subcommand, ValueEnum};
-use expressway::asl::{MachineType, Options, Resources};
 
+use definition::OneDefinition;
+use reading::Reading;
 use report::NotRunHere;
+use stop::{Stop, Went};
+use streams::{Level, print, say, say_at, some_of};
 
 /// Runs AWS Step Functions workflows.
 #[derive(Debug, Parser)]
@@ -154,46 +161,6 @@ enum Command {
     Man(manual::ManArguments),
 }
 
-/// A definition and how it is read.
-#[derive(Debug, clap::Args)]
-struct OneDefinition {
-    /// File with the definition in Amazon States Language, or `-` for standard input; or a project: a template of
-    /// CloudFormation or SAM, serverless.yml, cdk.out, or a folder with one of these or with Terraform
-    #[arg(value_name = "DEFINITION")]
-    file: PathBuf,
-    #[command(flatten)]
-    reading: Reading,
-    #[command(flatten)]
-    project: project::ProjectArguments,
-}
-
-/// How definitions are read.
-#[derive(Clone, Copy, Debug, clap::Args)]
-struct Reading {
-    /// The type of the state machine; without, it is EXPRESS unless the definition uses what only STANDARD has
-    #[arg(long = "type", value_name = "TYPE", value_enum, ignore_case = true)]
-    machine_type: Option<Type>,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Type {
-    /// At most five minutes, no callbacks
-    #[value(name = "EXPRESS")]
-    Express,
-    /// Up to a year, with callbacks
-    #[value(name = "STANDARD")]
-    Standard,
-}
-
-impl Type {
-    fn machine_type(self) -> MachineType {
-        match self {
-            Type::Express => MachineType::Express,
-            Type::Standard => MachineType::Standard,
-        }
-    }
-}
-
 #[derive(Debug, clap::Args)]
 struct ValidateArguments {
     /// Files with definitions in Amazon States Language, or `-` for standard input; or projects: templates of
@@ -220,66 +187,13 @@ enum Format {
     Json,
 }
 
-impl Reading {
-    fn options(self) -> Options {
-        let machine_type = self.machine_type.map_or(MachineType::Express, Type::machine_type);
-        Options { machine_type, resources: Resources::AwsAndOthers, express_maps: false }
-    }
-
-    /// Whether a type is given.
-    fn is_asked(self) -> bool {
-        self.machine_type.is_some()
-    }
-}
-
-/// Why a command ends early.
-#[derive(Debug, thiserror::Error)]
-enum Stop {
-    /// Standard output was closed by its reader, as after `| head`.
-    #[error("standard output was closed")]
-    NobodyReads,
-    /// It cannot be carried out; the sentence says why.
-    #[error("{0}")]
-    Failed(String),
-    /// As before, because of what stands at a place of a project.
-    #[error("{0}")]
-    At(Box<project::Problem>),
-    /// As before, and why was already printed.
-    #[error("the definition has errors")]
-    AlreadySaid,
-}
-
-/// The result of a command that was carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Went {
-    Well,
-    /// Some of it failed.
-    PartlyWrong,
-    /// Interrupted before it was done.
-    Interrupted,
-}
-
-impl Stop {
-    fn failed(text: impl Into<String>) -> Stop {
-        Stop::Failed(text.into())
-    }
-
-    /// The stop for an error of writing to standard output.
-    fn writing(error: &io::Error) -> Stop {
-        match error.kind() {
-            io::ErrorKind::BrokenPipe => Stop::NobodyReads,
-            _ => Stop::failed(format!("cannot write to standard output: {}", os::words(error))),
-        }
-    }
-}
-
 /// Runs the command line.
 pub(crate) fn main() -> ExitCode {
     let arguments = match arguments() {
         Ok(arguments) => arguments,
         // Help and version are errors for clap; printing can only fail when the output is closed.
         Err(error) => {
-            if let Some(text) = missing::explain(&error) {
+            if let Some(text) = missing::explain(&error, command()) {
                 say(&format!("expressway: {text}"));
                 return ExitCode::from(2);
             }
@@ -315,8 +229,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Env(arguments) => environment::environment(&arguments),
         #[cfg(feature = "cli-serve")]
         Command::Hosts(arguments) => environment::hosts(&arguments),
-        Command::Completions(arguments) => manual::completions(&arguments),
-        Command::Man(arguments) => manual::manual(&arguments),
+        Command::Completions(arguments) => manual::completions(&arguments, command()),
+        Command::Man(arguments) => manual::manual(&arguments, command()),
     };
     #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
     log::flush();
@@ -332,18 +246,6 @@ pub(crate) fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-/// How bad it is what a line says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Level {
-    Info,
-    #[cfg_attr(
-        not(any(feature = "cli-pipe", feature = "cli-serve")),
-        expect(dead_code, reason = "only what goes on for a while warns")
-    )]
-    Warn,
-    Error,
 }
 
 /// What the command line asks for.
@@ -372,72 +274,6 @@ fn numbers(command: clap::Command) -> clap::Command {
     };
     command.mut_args(takes).mut_subcommands(numbers)
 }
-
-/// Writes a line to standard error; errors are ignored. With `--log json` it becomes a JSON object like all others.
-fn say(line: &str) {
-    say_at(Level::Info, line);
-}
-
-/// As [`say`], at this level of a log in JSON.
-fn say_at(level: Level, line: &str) {
-    #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
-    if log::say(level, line) {
-        return;
-    }
-    let _ = level;
-    let _ = writeln!(io::stderr().lock(), "{line}");
-}
-
-/// Writes all of `bytes` to standard output.
-fn print(bytes: &[u8]) -> Result<(), Stop> {
-    let mut out = io::stdout().lock();
-    out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| Stop::writing(&error))
-}
-
-/// A host with a port, such as `localhost:8080`.
-#[cfg(feature = "cli-services")]
-fn host_and_port(text: &str) -> Result<String, String> {
-    let port = text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?)));
-    match port {
-        Some((host, 1..)) if is_host(host) => Ok(text.to_owned()),
-        _ => Err("expected HOST:PORT, such as localhost:8080, without a scheme and a path".to_owned()),
-    }
-}
-
-/// A host, which may have a port.
-#[cfg(feature = "cli-services")]
-fn host_maybe_port(text: &str) -> Result<String, String> {
-    if is_host(text) || host_and_port(text).is_ok() {
-        return Ok(text.to_owned());
-    }
-    Err("expected HOST or HOST:PORT, such as localhost:8080, without a scheme and a path".to_owned())
-}
-
-/// Whether it is the name or the address of a host.
-#[cfg(feature = "cli-services")]
-fn is_host(text: &str) -> bool {
-    let inside = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
-    if text.parse::<IpAddr>().is_ok() || inside.is_some_and(|it| it.parse::<Ipv6Addr>().is_ok()) {
-        return true;
-    }
-    let is_label = |label: &str| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-    };
-    text.len() <= 253 && text.trim_end_matches('.').split('.').all(is_label)
-}
-
-/// `n things`, or `1 thing`.
-fn counted(n: usize, thing: &str) -> String {
-    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
-}
-
-/// `there are these things: a, b, c`, of many the first ones.
-fn some_of(things: &str, names: &[&str]) -> String {
-    let more = if names.len() > NAMES_SHOWN_MAX { ", …" } else { "" };
-    format!("there are these {things}: {}{more}", names[..names.len().min(NAMES_SHOWN_MAX)].join(", "))
-}
-
-const NAMES_SHOWN_MAX: usize = 12;
 
 fn validate(arguments: &ValidateArguments) -> Result<Went, Stop> {
     let mut went = Went::Well;

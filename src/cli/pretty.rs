@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use super::report;
+use super::streams;
 
 /// How JSON is written on standard output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +17,7 @@ impl Style {
     /// For the present standard output: terminals are read by people.
     pub(super) fn stdout() -> Style {
         if io::stdout().is_terminal() {
-            Style::Lines { colours: report::colours_stdout() }
+            Style::Lines { colours: streams::colours_stdout() }
         } else {
             Style::Compact
         }

@@ -243,6 +243,20 @@ pub(super) fn time(time: Duration) -> String {
     }
 }
 
+/// A cause on one line of limited length. Causes have data, with any content.
+pub(super) fn shortened(cause: &str) -> String {
+    let mut chars = cause.chars();
+    let mut short: String =
+        chars.by_ref().take(CAUSE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let left = chars.as_str().len() as u64;
+    if left > 0 {
+        short.push_str(&format!("… ({} more bytes)", grouped(left)));
+    }
+    short
+}
+
+const CAUSE_CHARS_MAX: usize = 300;
+
 #[cfg(test)]
 mod tests {
     use super::*;

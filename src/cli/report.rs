@@ -1,6 +1,6 @@
 //! Problems of definitions, for people (the source with the place marked) and for machines.
 
-use std::io::{self, IsTerminal};
+use std::io;
 use std::path::Path;
 
 use annotate_snippets::{Group, Level, Renderer};
@@ -8,8 +8,8 @@ use expressway::asl::{self, Severity};
 use terminal_size::{Height, Width, terminal_size_of};
 
 use super::definition::{Found, NotRun, Written};
-use super::project::Place;
-use super::{Stop, counted};
+use super::stop::{Place, Stop};
+use super::streams::{colours_stderr, colours_stdout, counted};
 
 /// Problems of one definition that are shown with their source; the rest is counted.
 const SHOWN_MAX: usize = 200;
@@ -17,20 +17,6 @@ const SHOWN_MAX: usize = 200;
 const COLUMNS_ELSEWHERE: usize = 140;
 /// With fewer columns nothing would be left of a line.
 const COLUMNS_MIN: usize = 40;
-
-/// Whether standard output is a terminal with colours.
-pub(super) fn colours_stdout() -> bool {
-    io::stdout().is_terminal() && wanted()
-}
-
-/// Whether standard error is.
-pub(super) fn colours_stderr() -> bool {
-    #[cfg(any(feature = "cli-pipe", feature = "cli-serve"))]
-    if super::log::is_json() {
-        return false;
-    }
-    io::stderr().is_terminal() && wanted()
-}
 
 /// How problems are displayed on a stream.
 #[derive(Clone, Copy, Debug)]
@@ -56,11 +42,6 @@ impl Look {
 /// Those of the terminal, if it is one.
 fn columns(terminal: Option<(Width, Height)>) -> usize {
     terminal.map_or(COLUMNS_ELSEWHERE, |(width, _)| usize::from(width.0).max(COLUMNS_MIN))
-}
-
-/// The convention of no-color.org.
-fn wanted() -> bool {
-    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Whether what the engine does not run is an error, or only a notice.

@@ -1,368 +1,33 @@
 //! `serve`: the AWS API on a port.
 
 mod allocator;
+mod arguments;
 mod kept;
 mod source;
 mod values;
 
 use expressway::os;
-use std::env;
 use std::fs;
-use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use expressway::memory;
 use expressway::observe::Setup;
-use expressway::runtime::DurabilityMode;
-#[cfg(feature = "console")]
-use expressway::server::Console;
-use expressway::server::{Auth, Config, PORT, Server, Tls, raise_file_limit};
+use expressway::server::{Auth, Config, Server, Tls, raise_file_limit};
 use expressway::service::{Builder, Service};
 use expressway::task::aws::{EndpointInUse, Integrations};
 use expressway::task::functions::Functions;
-use expressway::task::mock::MockConfig;
 
 use super::definition::Refuses;
 use super::project;
 use super::signals::listen_for_signals;
-use super::status_events::{self, StatusEvents};
-use super::{
-    Level, Stop, Type, Went, advice, counted, definition, functions, is_host, log, say, say_at, services,
-};
+use super::status_events;
+use super::streams::counted;
+use super::{Level, Stop, Went, advice, files, log, say, say_at, services};
+pub(super) use arguments::Arguments;
+use arguments::Whence;
 use source::Source;
-use values::{account, at_least_one, bytes, factor, host, origin, region};
-
-#[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
-pub(super) struct Arguments {
-    /// The address to listen on; one that others can reach needs --auth or --insecure
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
-    host: IpAddr,
-    /// The port to listen on; 0 takes any that is free
-    #[arg(long, short, value_name = "PORT", default_value_t = PORT)]
-    port: u16,
-    /// Threads that serve connections; by default one for each processor
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    threads: Option<u16>,
-    /// Create state machines: from each *.asl.json and *.asl.yaml of a folder, or from one file with a definition, and
-    /// update them when the files change. Or from a project, once, and tell where their tasks will go: a template of
-    /// CloudFormation or SAM, serverless.yml, cdk.out, or a folder with one of these or with Terraform. Several may be given
-    #[arg(long, visible_alias = "project", value_name = "PATH")]
-    definitions: Vec<PathBuf>,
-    #[command(flatten)]
-    project: project::ProjectArguments,
-    /// The type of the state machines from --definitions; without, it is that of the project, or EXPRESS unless the
-    /// definition uses what only STANDARD has
-    #[arg(long, value_name = "TYPE", value_enum, ignore_case = true)]
-    definitions_type: Option<Type>,
-    /// Refuse STANDARD state machines
-    #[arg(long)]
-    express_only: bool,
-    /// Whether region and account of what is created and listed are those given here, or those that the credentials of a
-    /// request name: then clients of several share the server. An access key of 12 digits is an account
-    #[arg(long, value_enum, value_name = "WHENCE", default_value_t = Whence::Given)]
-    scope: Whence,
-    /// The account in ARNs [env: AWS_ACCOUNT_ID] [default: 123456789012]
-    #[arg(long, alias = "aws-account", value_name = "DIGITS", value_parser = account)]
-    account: Option<String>,
-    /// The region in ARNs [env: AWS_REGION, AWS_DEFAULT_REGION] [default: us-east-1]
-    #[arg(long, alias = "aws-region", value_name = "REGION", value_parser = region)]
-    region: Option<String>,
-    /// Factor of all waiting: Wait states, delays of retries, timeouts. With 0, waits and delays take no time, and
-    /// timeouts stay what they are [env: WAIT_TIME_SCALE] [default: 1]
-    #[arg(long, alias = "wait-time-scale", value_name = "FACTOR", value_parser = factor)]
-    time_scale: Option<f64>,
-    #[command(flatten)]
-    tasks: Tasks,
-    #[command(flatten)]
-    memory: Memory,
-    #[cfg(feature = "cli-cluster")]
-    #[command(flatten)]
-    cluster: super::cluster::ClusterArguments,
-    #[command(flatten)]
-    security: Security,
-    #[command(flatten)]
-    log: log::LogSettings,
-    #[command(flatten)]
-    status: StatusEvents,
-    /// Seconds that executions and requests under way have to finish after SIGTERM; then they time out
-    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
-    drain_timeout: u32,
-}
-
-/// Where region and account come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum Whence {
-    /// --region and --account, for all
-    Given,
-    /// The credentials that a request is signed with; those without are in the region and account given here
-    FromCredentials,
-}
-
-/// What is kept, and what goes beyond AWS.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "State and extensions")]
-struct Memory {
-    /// Keep what the API creates (state machines, versions, aliases, tags, activities) and STANDARD executions in this
-    /// folder: they survive restarts, kill -9 and a power cut, and executions that were not over go on
-    #[arg(long, value_name = "FOLDER", group = "kept")]
-    state: Option<PathBuf>,
-    /// Days that STANDARD executions are kept after their end, if there is room; then their names are free
-    #[arg(long, value_name = "DAYS", default_value_t = 90)]
-    retention_days: u32,
-    /// Days after its end in which a STANDARD execution that did not succeed may be redriven
-    #[arg(long, value_name = "DAYS", default_value_t = 14)]
-    redrive_days: u32,
-    /// STANDARD executions that may be open; more are refused
-    #[arg(long, value_name = "COUNT", default_value_t = expressway::limits::OPEN_EXECUTIONS_MAX)]
-    open_executions_max: usize,
-    /// STANDARD executions that wait and stay in memory [default: 10000]; those beyond leave it, and come back when something
-    /// happens to them
-    #[arg(long, value_name = "COUNT", requires = "state")]
-    resident_executions_max: Option<usize>,
-    /// Milliseconds that an execution waits before it may leave memory, for tests
-    #[arg(long, hide = true, value_name = "MS")]
-    resident_ms: Option<u64>,
-    /// What a crash may lose of STANDARD executions: nothing (`strict`), what was acknowledged in the last milliseconds
-    /// (`relaxed`, `relaxed=MS`; 100 unless given), or all of it (`memory`)
-    #[arg(long, value_name = "MODE", default_value_t, requires = "kept")]
-    durability: DurabilityMode,
-    /// Tasks with this resource fail with States.TaskFailed when the server ended before their result was recorded, instead
-    /// of being done once more; `*` at the end stands for anything
-    #[arg(long, value_name = "RESOURCE", requires = "kept")]
-    fail_in_doubt: Vec<String>,
-    /// Mocked tasks, as Step Functions Local describes them; `#Case` behind a state machine's ARN chooses a test case.
-    /// State machines may then have service tasks that are not supported (as with --accept-unsupported)
-    /// [env: SFN_MOCK_CONFIG]
-    #[arg(long, value_name = "FILE")]
-    mock_config: Option<PathBuf>,
-    /// For test suites: `POST /_expressway/reset` forgets everything, and `PUT /_expressway/mocks` sets the mocks, with a
-    /// mock configuration as its body. State machines may have service tasks that are not supported
-    #[arg(long, conflicts_with_all = ["state", "auth"])]
-    testing: bool,
-    /// Describe, list and stop Express executions, and show their history, as AWS does for Standard ones only
-    #[arg(long)]
-    express_history: bool,
-    /// Let Express state machines use activities, `.sync` and `.waitForTaskToken`, which AWS refuses
-    #[arg(long)]
-    express_callbacks: bool,
-    /// Let Express state machines have distributed Maps, which AWS refuses
-    #[arg(long)]
-    express_maps: bool,
-}
-
-/// What tasks call. Region, credentials and endpoints come from the environment, as SDKs take them from there.
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Tasks")]
-struct Tasks {
-    /// Call no services: tasks fail unless they are mocked
-    #[arg(long)]
-    no_integrations: bool,
-    /// Let distributed Maps read and write files below this folder: `arn:aws:states:::file:read` and `file:write`, with
-    /// the parameter Path, which AWS does not know
-    #[arg(long, value_name = "DIR")]
-    files: Option<PathBuf>,
-    #[command(flatten)]
-    settings: services::Settings,
-    /// Accept state machines with service tasks that are not supported; such a task fails when it begins
-    #[arg(long)]
-    accept_unsupported: bool,
-    #[command(flatten)]
-    functions: functions::FunctionArguments,
-}
-
-#[derive(Debug, clap::Args)]
-#[command(next_help_heading = "Security")]
-struct Security {
-    /// Accept requests signed with a key of this file only, and only what it allows them
-    #[arg(long, value_name = "FILE")]
-    auth: Option<PathBuf>,
-    /// Let everyone who can reach the server do everything
-    #[arg(long, conflicts_with = "auth")]
-    insecure: bool,
-    /// Serve this certificate (PEM, with its chain)
-    #[arg(long, value_name = "FILE", requires = "tls_key")]
-    tls_cert: Option<PathBuf>,
-    /// The certificate's private key (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// Let pages of this origin use the API from a browser; `*` is any
-    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
-    allow_origin: Vec<String>,
-    #[cfg(feature = "console")]
-    #[command(flatten)]
-    console: ConsoleArguments,
-    /// Let clients call the server by this name, beside those of loopback and its address; `*` is any
-    #[arg(long, value_name = "NAME", value_parser = host_name)]
-    allow_host: Vec<String>,
-    /// Connections at the same time [default: 20000, fewer with little memory]
-    #[arg(long, value_name = "N", value_parser = at_least_one)]
-    max_connections: Option<usize>,
-    /// Bytes of a request's body [default: 4194304]
-    #[arg(long, value_name = "BYTES", value_parser = at_least_one)]
-    max_body: Option<usize>,
-    /// Bytes, as 512MiB, that the server may take in all: executions, state machines, requests and responses have their
-    /// shares of it. By default half of the memory of the machine or of its control group
-    #[arg(long = "memory", value_name = "BYTES", value_parser = bytes)]
-    memory_max: Option<usize>,
-    /// Seconds for a request's head and body to come, and for a response to be read [default: 30]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
-    slow_timeout: Option<u32>,
-    /// Seconds a connection may stay open without a request [default: 120]
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
-    idle_timeout: Option<u32>,
-}
-
-#[cfg(feature = "console")]
-#[derive(Debug, clap::Args)]
-struct ConsoleArguments {
-    /// Serve no console for browsers
-    #[arg(long)]
-    no_console: bool,
-    /// Show a pipeline in the console, whose `metrics` are at this address
-    #[arg(long, value_name = "HOST:PORT", value_parser = super::host_and_port)]
-    pipeline: Vec<String>,
-    /// The secret of these pipelines (`[pipe] redrive_secret_file`): with it the console has them send dead letters again
-    #[arg(long, value_name = "FILE", requires = "pipeline")]
-    pipeline_secret_file: Option<PathBuf>,
-}
-
-const AFTER_HELP: &str = "\
-Without --state, STANDARD executions are in memory: whatever ends the process ends them, and their history is gone. \
-With it they are durable, but for those of a test case of --mock-config.
-
-SIGTERM and SIGINT let executions and requests under way finish; a second one ends at once. No log carries data of \
-executions, but for what functions of --lambda and --lambda-dir write themselves.
-
-Examples:
-  expressway serve --definitions workflows/
-  expressway serve --definitions . --endpoint Lambda=http://127.0.0.1:3001
-  expressway serve --definitions workflows/ --lambda-dir functions/
-  expressway serve --state data/ --auth keys.json --host 0.0.0.0
-  expressway serve --testing --scope from-credentials --time-scale 0
-
-A file of keys: {\"keys\": [{\"accessKeyId\": \"…\", \"secretAccessKey\": \"…\", \"allow\": [{\"actions\":
-[\"states:StartSyncExecution\"], \"resources\": [\"arn:aws:states:*:stateMachine:orders*\"]}]}]}";
-
-/// A name by which clients may call the server.
-fn host_name(text: &str) -> Result<String, String> {
-    if text == "*" || is_host(text) {
-        return Ok(text.to_owned());
-    }
-    Err("expected the name of a host, such as workflows, without a scheme and a port, or *".to_owned())
-}
-
-impl Arguments {
-    /// Takes what no option gives from the environment, where an empty variable counts as unset.
-    fn read_environment(&mut self) -> Result<(), Stop> {
-        or_variable(&mut self.account, "AWS_ACCOUNT_ID", account)?;
-        // In the order in which SDKs read them.
-        or_variable(&mut self.region, "AWS_REGION", region)?;
-        or_variable(&mut self.region, "AWS_DEFAULT_REGION", region)?;
-        or_variable(&mut self.time_scale, "WAIT_TIME_SCALE", factor)?;
-        if self.memory.mock_config.is_none() {
-            or_variable(&mut self.memory.mock_config, MOCK_CONFIG, |text| Ok(PathBuf::from(text)))?;
-            let wrong = |stop| Stop::failed(format!("{MOCK_CONFIG}: {stop}"));
-            self.mocks().map_err(wrong)?;
-        }
-        Ok(())
-    }
-
-    /// What is in the file of mocks.
-    fn mocks(&self) -> Result<Option<MockConfig>, Stop> {
-        let Some(file) = &self.memory.mock_config else { return Ok(None) };
-        let wrong = |error| Stop::failed(format!("{}: {error}", file.display()));
-        MockConfig::parse(&definition::text(file)?).map(Some).map_err(wrong)
-    }
-
-    /// Whether what is created outlives the process.
-    fn is_kept(&self) -> bool {
-        #[cfg(feature = "cli-cluster")]
-        if self.cluster.is_given() {
-            return true;
-        }
-        self.memory.state.is_some()
-    }
-
-    /// Waits until this node owns the cluster, if one is configured.
-    #[cfg(feature = "cli-cluster")]
-    fn own(
-        &self,
-        listener: &std::net::TcpListener,
-        config: &mut Config,
-    ) -> Result<Option<super::cluster::Owning>, Stop> {
-        if self.cluster.is_given() && self.memory.durability == DurabilityMode::Memory {
-            return Err(Stop::failed("--durability memory does not go with --journal"));
-        }
-        self.cluster.own(listener, config)
-    }
-
-    /// What tasks call. Tasks of Step Functions itself call this server, unless an endpoint of that service is given: a
-    /// common endpoint of all services does not apply to them.
-    fn integrations(
-        &self,
-        config: &Config,
-        address: SocketAddr,
-        functions: Option<&Functions>,
-    ) -> Result<Integrations, Stop> {
-        let mut integrations = self.tasks.settings.integrations(functions)?;
-        if self.tasks.accept_unsupported {
-            integrations = integrations.accept_unsupported();
-        }
-        if integrations.has_endpoint("SFN") {
-            return Ok(integrations);
-        }
-        let host = match address.ip() {
-            IpAddr::V4(host) if host.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
-            IpAddr::V6(host) if host.is_unspecified() => IpAddr::V6(std::net::Ipv6Addr::LOCALHOST),
-            host => host,
-        };
-        let scheme = if config.tls.is_some() { "https" } else { "http" };
-        let own = format!("{scheme}://{}", SocketAddr::new(host, address.port()));
-        integrations.endpoint("SFN", &own).map_err(|error| Stop::failed(error.to_string()))
-    }
-
-    /// What tasks that are not mocked call; `None` if no services are called.
-    fn called(
-        &self,
-        config: &Config,
-        address: SocketAddr,
-        functions: Option<&Functions>,
-    ) -> Result<Option<Integrations>, Stop> {
-        if self.tasks.no_integrations {
-            return Ok(None);
-        }
-        let integrations = self.integrations(config, address, functions)?;
-        let are_mocks = self.memory.mock_config.is_some() || self.memory.testing;
-        Ok(Some(if are_mocks { integrations.beside_mocks() } else { integrations }))
-    }
-}
-
-impl Security {
-    fn memory(&self) -> usize {
-        self.memory_max.unwrap_or_else(memory::default_bytes)
-    }
-}
-
-/// The variable of Step Functions Local that names the file of mocks.
-const MOCK_CONFIG: &str = "SFN_MOCK_CONFIG";
-
-/// Takes a setting from an environment variable, unless an option gives it.
-fn or_variable<T>(
-    setting: &mut Option<T>,
-    variable: &str,
-    read: fn(&str) -> Result<T, String>,
-) -> Result<(), Stop> {
-    let Some(text) = env::var_os(variable).filter(|text| setting.is_none() && !text.is_empty()) else {
-        return Ok(());
-    };
-    let text = text.to_string_lossy();
-    let wrong = |why| Stop::failed(format!("the environment variable {variable}={text}: {why}"));
-    *setting = Some(read(&text).map_err(wrong)?);
-    Ok(())
-}
 
 /// Memory of an idle connection.
 const CONNECTION_BYTES: usize = 32 << 10;
@@ -576,7 +241,7 @@ fn service(
         builder = builder.engine(|engine| engine.time_scale(scale));
     }
     if let Some(folder) = &arguments.tasks.files {
-        let files = definition::files(folder)?;
+        let files = files::below(folder)?;
         builder = builder.engine(|engine| engine.files(files));
     }
     if let Some(called) = arguments.called(config, address, functions)? {
@@ -590,7 +255,7 @@ fn service(
         let folder = arguments.memory.state.as_ref().filter(|folder| !folder.is_dir());
         match folder.and_then(|folder| Some((folder, fs::create_dir_all(folder).err()?))) {
             Some((folder, error)) => {
-                let why = definition::why_unwritable(folder, &error);
+                let why = files::why_unwritable(folder, &error);
                 Stop::failed(format!("--state {}: cannot make the folder: {why}", folder.display()))
             }
             None => Stop::failed(format!("cannot start the service: {error}")),
@@ -598,29 +263,8 @@ fn service(
     })
 }
 
-#[cfg(feature = "console")]
-impl ConsoleArguments {
-    fn console(&self, real_runs: bool) -> Result<Option<Console>, Stop> {
-        if self.no_console {
-            return Ok(None);
-        }
-        let mut console = Console::default();
-        console.pipelines.clone_from(&self.pipeline);
-        console.pipelines_secret = self.pipeline_secret_file.as_deref().map(secret).transpose()?;
-        console.real_runs = real_runs;
-        Ok(Some(console))
-    }
-}
-
-/// A secret in a file, without the end of its line.
-#[cfg(feature = "console")]
-fn secret(file: &Path) -> Result<String, Stop> {
-    let text = os::read_text(file).map_err(|error| definition::unreadable(file, &error))?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
 fn read(file: &Path) -> Result<Vec<u8>, Stop> {
-    fs::read(file).map_err(|error| definition::unreadable(file, &error))
+    fs::read(file).map_err(|error| files::unreadable(file, &error))
 }
 
 /// Begins no more executions, and lets running ones finish; meanwhile all other requests are answered, because

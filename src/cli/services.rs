@@ -7,7 +7,8 @@ use expressway::task::AsyncHandler;
 use expressway::task::aws::{Connections, HttpPolicy, Integrations, SettingsError};
 use expressway::task::functions::Functions;
 
-use super::{Stop, definition, host_maybe_port};
+use super::hosts::host_maybe_port;
+use super::{Stop, files};
 
 /// Settings of service tasks.
 #[derive(Debug, Default, clap::Args)]
@@ -50,7 +51,7 @@ impl Settings {
             integrations = integrations.endpoint(service, url).map_err(wrong)?;
         }
         if let Some(file) = &self.connections {
-            let text = definition::text(file)?;
+            let text = files::text(file)?;
             let wrong = |error| {
                 let form = match serde_json::from_slice::<serde_json::Map<_, serde_json::Value>>(&text) {
                     Ok(_) => "",

@@ -9,7 +9,7 @@ use expressway::task::TaskError;
 use hdrhistogram::Histogram;
 use serde_json::{Value as Json, json};
 
-use super::{Stop, Went, definition, print, say};
+use super::{Stop, Went, files, print, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -122,7 +122,7 @@ fn hide_panics_on_purpose() {
 
 fn deploy(arguments: &Arguments) -> Result<(Engine, Machine), Stop> {
     let text = match &arguments.definition {
-        Some(file) => String::from_utf8(definition::text(file)?)
+        Some(file) => String::from_utf8(files::text(file)?)
             .map_err(|_| Stop::failed(format!("{} is not UTF-8", file.display())))?,
         None => DEFINITION.to_owned(),
     };

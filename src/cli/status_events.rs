@@ -6,7 +6,7 @@ use std::time::Duration;
 use expressway::service::{Builder, EventBus, Service, StatusFile};
 use expressway::task::aws::Integrations;
 
-use super::{Stop, definition, say};
+use super::{Stop, files, say};
 
 #[derive(Debug, clap::Args)]
 #[command(next_help_heading = "Status changes")]
@@ -33,7 +33,7 @@ impl StatusEvents {
         let failed = |why: String| Stop::failed(format!("--status-events {to}: {why}"));
         if to.ends_with(".ndjson") {
             let file = StatusFile::open(Path::new(to), &self.status_events_source);
-            let wrong = |error| failed(definition::why_unwritable(Path::new(to), &error));
+            let wrong = |error| failed(files::why_unwritable(Path::new(to), &error));
             return Ok(builder.status_events(file.map_err(wrong)?));
         }
         let none = "--no-integrations calls no event bus; name a file that ends with .ndjson";

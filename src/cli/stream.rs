@@ -16,13 +16,14 @@ use std::thread::{self, JoinHandle};
 use expressway::limits;
 use expressway::runtime::inline::Driver;
 
+use super::in_line::AnyClock;
 use super::input::{Batch, Batches, Source};
 use super::pretty::{self, Style};
-use super::progress::{Progress, TICK, Totals};
-use super::run::{AnyClock, Arguments};
+use super::progress::{Progress, TICK, Totals, shortened};
+use super::run::Arguments;
 use super::trace::{Asked, Trace};
-use super::worker::{Failure, Report, Watched, Worker, shortened};
-use super::{Stop, Went, definition, interrupt, report, say};
+use super::worker::{Failure, Report, Watched, Worker};
+use super::{Stop, Went, files, interrupt, say, streams};
 
 /// Failures that are reported; all are counted.
 const REPORTED_MAX: u64 = 10;
@@ -272,7 +273,7 @@ impl Stream {
             let name = failure.error.as_deref().unwrap_or("not run");
             let cause =
                 failure.cause.as_deref().map_or(String::new(), |cause| format!(": {}", shortened(cause)));
-            let (red, plain) = if report::colours_stderr() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+            let (red, plain) = if streams::colours_stderr() { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
             say(&format!("line {}: {red}{name}{plain}{cause}", failure.line));
         }
         if self.reported == REPORTED_MAX + 1 {
@@ -307,15 +308,15 @@ impl FailuresFile {
     fn create(path: &Path) -> Result<FailuresFile, Stop> {
         match File::create(path) {
             Ok(file) => Ok(FailuresFile { path: path.to_owned(), file: BufWriter::new(file) }),
-            Err(error) => Err(definition::unwritable(path, &error)),
+            Err(error) => Err(files::unwritable(path, &error)),
         }
     }
 
     fn write(&mut self, row: &serde_json::Value) -> Result<(), Stop> {
-        writeln!(self.file, "{row}").map_err(|error| definition::unwritable(&self.path, &error))
+        writeln!(self.file, "{row}").map_err(|error| files::unwritable(&self.path, &error))
     }
 
     fn flush(&mut self) -> Result<(), Stop> {
-        self.file.flush().map_err(|error| definition::unwritable(&self.path, &error))
+        self.file.flush().map_err(|error| files::unwritable(&self.path, &error))
     }
 }

@@ -12,7 +12,7 @@ use expressway::task::aws::Integrations;
 
 use super::functions::FunctionArguments;
 use super::services::Settings;
-use super::{Stop, Went, definition, say, signals};
+use super::{Stop, Went, files, say, signals};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -55,7 +55,7 @@ pub(super) fn studio(arguments: &Arguments) -> Result<Went, Stop> {
         .map_err(|error| Stop::failed(format!("no random key can be made: {error}")))?;
     let key: String = random.iter().map(|byte| format!("{byte:02x}")).collect();
     let files = Files::at(&arguments.path, key.clone()).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => definition::unreadable(&arguments.path, &error),
+        std::io::ErrorKind::NotFound => files::unreadable(&arguments.path, &error),
         _ => Stop::failed(format!("cannot open {}: {}", arguments.path.display(), os::words(&error))),
     })?;
     let mut config = Config::default();

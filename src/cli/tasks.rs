@@ -16,7 +16,7 @@ use expressway::task::functions::Functions;
 use expressway::task::mock::{MockConfig, MockError, TestCase};
 use expressway::task::{Answer, Tasks};
 
-use super::{Stop, definition};
+use super::{Stop, files};
 
 /// Mocks, and services where they may be called.
 #[derive(Clone, Default)]
@@ -182,7 +182,7 @@ impl Mocked {
                 "{file}: {error}; a mock configuration is that of Step Functions Local: StateMachines and MockedResponses"
             ))
         };
-        let config = MockConfig::parse(&definition::text(file)?).map_err(wrong)?;
+        let config = MockConfig::parse(&files::text(file)?).map_err(wrong)?;
         let (named, case) = match test.map(|test| test.split_once('#').ok_or(test)) {
             Some(Ok((machine, case))) => (Some(machine), Some(case)),
             Some(Err(case)) => (None, Some(case)),

@@ -9,7 +9,7 @@ use expressway::service::Service;
 use serde_json::{Map, Value as Json, json};
 
 use super::pretty::{self, Style};
-use super::{Reading, Stop, Went, definition, print, project, say, some_of};
+use super::{Reading, Stop, Went, definition, files, print, project, say, some_of};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]
@@ -185,7 +185,7 @@ fn request(arguments: &Arguments) -> Result<Json, Stop> {
         configuration.insert("mapIterationFailureCount".into(), failures.into());
     }
     if let Some(items) = &arguments.items {
-        let items = definition::text(items)?;
+        let items = files::text(items)?;
         configuration.insert("mapItemReaderData".into(), String::from_utf8_lossy(&items).into());
     }
     if !configuration.is_empty() {
@@ -249,5 +249,5 @@ fn text(argument: &str) -> Result<String, Stop> {
     if looks_like_json || !Path::new(argument).exists() {
         return Ok(argument.to_owned());
     }
-    definition::text(Path::new(argument)).map(|text| String::from_utf8_lossy(&text).into_owned())
+    files::text(Path::new(argument)).map(|text| String::from_utf8_lossy(&text).into_owned())
 }

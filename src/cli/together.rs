@@ -53,7 +53,7 @@ pub(super) fn run(workflow: Workflow<'_>, source: Source, arguments: &Arguments)
     let failed = |error: &dyn std::fmt::Display| Stop::failed(error.to_string());
     let mut builder = workflow.mocked.engine();
     if let Some(folder) = &arguments.files {
-        builder = builder.files(super::definition::files(folder)?);
+        builder = builder.files(super::files::below(folder)?);
     }
     let engine = builder.build().map_err(|error| failed(&error))?;
     let spec = MachineSpec {

@@ -412,7 +412,7 @@ fn failure(status: &str, fault: &Fault) -> String {
     let cause = fault
         .cause
         .as_deref()
-        .map_or(String::new(), |cause| format!(": {}", super::worker::shortened(cause)));
+        .map_or(String::new(), |cause| format!(": {}", super::progress::shortened(cause)));
     format!("{status}{name}{cause}")
 }
 

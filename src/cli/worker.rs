@@ -10,9 +10,9 @@ use expressway::json;
 use expressway::program::{Program, StateId};
 use expressway::runtime::inline::{Driver, InputError, Outcome, Watch};
 
+use super::in_line::AnyClock;
 use super::input::{Batch, Cursor, Event};
 use super::progress;
-use super::run::AnyClock;
 use super::trace::Trace;
 
 /// The results of some events.
@@ -260,17 +260,3 @@ pub(super) fn failure(line: u64, outcome: &Outcome) -> Failure {
     let error = fault.error.as_deref().unwrap_or(UNNAMED).to_owned();
     Failure { line, error: Some(error), cause: fault.cause.clone() }
 }
-
-/// A cause on one line of limited length. Causes have data, with any content.
-pub(super) fn shortened(cause: &str) -> String {
-    let mut chars = cause.chars();
-    let mut short: String =
-        chars.by_ref().take(CAUSE_CHARS_MAX).map(|c| if c.is_control() { ' ' } else { c }).collect();
-    let left = chars.as_str().len() as u64;
-    if left > 0 {
-        short.push_str(&format!("… ({} more bytes)", progress::grouped(left)));
-    }
-    short
-}
-
-const CAUSE_CHARS_MAX: usize = 300;

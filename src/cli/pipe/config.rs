@@ -8,7 +8,7 @@ use expressway::pipe::{all_without_credentials, without_credentials};
 use serde::Deserialize;
 
 use super::wrong;
-use crate::cli::{Stop, definition};
+use crate::cli::{Stop, files};
 
 /// A pipeline, as in its TOML file. Relative file names are relative to the file's folder.
 #[derive(Debug, Deserialize)]
@@ -341,7 +341,7 @@ pub(super) fn redrive(path: &Path) -> Result<Redrive, Stop> {
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, Stop> {
-    let text = os::read_text(path).map_err(|error| definition::unreadable(path, &error))?;
+    let text = os::read_text(path).map_err(|error| files::unreadable(path, &error))?;
     toml::from_str(&text).map_err(|error| Stop::failed(wrong::explained(path, &text, &error)))
 }
 

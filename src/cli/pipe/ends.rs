@@ -8,7 +8,7 @@ use expressway::pipe::{Answer, LineSource, Lines, PipeError, Proof, Sink, Source
 
 use super::config::{self, Endpoint, ProofKind};
 use crate::cli::advice::{self, Server};
-use crate::cli::{definition, say};
+use crate::cli::{files, say};
 
 /// What is wrong with the description of an end.
 fn wrong(why: impl ToString) -> PipeError {
@@ -31,7 +31,7 @@ pub(super) fn unused(server: Server, error: PipeError) -> PipeError {
 
 /// Why a file of events cannot be read.
 fn unreadable(path: &Path, error: &std::io::Error) -> PipeError {
-    let why = definition::unreadable(path, error).to_string();
+    let why = files::unreadable(path, error).to_string();
     wrong(if error.kind() == std::io::ErrorKind::NotFound {
         advice::with_next_step(why, "a relative name is one in the folder of the description")
     } else {
@@ -218,7 +218,7 @@ pub(super) async fn sink(end: &Endpoint) -> Result<Arc<dyn Sink>, PipeError> {
     Ok(match end {
         Endpoint::Stdout {} => Arc::new(Lines::to_stdout()),
         Endpoint::File { path } => {
-            Arc::new(Lines::to_file(path).map_err(|error| wrong(definition::unwritable(path, &error)))?)
+            Arc::new(Lines::to_file(path).map_err(|error| wrong(files::unwritable(path, &error)))?)
         }
         Endpoint::Stdin {} => return Err(wrong("stdin is a source, not a sink")),
         Endpoint::Nats { url, subject, credentials, ids, .. } => {

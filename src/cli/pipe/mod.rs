@@ -3,6 +3,7 @@
 
 mod config;
 mod ends;
+mod errors;
 mod metrics;
 mod redrive;
 mod redriving;
@@ -24,10 +25,11 @@ use expressway::task::functions::Functions;
 use tokio::sync::watch;
 
 use self::config::{Config, Definition, Endpoint, InBucket, Settings};
+use self::errors::{refused, runtime};
 use self::metrics::Told;
 use self::redriving::Redriving;
 use self::waits::Waits;
-use super::{Level, Stop, Went, definition, functions, log, progress, say};
+use super::{Level, Stop, Went, files, functions, log, progress, say};
 
 pub(super) use redrive::{Arguments as RedriveArguments, redrive};
 
@@ -68,16 +70,6 @@ Examples:
 
 Exit codes: 0 no event is a dead letter; 1 some are; 2 the pipeline cannot run, or broke off.";
 
-fn refused(error: PipeError) -> Stop {
-    Stop::failed(error.to_string())
-}
-
-/// The runtime of pipelines.
-fn runtime() -> Result<tokio::runtime::Runtime, Stop> {
-    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    built.map_err(|error| Stop::failed(format!("cannot start threads: {error}")))
-}
-
 pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     if arguments.quiet { arguments.log.begin_quietly() } else { arguments.log.begin() }?;
     let config = config::read(&arguments.config)?;
@@ -95,11 +87,6 @@ pub(super) fn pipe(arguments: &Arguments) -> Result<Went, Stop> {
     }
     let report = ended?;
     Ok(if report.dead == 0 { Went::Well } else { Went::PartlyWrong })
-}
-
-/// Adds to an error which end of the pipeline it is about, and where that is.
-fn at(end: &str, described: &Endpoint, error: &PipeError) -> Stop {
-    Stop::failed(format!("the {end} {}: {error}", described.place()))
 }
 
 /// Opens the source that is described, whenever it is called.
@@ -274,7 +261,7 @@ const VALUE_WITHIN: Duration = Duration::from_secs(2);
 async fn machine(engine: &Engine, definition: &Definition, waits: &Waits) -> Result<Machine, Stop> {
     match definition {
         Definition::File(file) => {
-            let text = definition::text(file)?;
+            let text = files::text(file)?;
             create(engine, &machine_name(file), (&file.display().to_string(), &text))
         }
         Definition::Nats(InBucket { url, bucket, key, credentials }) => {

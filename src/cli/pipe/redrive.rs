@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use expressway::pipe::{Redrive, Source};
 
-use super::{at, config, ends, refused, runtime};
-use crate::cli::{Stop, Went, counted, log, say};
+use super::errors::{at, refused, runtime};
+use super::{config, ends};
+use crate::cli::streams::counted;
+use crate::cli::{Stop, Went, log, say};
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER_HELP)]

@@ -10,7 +10,8 @@ use tokio::runtime::Handle;
 
 use super::config::{self, Endpoint};
 use super::ends;
-use crate::cli::{Level, Stop, counted, definition, log};
+use crate::cli::streams::counted;
+use crate::cli::{Level, Stop, files, log};
 
 /// The header that has the secret.
 pub(super) const SECRET: &str = "x-expressway-secret";
@@ -47,7 +48,7 @@ impl Redriving {
         let settings = &config.pipe;
         let secret = match (&settings.redrive_secret_file, &settings.redrive_secret_variable) {
             (None, None) => None,
-            (Some(path), None) => Some(definition::text(path).and_then(|text| {
+            (Some(path), None) => Some(files::text(path).and_then(|text| {
                 String::from_utf8(text).map_err(|error| Stop::failed(format!("{}: {error}", path.display())))
             })?),
             (None, Some(name)) => Some(std::env::var(name).map_err(|error| {

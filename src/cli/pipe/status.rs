@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use expressway::pipe::{Connection, FailedEvent, Report, Stats};
 
-use crate::cli::progress::grouped;
-use crate::cli::{Level, log, report, worker};
+use crate::cli::progress::{self, grouped};
+use crate::cli::{Level, log, streams};
 
 /// Failures that are shown; all are counted.
 const TOLD_MAX: u64 = 10;
@@ -32,7 +32,7 @@ impl Failures {
         let n = self.count.fetch_add(1, Ordering::Relaxed) + 1;
         if n <= TOLD_MAX {
             clear();
-            log::say_now(Level::Warn, &format!("failed: {}", worker::shortened(&failed.to_string())));
+            log::say_now(Level::Warn, &format!("failed: {}", progress::shortened(&failed.to_string())));
         }
         if n == TOLD_MAX + 1 {
             let rest = if self.are_kept {
@@ -47,7 +47,7 @@ impl Failures {
 
 /// Removes the line from the terminal.
 pub(super) fn clear() {
-    if log::is_json() {
+    if streams::is_json() {
         return;
     }
     let mut err = io::stderr().lock();
@@ -114,7 +114,7 @@ pub(super) fn events(report: &Report) -> u64 {
 
 fn line(events: u64, rate: u64, (in_flight, lag): (u64, Option<u64>), report: &Report) -> String {
     let (red, plain) =
-        if report::colours_stderr() && report.dead > 0 { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
+        if streams::colours_stderr() && report.dead > 0 { ("\x1b[31m", "\x1b[0m") } else { ("", "") };
     let lag = lag.map_or_else(String::new, |lag| format!("{} waiting, ", grouped(lag)));
     format!(
         "{} events, {} events/s, {} in flight, {lag}{red}{} failed{plain}, {} tried again",

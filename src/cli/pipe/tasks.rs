@@ -7,9 +7,10 @@ use expressway::task::functions::Functions;
 use expressway::task::nats;
 
 use super::config::Tasks;
+use super::errors::refused;
 use super::waits::Waits;
-use super::{ends, refused, status};
-use crate::cli::{Stop, definition, services};
+use super::{ends, status};
+use crate::cli::{Stop, files, services};
 
 /// An engine with these tasks.
 pub(super) async fn given(
@@ -29,7 +30,7 @@ pub(super) async fn given(
         builder = builder.aws(Integrations::new().only_functions(functions.clone()));
     }
     if let Some(folder) = &tasks.files {
-        builder = builder.files(definition::files(folder)?).express_maps(true);
+        builder = builder.files(files::below(folder)?).express_maps(true);
     }
     if let Some(server) = &tasks.nats {
         let what = format!("The tasks' NATS connection {}", all_without_credentials(&server.url));

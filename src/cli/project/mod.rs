@@ -5,8 +5,10 @@
 //! definition in S3, concerns its state machine only: the others of the project are there.
 
 mod cloudformation;
+mod data;
 #[cfg(feature = "cli-serve")]
 mod destinations;
+mod found;
 mod nearby;
 mod resources;
 mod serverless;
@@ -15,268 +17,19 @@ mod substitutions;
 mod terraform;
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use expressway::asl::{self, MachineType};
-use expressway::json::{source, yaml};
-use expressway::os;
 use serde_json::Value as Json;
 
-use super::Stop;
-use super::definition::{is_yaml, unreadable};
+use super::files::{is_yaml, unreadable};
+use super::stop::{Place, Problem, Stop};
+use data::{EXPANDED_BYTES_MAX, Places, data, text};
 #[cfg(feature = "cli-serve")]
 pub(super) use destinations::Destinations;
+pub(super) use found::{FoundMachine, Project, Unread};
+use found::{Part, machine_type};
 pub(super) use substitutions::{ProjectArguments, Substitutions};
-
-/// What there is in a project.
-#[derive(Debug, Default)]
-pub(super) struct Project {
-    pub(super) machines: Vec<FoundMachine>,
-    /// What cannot be read of it.
-    pub(super) unread: Vec<Unread>,
-    /// What the conditions of a template leave out: state machines and stacks, by their logical ids.
-    absent: Vec<(String, Problem)>,
-    /// The templates that were read, those that others nest among them.
-    templates: Vec<PathBuf>,
-    /// What is odd about it.
-    notes: Vec<Problem>,
-    /// How many modules of Terraform were read.
-    #[cfg(feature = "cli-terraform")]
-    modules: usize,
-}
-
-/// A part of a project that cannot be read.
-#[derive(Debug)]
-pub(super) struct Unread {
-    part: Part,
-    /// What is wrong, and what to try.
-    stop: Stop,
-}
-
-/// What a part of a project is.
-#[derive(Debug)]
-enum Part {
-    /// A state machine, by its logical id.
-    Machine(String),
-    /// A module or a nested stack: the logical ids of its state machines begin with its name.
-    Module(String),
-    /// A file that may have state machines, or what they refer to.
-    File,
-}
-
-/// Says what cannot be read, and why.
-impl fmt::Display for Unread {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.part {
-            Part::Machine(name) => write!(out, "the state machine {name} cannot be read: {}", self.stop),
-            Part::Module(name) => write!(out, "the module {name} cannot be read: {}", self.stop),
-            Part::File => self.stop.fmt(out),
-        }
-    }
-}
-
-impl Unread {
-    /// Whether a state machine of this name is, or may be, in this part.
-    fn has(&self, machine: &str) -> bool {
-        match &self.part {
-            Part::Machine(name) => name == machine,
-            Part::Module(name) => is_in(name, machine),
-            Part::File => false,
-        }
-    }
-
-    /// The logical id, if it is a state machine.
-    pub(super) fn machine(&self) -> Option<&str> {
-        match &self.part {
-            Part::Machine(name) => Some(name),
-            Part::Module(_) | Part::File => None,
-        }
-    }
-
-    pub(super) fn stop(&self) -> &Stop {
-        &self.stop
-    }
-}
-
-impl Project {
-    /// What is odd about it.
-    pub(super) fn notes(&self) -> impl Iterator<Item = &Problem> {
-        self.notes.iter()
-    }
-
-    /// Lines about what a deployment would leave out.
-    pub(super) fn left_out(&self) -> impl Iterator<Item = String> {
-        self.absent.iter().map(|(id, why)| format!("note: {id}: {why}"))
-    }
-}
-
-/// A place in a file of a project.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) file: String,
-    /// Line and column, if they are known.
-    pub(super) at: Option<(u32, u32)>,
-    /// The names that lead to it, such as `Resources/Orders/Properties`; empty where a line says it all.
-    pub(super) names: String,
-}
-
-impl Place {
-    /// The place of a byte of a file.
-    pub(super) fn in_text(file: &Path, text: &str, byte: usize) -> Place {
-        let at = Some(asl::diagnostic::line_column(text, byte));
-        Place { file: file.display().to_string(), at, names: String::new() }
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&self.file)?;
-        if let Some((line, _)) = self.at {
-            write!(out, ":{line}")?;
-        }
-        if self.names.is_empty() { Ok(()) } else { write!(out, ": {}", self.names) }
-    }
-}
-
-/// What is wrong at a place of a project, or not known there, and what to try.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Problem {
-    pub(super) place: Place,
-    pub(super) what: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}: {}", self.place, self.what)
-    }
-}
-
-impl Stop {
-    /// The stop for what is wrong at a place of a project.
-    fn at(place: Place, what: impl fmt::Display) -> Stop {
-        Stop::At(Box::new(Problem { place, what: what.to_string() }))
-    }
-}
-
-impl Project {
-    fn add(&mut self, part: Part, found: Result<FoundMachine, Stop>) {
-        match found {
-            Ok(machine) => self.machines.push(machine),
-            Err(stop) => self.failed(part, stop),
-        }
-    }
-
-    fn failed(&mut self, part: Part, stop: Stop) {
-        self.unread.push(Unread { part, stop });
-    }
-
-    fn extend(&mut self, other: Project) {
-        self.machines.extend(other.machines);
-        self.unread.extend(other.unread);
-        self.absent.extend(other.absent);
-        self.templates.extend(other.templates);
-        self.notes.extend(other.notes);
-    }
-
-    /// Removes state machines that have the same name, because the name does not identify one of them.
-    fn without_twins(mut self) -> Project {
-        let mut count: BTreeMap<String, usize> = BTreeMap::new();
-        for name in self.names_mut() {
-            *count.entry(name.clone()).or_default() += 1;
-        }
-        let (twins, alone) = self.machines.into_iter().partition(|it| count[&it.name] > 1);
-        self.machines = alone;
-        let mut places: BTreeMap<String, Vec<String>> = BTreeMap::new();
-        for FoundMachine { name, place, .. } in twins {
-            places.entry(name).or_default().push(place);
-        }
-        for (name, mut places) in places {
-            places.dedup();
-            let stop = Stop::failed(format!("there are several of this name: {}", places.join(", ")));
-            self.unread.push(Unread { part: Part::Machine(name), stop });
-        }
-        self
-    }
-
-    /// The logical ids of all state machines, also of those that cannot be read.
-    fn names_mut(&mut self) -> impl Iterator<Item = &mut String> {
-        let unread = self.unread.iter_mut().filter_map(|unread| match &mut unread.part {
-            Part::Machine(name) | Part::Module(name) => Some(name),
-            Part::File => None,
-        });
-        self.machines.iter_mut().map(|machine| &mut machine.name).chain(unread)
-    }
-
-    fn is_empty(&self) -> bool {
-        self.machines.is_empty() && self.unread.is_empty() && self.absent.is_empty()
-    }
-
-    /// The selected one, or the only one; and what cannot be read beside it.
-    pub(super) fn choose(mut self, name: Option<&str>) -> Result<(FoundMachine, Vec<Unread>), Stop> {
-        let machines = self.machines.iter().map(|machine| &*machine.name);
-        let names: Vec<&str> = machines.chain(self.unread.iter().filter_map(Unread::machine)).collect();
-        let list = names.join(", ");
-        let at = match name {
-            Some(name) => {
-                if let Some(unread) = self.unread.iter().find(|unread| unread.has(name)) {
-                    return Err(Stop::failed(unread.to_string()));
-                }
-                if let Some((_, why)) = self.absent.iter().find(|(id, _)| is_in(id, name)) {
-                    return Err(Stop::at(why.place.clone(), &why.what));
-                }
-                let advice = asl::did_you_mean(name, names.iter().copied());
-                let advice = advice.unwrap_or_else(|| match names[..] {
-                    [] => "it has none that can be read".to_owned(),
-                    _ => format!("there are {list}"),
-                });
-                // Where only one is made of a resource, its key may be left out.
-                let only = || {
-                    let is_of = |(_, machine): &(usize, &FoundMachine)| without_keys(&machine.name) == name;
-                    let mut found = self.machines.iter().enumerate().filter(is_of).map(|(at, _)| at);
-                    found.next().filter(|_| found.next().is_none())
-                };
-                let exact = self.machines.iter().position(|machine| machine.name == name);
-                exact.or_else(only).ok_or_else(|| {
-                    let text = format!("there is no state machine {name} in the project: {advice}");
-                    Stop::failed(self.with_unread(text))
-                })?
-            }
-            None => match (names.len(), self.machines.len()) {
-                (1, 1) => 0,
-                (0, _) if self.unread.is_empty() => {
-                    return Err(match self.absent.first() {
-                        Some((_, why)) => Stop::at(why.place.clone(), &why.what),
-                        None => Stop::failed("there is no state machine in the template"),
-                    });
-                }
-                (0 | 1, _) => return Err(Stop::failed(listed(&self.unread))),
-                (count, _) => {
-                    let text = format!("there are {count} state machines: say which with --machine ({list})");
-                    return Err(Stop::failed(self.with_unread(text)));
-                }
-            },
-        };
-        Ok((self.machines.swap_remove(at), self.unread))
-    }
-
-    /// A text about the machines of the project, and what cannot be read of it.
-    fn with_unread(&self, text: String) -> String {
-        if self.unread.is_empty() { text } else { format!("{text}\n{}", listed(&self.unread)) }
-    }
-}
-
-/// An address of Terraform without the keys of `for_each` and the numbers of `count`.
-fn without_keys(address: &str) -> String {
-    let (mut out, mut rest) = (String::new(), address);
-    while let Some((before, inside)) = rest.split_once('[') {
-        let Some((_, behind)) = inside.split_once(']') else { break };
-        out.push_str(before);
-        rest = behind;
-    }
-    out + rest
-}
 
 /// The name of a state machine on a server for its id in a project: `orders["eu"]` is `orders-eu`.
 #[cfg(feature = "cli-serve")]
@@ -284,36 +37,6 @@ pub(super) fn machine_name(id: &str) -> String {
     let id = id.replace(['"', ']'], "");
     id.replace(|c: char| !c.is_alphanumeric() && !"-_.".contains(c), "-")
 }
-
-/// Whether a state machine is this one, or in this module.
-fn is_in(id: &str, machine: &str) -> bool {
-    machine.strip_prefix(id).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-/// One a line.
-fn listed(unread: &[Unread]) -> String {
-    unread.iter().map(Unread::to_string).collect::<Vec<_>>().join("\n")
-}
-
-/// A state machine of a project.
-#[derive(Debug)]
-pub(super) struct FoundMachine {
-    /// Its logical id.
-    pub(super) name: String,
-    pub(super) machine_type: Option<MachineType>,
-    /// Its place, for people.
-    pub(super) place: String,
-    /// The definition, as JSON or YAML.
-    pub(super) definition: String,
-    pub(super) is_yaml: bool,
-    /// What could not be resolved.
-    pub(super) unresolved: Vec<Problem>,
-}
-
-/// Bytes that a file of a project may have.
-const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Bytes, about, of what variables and functions of a project stand for.
-const EXPANDED_BYTES_MAX: usize = 64 << 20;
 
 /// What there is in a project: a folder, or a template. `None` if the file is something else.
 pub(super) fn read(path: &Path, given: &Substitutions) -> Result<Option<Project>, Stop> {
@@ -500,96 +223,5 @@ fn has_terraform(folder: &Path) -> bool {
 
 #[cfg(not(feature = "cli-terraform"))]
 fn of_terraform(_: &Path, _: &Substitutions) -> Result<Project, Stop> {
-    Err(Stop::failed(super::missing::left_out("reading Terraform", "cli-terraform")))
-}
-
-/// The content of a JSON or YAML file; short forms of template functions become long ones.
-fn data(path: &Path) -> Result<Json, Stop> {
-    let text = text(path)?;
-    if text.trim_start().starts_with('{') {
-        return serde_json::from_str(&text).map_err(|error| {
-            // The error's own text ends with its line and column.
-            let wrong = error.to_string();
-            let wrong = wrong.rsplit_once(" at line ").map_or(&*wrong, |(what, _)| what);
-            let before: usize =
-                text.split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum();
-            Stop::at(Place::in_text(path, &text, before + error.column().saturating_sub(1)), wrong)
-        });
-    }
-    let source = yaml::read_template(&text)
-        .map_err(|error| Stop::at(Place::in_text(path, &text, error.span.start as usize), error))?;
-    serde_json::from_str(&yaml::to_json(&source.root))
-        .map_err(|error| Stop::failed(format!("{}: {error}", path.display())))
-}
-
-/// The places of members of a JSON or YAML file.
-struct Places<'p> {
-    path: &'p Path,
-    tree: Option<source::Source>,
-    text: String,
-}
-
-impl<'p> Places<'p> {
-    fn of(path: &'p Path) -> Places<'p> {
-        // The file was read before. If it was deleted since, places in it have no lines.
-        let text = text(path).unwrap_or_default();
-        let tree = if text.trim_start().starts_with('{') {
-            source::read(text.as_bytes(), text.len()).ok()
-        } else {
-            yaml::read_template(&text).ok()
-        };
-        Places { path, tree, text }
-    }
-
-    fn place(&self, names: &str) -> Place {
-        self.shown(names, self.begins(names))
-    }
-
-    /// The place of a text that stands somewhere below these names.
-    fn place_of(&self, names: &str, wanted: &str) -> Place {
-        let from = self.begins(names);
-        let at = from.and_then(|from| Some(from + self.text.get(from..)?.find(wanted)?));
-        self.shown(names, at.or(from))
-    }
-
-    /// The byte at which the value of these names, or the nearest around it, begins.
-    fn begins(&self, names: &str) -> Option<usize> {
-        let tree = self.tree.as_ref()?;
-        Some(asl::span_at(&tree.root, &format!("/{names}")).start as usize)
-    }
-
-    /// Names that stand twice in one object, of which the last one counts.
-    fn duplicates(&self) -> Vec<Problem> {
-        let found = self.tree.iter().flat_map(|tree| &tree.duplicates);
-        let problem = |name: &source::Sourced<Box<str>>| Problem {
-            place: Place::in_text(self.path, &self.text, name.span.start as usize),
-            what: format!("`{}` stands twice in one object; the last one counts", name.value),
-        };
-        found.map(problem).collect()
-    }
-
-    fn shown(&self, names: &str, at: Option<usize>) -> Place {
-        Place {
-            file: self.path.display().to_string(),
-            at: at.map(|at| asl::diagnostic::line_column(&self.text, at)),
-            names: names.to_owned(),
-        }
-    }
-}
-
-fn text(path: &Path) -> Result<String, Stop> {
-    let about = fs::metadata(path).map_err(|error| unreadable(path, &error))?;
-    if about.len() > FILE_BYTES_MAX {
-        return Err(Stop::failed(format!("{} has more than {FILE_BYTES_MAX} bytes", path.display())));
-    }
-    os::read_text(path).map_err(|error| unreadable(path, &error))
-}
-
-/// `STANDARD` or `EXPRESS`.
-fn machine_type(text: Option<&str>) -> Option<MachineType> {
-    match text?.to_ascii_uppercase().as_str() {
-        "EXPRESS" => Some(MachineType::Express),
-        "STANDARD" => Some(MachineType::Standard),
-        _ => None,
-    }
+    Err(Stop::failed(super::features::left_out("reading Terraform", "cli-terraform")))
 }

@@ -6,7 +6,9 @@ use expressway::service::{Builder, Service};
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
-use super::{Arguments, Stop, counted};
+use super::arguments::Arguments;
+use crate::cli::stop::Stop;
+use crate::cli::streams::counted;
 
 /// What remains of executions after a crash.
 pub(super) fn durability(arguments: &Arguments) -> String {

@@ -9,11 +9,12 @@ use expressway::server::{Definitions, Done, Place, put};
 use expressway::service::Service;
 use expressway::task::aws::Integrations;
 
-use super::Arguments;
+use super::arguments::Arguments;
 use crate::cli::definition::{self, Found, Refuses, Written};
 use crate::cli::project::{Destinations, machine_name};
+use crate::cli::reading::Type;
 use crate::cli::report::{self, NotRunHere};
-use crate::cli::{Level, Reading, Stop, Type, say, say_at};
+use crate::cli::{Level, Reading, Stop, say, say_at};
 
 /// The name of the error for definitions that are refused.
 const INVALID: &str = "InvalidDefinition";
