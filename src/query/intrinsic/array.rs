@@ -1,7 +1,6 @@
 //! Functions on arrays. AWS truncates numbers here, although its documentation says that they are rounded.
 
-use super::Detail;
-use super::eval::{INVALID, Outcome, TOO_LARGE};
+use super::fault::{Detail, INVALID, Outcome, TOO_LARGE};
 use crate::fuel::Fuel;
 use crate::json::{Arena, Kind, Number, Value, equal};
 use crate::limits;

@@ -1,7 +1,9 @@
 //! Evaluation of calls. Arguments are pushed onto the arena's stack; the depth of recursion is that of the calls.
 
+use super::call::Call;
+use super::fault::{Detail, Fault, FaultKind, INVALID, Outcome, TOO_LARGE};
 use super::program::{Function, Node, NodeId};
-use super::{Call, Detail, Fault, FaultKind, array, math, text};
+use super::{array, math, text};
 use crate::fuel::Fuel;
 use crate::json::{Arena, Kind, Number, Value};
 use crate::limits;
@@ -20,13 +22,6 @@ const CALL: u64 = 100;
 /// Work for a byte of an argument.
 const BYTE: u64 = 5;
 
-/// The result of a function: a value, or what is wrong.
-pub(super) type Outcome = Result<Value, Detail>;
-
-/// The arguments are of the wrong kind; AWS gives no details.
-pub(super) const INVALID: Detail = Detail::Arguments("");
-/// The result is larger than any state's data may be.
-pub(super) const TOO_LARGE: Detail = Detail::Arguments("the result is too large.");
 /// The message of `States.JsonToString` has more details.
 const ONE_ARGUMENT: Detail = Detail::Arguments("only a single argument is allowed.");
 

@@ -1,8 +1,7 @@
 //! Functions on numbers, and the random ones.
 
-use super::Detail;
 use super::array::whole;
-use super::eval::{INVALID, Outcome};
+use super::fault::{Detail, INVALID, Outcome};
 use crate::json::{Arena, Number, Value};
 
 /// Rounds as Java's `Math.round` does, halves towards positive infinity, and stays within 32 bits.

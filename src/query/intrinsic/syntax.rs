@@ -1,6 +1,6 @@
 //! Parsing of calls.
 
-use super::Call;
+use super::call::Call;
 use super::program::{Function, Node, NodeId, template};
 use crate::json::Value;
 use crate::limits;

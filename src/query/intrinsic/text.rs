@@ -1,7 +1,6 @@
 //! Functions on texts, and on JSON as text.
 
-use super::Detail;
-use super::eval::{INVALID, Outcome, TOO_LARGE};
+use super::fault::{Detail, INVALID, Outcome, TOO_LARGE};
 use super::program::{Node, template};
 use crate::json::{self, Arena, Mark, Value};
 use crate::limits;

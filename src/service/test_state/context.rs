@@ -2,8 +2,8 @@
 
 use serde_json::{Map, Value as Json, json};
 
+use super::model::{Surroundings, TestState, unreadable};
 use super::subject::Subject;
-use super::{Surroundings, TestState, unreadable};
 use crate::asl::model::{Pattern, StateKind};
 use crate::clock;
 use crate::service::Error;

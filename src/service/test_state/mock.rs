@@ -2,8 +2,9 @@
 
 use serde_json::Value as Json;
 
+use super::model::{Mock, StateConfiguration, TestState, unreadable};
+use super::schema;
 use super::subject::Subject;
-use super::{Mock, StateConfiguration, TestState, schema, unreadable};
 use crate::asl::model::{Pattern, ResourceKind, StateKind};
 use crate::fault::Fault;
 use crate::service::{Error, Exception};

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use serde_json::Value as Json;
 
 use super::mock::{self, Mocked};
+use super::model::{
+    Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, unreadable,
+};
 use super::subject::{Compiled, Subject};
 use super::trace::Trace;
-use super::{
-    Inspection, InspectionLevel, Surroundings, TestState, TestStatus, TestedState, batch, context, reader,
-    unreadable,
-};
+use super::{batch, context, reader};
 use crate::asl::model::StateKind;
 use crate::engine::{
     self, Env, Event, EventMask, Execution, Outcome, Start, TaskCall, TimerKind, Token, Turn, Visit, Visited,
