@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use super::Program;
+use super::program::Program;
 
 const PYTHON: &str = include_str!("bootstrap.py");
 const JAVASCRIPT: &str = include_str!("bootstrap.mjs");

@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use super::{Program, SetupError, bootstrap};
+use super::bootstrap;
+use super::program::{Program, SetupError};
 
 /// The names of files that are looked for, in this order, after the executable `bootstrap`.
 const STEMS: [&str; 5] = ["index", "handler", "app", "main", "lambda_function"];

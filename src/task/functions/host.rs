@@ -11,8 +11,11 @@ use tokio::runtime::Builder;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{LocalSet, spawn_local};
 
+use super::invocation::{QueuedInvocation, refusal};
+use super::process;
+use super::program::Program;
+use super::setup::Setup;
 use super::watchdog::Watchdog;
-use super::{Letter, Program, Setup, process, refusal};
 use crate::limits::{LAMBDA_WAITING_BYTES_MAX, LAMBDA_WAITING_MAX};
 
 /// What all processes share.
@@ -31,7 +34,7 @@ pub(super) struct Host {
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) program: Program,
-    waiting: RefCell<VecDeque<Letter>>,
+    waiting: RefCell<VecDeque<QueuedInvocation>>,
     waiting_bytes: Cell<usize>,
     /// Notified when an invocation was queued.
     pub(super) arrived: Notify,
@@ -42,33 +45,33 @@ pub(super) struct Function {
 
 impl Function {
     /// The invocation that waited longest, of those whose caller still waits.
-    pub(super) fn take(&self) -> Option<Letter> {
+    pub(super) fn take(&self) -> Option<QueuedInvocation> {
         let mut waiting = self.waiting.borrow_mut();
-        while let Some(letter) = waiting.pop_front() {
-            self.waiting_bytes.set(self.waiting_bytes.get() - letter.payload.len());
-            if !letter.is_unwanted() {
-                return Some(letter);
+        while let Some(invocation) = waiting.pop_front() {
+            self.waiting_bytes.set(self.waiting_bytes.get() - invocation.payload.len());
+            if !invocation.is_unwanted() {
+                return Some(invocation);
             }
         }
         None
     }
 
     /// Queues an invocation, unless there is no room.
-    fn put(&self, letter: Letter) {
+    fn put(&self, invocation: QueuedInvocation) {
         let mut waiting = self.waiting.borrow_mut();
-        let bytes = letter.payload.len();
-        let is_full = |waiting: &VecDeque<Letter>| {
+        let bytes = invocation.payload.len();
+        let is_full = |waiting: &VecDeque<QueuedInvocation>| {
             waiting.len() >= LAMBDA_WAITING_MAX || self.waiting_bytes.get() + bytes > LAMBDA_WAITING_BYTES_MAX
         };
         if is_full(&waiting) {
-            waiting.retain(|letter| !letter.is_unwanted());
-            self.waiting_bytes.set(waiting.iter().map(|letter| letter.payload.len()).sum());
+            waiting.retain(|invocation| !invocation.is_unwanted());
+            self.waiting_bytes.set(waiting.iter().map(|invocation| invocation.payload.len()).sum());
         }
         if is_full(&waiting) {
             let refused = refusal(429, "TooManyRequestsException", "Rate Exceeded.");
-            return letter.answer(Err(refused));
+            return invocation.answer(Err(refused));
         }
-        waiting.push_back(letter);
+        waiting.push_back(invocation);
         self.waiting_bytes.set(self.waiting_bytes.get() + bytes);
         self.arrived.notify_one();
     }
@@ -81,7 +84,7 @@ impl Function {
 /// Starts the thread; it ends when all senders are dropped, or when it is asked to.
 pub(super) fn start(
     setup: Setup,
-    letters: mpsc::Receiver<Letter>,
+    invocations: mpsc::Receiver<QueuedInvocation>,
     ending: watch::Receiver<bool>,
 ) -> io::Result<JoinHandle<()>> {
     let (started, starting) = sync_channel(1);
@@ -94,7 +97,7 @@ pub(super) fn start(
             Err(error) => return drop(started.send(Err(error))),
         };
         let _ = started.send(Ok(()));
-        LocalSet::new().block_on(&runtime, work(setup, watchdog, letters, ending));
+        LocalSet::new().block_on(&runtime, work(setup, watchdog, invocations, ending));
     };
     let thread = thread::Builder::new().name("functions".into()).spawn(run)?;
     starting.recv().unwrap_or_else(|_| Err(io::Error::other("the thread ended")))?;
@@ -104,7 +107,7 @@ pub(super) fn start(
 async fn work(
     setup: Setup,
     watchdog: Watchdog,
-    mut letters: mpsc::Receiver<Letter>,
+    mut invocations: mpsc::Receiver<QueuedInvocation>,
     mut ending: watch::Receiver<bool>,
 ) {
     let functions = setup.functions.iter().map(|(name, program)| {
@@ -123,18 +126,18 @@ async fn work(
     let (processes, ended) = (Cell::new(0), Notify::new());
     let host = Rc::new(Host { functions, setup, watchdog, ending: ending.clone(), processes, ended });
     loop {
-        let letter = tokio::select! {
-            letter = letters.recv() => letter,
+        let invocation = tokio::select! {
+            invocation = invocations.recv() => invocation,
             () = is_over(&mut ending) => None,
         };
-        let Some(letter) = letter else { break };
-        if let Some(function) = host.functions.get(&letter.function) {
-            function.put(letter);
+        let Some(invocation) = invocation else { break };
+        if let Some(function) = host.functions.get(&invocation.function) {
+            function.put(invocation);
             attend(&host, function);
         }
     }
     // Dropping waiting invocations answers them: the functions have ended.
-    drop(letters);
+    drop(invocations);
     while host.processes.get() > 0 {
         host.ended.notified().await;
     }

@@ -20,189 +20,42 @@
 mod bootstrap;
 mod folder;
 mod host;
+mod invocation;
 mod lines;
 mod process;
+mod program;
 mod runtime_api;
+mod setup;
 mod watchdog;
 
 use std::collections::BTreeMap;
-use std::fmt;
-use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::limits::{LAMBDA_PAYLOAD_BYTES_MAX, LAMBDA_SECONDS_MAX};
-
-/// The functions, and the settings of their processes. Configured, then [started](Setup::start).
-#[derive(Clone)]
-#[must_use = "functions are answered once they are started"]
-pub struct Setup {
-    functions: BTreeMap<String, Program>,
-    timeout: Duration,
-    concurrency_max: usize,
-    region: String,
-    log: Log,
-}
-
-/// The destination of functions' output: called with a function's name and a line.
-type Log = Arc<dyn Fn(&str, &str) + Send + Sync>;
-
-/// The command of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Program {
-    program: String,
-    arguments: Vec<String>,
-    /// A variable of its environment.
-    variable: Option<(&'static str, &'static str)>,
-    folder: Option<PathBuf>,
-    /// For people.
-    shown: String,
-}
-
-/// Why functions cannot be set up.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SetupError {
-    /// The name is not valid for a function.
-    #[error("'{0}' is no name of a function: 1 to 64 letters, digits, hyphens and underscores")]
-    Name(String),
-    /// Two functions have the same name.
-    #[error("there are two functions {0}")]
-    Twice(String),
-    /// There is nothing to run.
-    #[error("the function {0} has an empty command")]
-    NoCommand(String),
-    /// The folder cannot be read.
-    #[error("cannot read the folder of functions {}: {}", .0, crate::os::words(.1))]
-    Folder(String, std::io::Error),
-    /// There is no function in the folder.
-    #[error(
-        "there are no functions in {0}: each is a file such as tax.py or tax.mjs, an executable, or a folder"
-    )]
-    NoFunctions(String),
-    /// A folder has nothing that could be run.
-    #[error("the folder {0} is no function: it has none of {1}")]
-    NotAFunction(String, String),
-    /// The thread that manages processes could not be started.
-    #[error("cannot start what looks after functions: {}", crate::os::words(.0))]
-    Start(#[from] std::io::Error),
-}
-
-impl Default for Setup {
-    fn default() -> Setup {
-        Setup::new()
-    }
-}
+use crate::limits::LAMBDA_PAYLOAD_BYTES_MAX;
+pub(crate) use invocation::{Answer, Invocation, Refusal};
+use invocation::{QueuedInvocation, refusal};
+pub use program::SetupError;
+pub use setup::Setup;
 
 impl Setup {
-    /// No functions; an invocation may take a minute, and a function may have 16 processes.
-    pub fn new() -> Setup {
-        Setup {
-            functions: BTreeMap::new(),
-            timeout: Duration::from_secs(60),
-            concurrency_max: 16,
-            region: "us-east-1".to_owned(),
-            log: Arc::new(|function, line| {
-                tracing::info!(target: "expressway::functions", "{function}: {line}");
-            }),
-        }
-    }
-
-    /// A function that is a command, which `sh` runs in the current folder. It finds the address of the runtime API in
-    /// `AWS_LAMBDA_RUNTIME_API`.
-    ///
-    /// # Errors
-    /// When the name is invalid, or already used; when the command is empty.
-    pub fn command(self, name: &str, command: &str) -> Result<Setup, SetupError> {
-        if command.trim().is_empty() {
-            return Err(SetupError::NoCommand(name.to_owned()));
-        }
-        let program = Program {
-            program: "sh".to_owned(),
-            arguments: vec!["-c".to_owned(), command.to_owned()],
-            variable: None,
-            folder: None,
-            shown: command.to_owned(),
-        };
-        self.add(name.to_owned(), program)
-    }
-
-    /// A function for each of these in a folder, by its name: files `NAME.py`, `NAME.mjs`, `NAME.js` and `NAME.cjs`
-    /// that have a function `handler` (or `lambda_handler`), executable files, and folders with an executable
-    /// `bootstrap`, or with `index`, `handler`, `app`, `main` or `lambda_function` in Python or JavaScript. Other files
-    /// are ignored, and so are names that begin with a dot or an underscore.
-    ///
-    /// # Errors
-    /// When the folder cannot be read, or has no function in it; when a folder in it is not a function; when a name is
-    /// invalid, or already used.
-    pub fn folder(mut self, folder: impl AsRef<Path>) -> Result<Setup, SetupError> {
-        for (name, program) in folder::functions(folder.as_ref())? {
-            self = self.add(name, program)?;
-        }
-        Ok(self)
-    }
-
-    fn add(mut self, name: String, program: Program) -> Result<Setup, SetupError> {
-        let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
-        if !(1..=64).contains(&name.len()) || !name.bytes().all(is_letter) {
-            return Err(SetupError::Name(name));
-        }
-        if self.functions.contains_key(&name) {
-            return Err(SetupError::Twice(name));
-        }
-        self.functions.insert(name, program);
-        Ok(self)
-    }
-
-    /// The timeout of an invocation, from when a process has it; a second to 15 minutes.
-    pub fn timeout(mut self, timeout: Duration) -> Setup {
-        self.timeout = timeout.clamp(Duration::from_secs(1), Duration::from_secs(LAMBDA_SECONDS_MAX));
-        self
-    }
-
-    /// How many processes a function may have: its concurrency.
-    pub fn concurrency_max(mut self, processes: usize) -> Setup {
-        self.concurrency_max = processes.clamp(1, 1_000);
-        self
-    }
-
-    /// The region in the environment of processes (`AWS_REGION`).
-    pub fn region(mut self, region: impl Into<String>) -> Setup {
-        self.region = region.into();
-        self
-    }
-
-    /// Sets the destination of functions' output, by default the log with the target `expressway::functions`. It is
-    /// called with a function's name and a line, which has no control characters and at most 8 KiB.
-    pub fn log(mut self, log: impl Fn(&str, &str) + Send + Sync + 'static) -> Setup {
-        self.log = Arc::new(log);
-        self
-    }
-
     /// Answers invocations from now on. Processes are started by their first invocations.
     ///
     /// # Errors
     /// When the thread that manages processes cannot be started.
     pub fn start(self) -> Result<Functions, SetupError> {
         let shown = self.functions.iter().map(|(name, it)| (name.clone(), it.shown.clone())).collect();
-        let (mail, letters) = mpsc::channel(MAIL_MAX);
+        let (queue, invocations) = mpsc::channel(QUEUED_MAX);
         let (ends, ending) = watch::channel(false);
-        let thread = host::start(self, letters, ending)?;
-        Ok(Functions(Arc::new(Inner { shown, mail, ends, thread: Mutex::new(Some(thread)) })))
-    }
-}
-
-impl fmt::Debug for Setup {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Setup").field("functions", &self.functions).finish_non_exhaustive()
+        let thread = host::start(self, invocations, ending)?;
+        Ok(Functions(Arc::new(Inner { shown, queue, ends, thread: Mutex::new(Some(thread)) })))
     }
 }
 
 /// Invocations on their way to the thread that dispatches them.
-const MAIL_MAX: usize = 1_024;
+const QUEUED_MAX: usize = 1_024;
 
 /// Running functions, until this and all its clones are dropped, or they are [ended](Functions::end).
 #[derive(Clone, Debug)]
@@ -212,69 +65,9 @@ pub struct Functions(Arc<Inner>);
 struct Inner {
     /// The commands, by the function's name.
     shown: BTreeMap<String, String>,
-    mail: mpsc::Sender<Letter>,
+    queue: mpsc::Sender<QueuedInvocation>,
     ends: watch::Sender<bool>,
     thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-/// An invocation for a process.
-#[derive(Debug)]
-struct Letter {
-    function: String,
-    arn: String,
-    payload: Vec<u8>,
-    client_context: Option<String>,
-    /// `None` if the caller does not wait for an answer.
-    answer: Option<oneshot::Sender<Result<Answer, Refusal>>>,
-}
-
-impl Letter {
-    /// Whether the caller has gone away.
-    fn is_unwanted(&self) -> bool {
-        self.answer.as_ref().is_some_and(oneshot::Sender::is_closed)
-    }
-
-    fn answer(self, answer: Result<Answer, Refusal>) {
-        if let Some(waiting) = self.answer {
-            // The caller may be gone.
-            let _ = waiting.send(answer);
-        }
-    }
-}
-
-/// The request of an invocation (Lambda API reference, `Invoke`).
-#[derive(Debug)]
-pub(crate) struct Invocation<'i> {
-    /// A name or an ARN, with or without a version or an alias.
-    pub(crate) function: &'i str,
-    pub(crate) qualifier: Option<&'i str>,
-    pub(crate) payload: Vec<u8>,
-    /// JSON text.
-    pub(crate) client_context: Option<String>,
-    /// The caller does not wait for the answer (`InvocationType` `Event`).
-    pub(crate) is_event: bool,
-}
-
-/// The result of an invocation.
-#[derive(Debug, Default)]
-pub(crate) struct Answer {
-    pub(crate) payload: Vec<u8>,
-    /// The function failed, and the payload has the error.
-    pub(crate) is_error: bool,
-    /// The end of its output.
-    pub(crate) log_tail: Vec<u8>,
-}
-
-/// An invocation that is refused: an error of the API.
-#[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) kind: &'static str,
-    pub(crate) message: String,
-}
-
-fn refusal(status: u16, kind: &'static str, message: impl Into<String>) -> Refusal {
-    Refusal { status, kind, message: message.into() }
 }
 
 impl Functions {
@@ -320,7 +113,7 @@ impl Functions {
             ));
         }
         let (answer, answered) = oneshot::channel();
-        let letter = Letter {
+        let queued = QueuedInvocation {
             function: name.to_owned(),
             arn,
             payload: if payload.is_empty() { b"{}".to_vec() } else { payload },
@@ -328,7 +121,7 @@ impl Functions {
             answer: (!is_event).then_some(answer),
         };
         let ended = || refusal(500, "ServiceException", "The functions of this machine were ended.");
-        self.0.mail.send(letter).await.map_err(|_| ended())?;
+        self.0.queue.send(queued).await.map_err(|_| ended())?;
         if is_event {
             return Ok(Answer::default());
         }

@@ -15,9 +15,9 @@ use tokio::task::{JoinHandle, spawn_local};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::host::{Function, Host, is_over};
+use super::invocation::{Answer, QueuedInvocation};
 use super::lines::{self, Tail};
 use super::runtime_api::{self, Done, Given, Said};
-use super::{Answer, Letter};
 use crate::limits::LAMBDA_PAYLOAD_BYTES_MAX;
 use crate::{random, uuid};
 
@@ -40,7 +40,7 @@ struct Process<'h> {
 
 /// The present invocation of a process.
 struct Running {
-    letter: Letter,
+    invocation: QueuedInvocation,
     id: String,
     deadline: Instant,
     deadline_ms: u64,
@@ -76,8 +76,8 @@ pub(super) async fn live(host: &Host, function: &Function, mut ending: watch::Re
             let shown = &function.program.shown;
             let message = format!("Error: cannot start {shown}: {}", os::words(&error));
             let payload = failed("Runtime.InvalidEntrypoint", &new_id(), &message);
-            if let Some(letter) = function.take() {
-                conclude(host, letter, Answer { payload, is_error: true, ..Answer::default() });
+            if let Some(invocation) = function.take() {
+                conclude(host, invocation, Answer { payload, is_error: true, ..Answer::default() });
             }
             return;
         }
@@ -88,19 +88,19 @@ pub(super) async fn live(host: &Host, function: &Function, mut ending: watch::Re
         function.free.set(function.free.get() - 1);
     }
     process.end(left.gently).await;
-    if let Some((letter, payload)) = left.failed {
+    if let Some((invocation, payload)) = left.failed {
         let log_tail = process.tail.take();
-        conclude(host, letter, Answer { payload, is_error: true, log_tail });
+        conclude(host, invocation, Answer { payload, is_error: true, log_tail });
     }
 }
 
 /// Sends the answer of an invocation; if no caller waits for it, failures are logged.
-fn conclude(host: &Host, letter: Letter, answer: Answer) {
-    if letter.answer.is_none() && answer.is_error {
+fn conclude(host: &Host, invocation: QueuedInvocation, answer: Answer) {
+    if invocation.answer.is_none() && answer.is_error {
         let error = String::from_utf8_lossy(&answer.payload);
-        (host.setup.log)(&letter.function, &format!("an event failed: {error}"));
+        (host.setup.log)(&invocation.function, &format!("an event failed: {error}"));
     }
-    letter.answer(Ok(answer));
+    invocation.answer(Ok(answer));
 }
 
 /// How a process ended.
@@ -109,7 +109,7 @@ struct Left {
     /// Whether it is asked to end before it is killed.
     gently: bool,
     /// The invocation that fails, and its error as a payload.
-    failed: Option<(Letter, Vec<u8>)>,
+    failed: Option<(QueuedInvocation, Vec<u8>)>,
 }
 
 async fn work(
@@ -127,7 +127,7 @@ async fn work(
     loop {
         if running.is_none() && asks.is_some() {
             has_begun = true;
-            running = function.take().map(|letter| Running::new(letter, time));
+            running = function.take().map(|invocation| Running::new(invocation, time));
             if running.is_some() {
                 function.free.set(function.free.get() - 1);
                 // Earlier output is not part of this invocation.
@@ -150,10 +150,10 @@ async fn work(
             Event::Said(Said::Done { id, result, known }) => {
                 let done = running.take_if(|running| running.is_given && running.id == id);
                 let _ = known.send(done.is_some());
-                if let Some(Running { letter, .. }) = done {
+                if let Some(Running { invocation, .. }) = done {
                     function.free.set(function.free.get() + 1);
                     idle_until = Instant::now() + time;
-                    conclude(process.host, letter, answer(result, &id, process));
+                    conclude(process.host, invocation, answer(result, &id, process));
                 }
             }
             Event::Said(Said::Unable(payload)) if running.is_none() => {
@@ -192,7 +192,7 @@ async fn event(
     let until = running.as_ref().map_or(idle_until, |running| running.deadline);
     let is_idle = running.is_none();
     let gone = async {
-        match running.and_then(|running| running.letter.answer.as_mut()) {
+        match running.and_then(|running| running.invocation.answer.as_mut()) {
             Some(answer) => answer.closed().await,
             None => std::future::pending().await,
         }
@@ -210,15 +210,15 @@ async fn event(
 }
 
 impl Left {
-    fn failing(is_free: bool, letter: Option<Letter>, failed: Vec<u8>) -> Left {
-        Left { is_free, gently: false, failed: letter.map(|letter| (letter, failed)) }
+    fn failing(is_free: bool, invocation: Option<QueuedInvocation>, failed: Vec<u8>) -> Left {
+        Left { is_free, gently: false, failed: invocation.map(|invocation| (invocation, failed)) }
     }
 }
 
 /// Fails the process's invocation, or, if it has none yet, the one it was started for.
 fn ended(function: &Function, running: Option<Running>, failed: impl Fn(&str) -> Vec<u8>) -> Left {
     match running {
-        Some(Running { letter, id, .. }) => Left::failing(false, Some(letter), failed(&id)),
+        Some(Running { invocation, id, .. }) => Left::failing(false, Some(invocation), failed(&id)),
         None => Left::failing(true, function.take(), failed(&new_id())),
     }
 }
@@ -275,16 +275,16 @@ fn new_id() -> String {
 }
 
 impl Running {
-    fn new(letter: Letter, time: Duration) -> Running {
+    fn new(invocation: QueuedInvocation, time: Duration) -> Running {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         let deadline_ms = (now.map_or(0, |now| (now + time).as_millis()) as u64).max(1);
-        Running { letter, id: new_id(), deadline: Instant::now() + time, deadline_ms, is_given: false }
+        Running { invocation, id: new_id(), deadline: Instant::now() + time, deadline_ms, is_given: false }
     }
 
     fn given(&self) -> Given {
         Given::Invocation {
-            headers: runtime_api::headers(&self.letter, &self.id, self.deadline_ms),
-            payload: self.letter.payload.clone(),
+            headers: runtime_api::headers(&self.invocation, &self.id, self.deadline_ms),
+            payload: self.invocation.payload.clone(),
         }
     }
 }
@@ -315,7 +315,7 @@ impl<'h> Process<'h> {
         let group = child.id().unwrap_or(0);
         host.watchdog.add(group);
         let tail = Rc::new(Tail::default());
-        let log = |line: &str, name: &str, log: &super::Log| log(name, line);
+        let log = |line: &str, name: &str, log: &super::program::Log| log(name, line);
         let listen = |from: Box<dyn tokio::io::AsyncRead + Unpin>| {
             let (tail, name, to) = (Rc::clone(&tail), function.name.clone(), host.setup.log.clone());
             spawn_local(async move { lines::hand_on(from, &tail, |line| log(line, &name, &to)).await })

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use super::Letter;
+use super::invocation::QueuedInvocation;
 use crate::limits::{LAMBDA_CONNECTIONS_MAX, LAMBDA_PAYLOAD_BYTES_MAX};
 use crate::random;
 
@@ -56,16 +56,20 @@ pub(super) enum Given {
 }
 
 /// The headers of an invocation.
-pub(super) fn headers(letter: &Letter, id: &str, deadline_ms: u64) -> Vec<(&'static str, String)> {
+pub(super) fn headers(
+    invocation: &QueuedInvocation,
+    id: &str,
+    deadline_ms: u64,
+) -> Vec<(&'static str, String)> {
     let seconds = deadline_ms / 1_000;
     let trace = format!("Root=1-{:08x}-{:016x}{:08x}", seconds as u32, random::next(), random::next() as u32);
     let mut headers = vec![
         ("lambda-runtime-aws-request-id", id.to_owned()),
         ("lambda-runtime-deadline-ms", deadline_ms.to_string()),
-        ("lambda-runtime-invoked-function-arn", letter.arn.clone()),
+        ("lambda-runtime-invoked-function-arn", invocation.arn.clone()),
         ("lambda-runtime-trace-id", trace),
     ];
-    headers.extend(letter.client_context.iter().map(|it| ("lambda-runtime-client-context", it.clone())));
+    headers.extend(invocation.client_context.iter().map(|it| ("lambda-runtime-client-context", it.clone())));
     headers
 }
 
