@@ -6,13 +6,14 @@ use std::sync::Arc;
 use percent_encoding::utf8_percent_encode;
 
 use super::answer::is_json;
-use super::caller::{Caller, Draft};
+use super::caller::Caller;
 use super::failure::{self, Optimised};
 use super::http1::Reply;
 use super::parameters::Parameters;
+use super::percent::UNRESERVED;
+use super::request::Draft;
 use super::s3::{Ask, Bucket};
 use super::settings::Settings;
-use super::sign::UNRESERVED;
 use crate::fault;
 use crate::json;
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};

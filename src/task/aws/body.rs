@@ -1,7 +1,7 @@
 //! The bodies of HTTP Tasks.
 
 use super::answer::is_json;
-use super::query_protocol;
+use super::percent;
 use crate::json::{self, Arena, Value};
 
 /// The format of lists in URL-encoded bodies (`Transform.RequestEncodingOptions.ArrayFormat`).
@@ -51,7 +51,7 @@ pub(super) fn write(
         }
         let mut text = String::new();
         own().for_each(|(name, value)| encode(arena, value, name, format, &mut text));
-        fixed.iter().for_each(|(name, value)| query_protocol::pair(name, value, &mut text));
+        fixed.iter().for_each(|(name, value)| percent::pair(name, value, &mut text));
         return Ok(("application/x-www-form-urlencoded", text.into_bytes()));
     }
     let mut out = Vec::new();
@@ -93,7 +93,7 @@ fn encode(arena: &Arena, value: Value, name: &str, format: ArrayFormat, out: &mu
         let items = arena.items(value);
         if format == ArrayFormat::Commas && !items.iter().any(|item| item.is_container()) {
             let texts: Vec<String> = items.iter().map(|item| super::wire::text(arena, *item)).collect();
-            return query_protocol::pair(name, &texts.join(","), out);
+            return percent::pair(name, &texts.join(","), out);
         }
         for (n, item) in items.iter().enumerate() {
             let name = match format {
@@ -104,7 +104,7 @@ fn encode(arena: &Arena, value: Value, name: &str, format: ArrayFormat, out: &mu
             encode(arena, *item, &name, format, out);
         }
     } else {
-        query_protocol::pair(name, &super::wire::text(arena, value), out);
+        percent::pair(name, &super::wire::text(arena, value), out);
     }
 }
 

@@ -1,14 +1,16 @@
 //! Requests to one service: its endpoint, its region, its signature.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::credentials::{Credentials, Source};
+use super::credential_source::Source;
+use super::credentials::Credentials;
+use super::endpoint::Endpoint;
 use super::http1::{Message, Reply};
 use super::net::NetError;
 use super::pool::{self, ANSWER_BYTES_MAX, Limits};
-use super::settings::{Endpoint, Settings};
+use super::request::{CallError, Draft};
+use super::settings::Settings;
 use super::sign::{self, Body, Scope, Signed};
 
 /// Calls one service.
@@ -27,29 +29,6 @@ pub(super) struct Caller {
     /// What answers in place of the service.
     #[cfg(feature = "functions")]
     local: Option<crate::task::functions::Functions>,
-}
-
-/// A request that is not signed yet.
-#[derive(Debug, Default)]
-pub(super) struct Draft {
-    /// Percent-encoded, from the service's root.
-    pub(super) path: String,
-    /// Percent-encoded, sorted by name.
-    pub(super) query: String,
-    /// Names in lower case.
-    pub(super) headers: Vec<(&'static str, Cow<'static, str>)>,
-    /// Headers that the user names, in lower case.
-    pub(super) named: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
-}
-
-/// Why there is no answer of a service.
-#[derive(Debug)]
-pub(super) enum CallError {
-    /// The answer exceeds the limit of results.
-    TooLarge,
-    /// There are no credentials, or the service cannot be reached.
-    Client(String),
 }
 
 /// The fields of all requests to a host.

@@ -11,8 +11,9 @@ use tokio::task::LocalSet;
 use tokio::time::timeout;
 
 use super::Integrations;
-use super::caller::{CallError, Caller, Draft};
+use super::caller::Caller;
 use super::failure::{self, ServiceError};
+use super::request::{CallError, Draft};
 
 /// Calls one service that speaks AWS JSON. Clones share the thread.
 #[derive(Clone, Debug)]

@@ -7,9 +7,11 @@ use std::sync::Arc;
 
 use sha1::{Digest, Sha1};
 
-use super::credentials::{Credentials, Source};
+use super::credential_source::Source;
+use super::credentials::Credentials;
+use super::endpoint::{Endpoint, SettingsError};
 use super::providers::{self, Provided, Role, Way};
-use super::settings::{Endpoint, Settings, SettingsError, variable};
+use super::settings::{Settings, variable};
 use crate::models;
 
 /// Variables of the environment, by name.

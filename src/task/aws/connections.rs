@@ -12,8 +12,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::Mutex;
 
+use super::endpoint::{Endpoint, SettingsError};
 use super::oauth::{OAuth, Parameters};
-use super::settings::{Endpoint, SettingsError};
 use crate::misspelt;
 
 /// Connections by ARN.

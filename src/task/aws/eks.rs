@@ -15,13 +15,15 @@ use tokio_rustls::rustls::pki_types::CertificateDer;
 use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 
 use super::credentials::Credentials;
+use super::endpoint::Endpoint;
 use super::http1::{Message, Reply};
-use super::jobs::{self, Pauses, TRIES_MAX};
+use super::jobs::{self, TRIES_MAX};
 use super::net::NetError;
 use super::parameters::Parameters;
+use super::percent;
 use super::pool::{self, ANSWER_BYTES_MAX, Limits};
-use super::query_protocol;
-use super::settings::{Endpoint, Settings};
+use super::settings::Pauses;
+use super::settings::Settings;
 use super::sign::{self, Scope};
 use super::ssrf_policy::Denied;
 use crate::fault;
@@ -193,7 +195,7 @@ impl Logs {
                     for (name, values) in value.as_object().ok_or_else(misshapen)? {
                         for value in values.as_array().ok_or_else(misshapen)? {
                             let value = value.as_str().ok_or_else(misshapen)?;
-                            query_protocol::pair(name, value, &mut logs.query);
+                            percent::pair(name, value, &mut logs.query);
                         }
                     }
                 }
@@ -317,7 +319,7 @@ impl Cluster {
     async fn logs(&self, namespace: &str, job: &str, logs: &Logs) -> Json {
         let pods = format!("/api/v1/namespaces/{namespace}/pods");
         let mut query = String::new();
-        query_protocol::pair("labelSelector", &format!("job-name={job}"), &mut query);
+        percent::pair("labelSelector", &format!("job-name={job}"), &mut query);
         let list = match accepted(self.ask("GET", &pods, &query, b"").await) {
             Ok(reply) => serde_json::from_slice(&reply.body).unwrap_or(Json::Null),
             Err(TaskError { error, cause }) => return json!({"error": error, "cause": cause}),
@@ -347,7 +349,7 @@ impl Cluster {
 
     async fn log(&self, path: &str, container: &str, logs: &Logs, left: &mut usize) -> Json {
         let mut query = logs.query.clone();
-        query_protocol::pair("container", container, &mut query);
+        percent::pair("container", container, &mut query);
         match accepted(self.ask("GET", path, &query, b"").await) {
             Err(TaskError { error, cause }) => json!({"error": error, "cause": cause}),
             Ok(reply) => {

@@ -2,9 +2,9 @@
 //! handling"; recorded).
 
 use super::answer;
-use super::caller::CallError;
 use super::http1::Reply;
 use super::query_protocol::Element;
+use super::request::CallError;
 use crate::fault;
 use crate::task::TaskError;
 

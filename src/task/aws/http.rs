@@ -9,14 +9,15 @@ use http::{HeaderMap, Method, Request, StatusCode};
 
 use super::answer;
 use super::body::{self, ArrayFormat};
+use super::endpoint::Endpoint;
 use super::failure::too_large;
 use super::http1::{Message, Reply};
 use super::net::{NetError, Origin};
 use super::oauth::{OAuth, Token};
 use super::parameters::Parameters;
+use super::percent;
 use super::pool::{self, Limits};
-use super::query_protocol;
-use super::settings::{Endpoint, Settings};
+use super::settings::Settings;
 use super::sign::{self, Body, Scope, Signed};
 use super::ssrf_policy::Denied;
 use crate::fault;
@@ -219,7 +220,7 @@ fn http_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<Outg
         }
     }
     for (name, value) in connection.iter().flat_map(|connection| &connection.parameters.query) {
-        query_protocol::pair(name, value, &mut query);
+        percent::pair(name, value, &mut query);
     }
     let agent = format!("Amazon|StepFunctions|HttpInvoke|{}", settings.region());
     headers.insert(USER_AGENT, HeaderValue::try_from(agent).map_err(|_| parameters.refuse("no region"))?);
@@ -256,7 +257,7 @@ fn gateway_request(settings: &Settings, parameters: &Parameters<'_>) -> Result<O
     let mut endpoint = Endpoint::parse(&format!("https://{host}")).map_err(|_| wrong())?;
     for part in [parameters.text("Stage")?, parameters.text("Path")?].into_iter().flatten() {
         endpoint.base.push('/');
-        endpoint.base.extend(sign::encode_path(part.trim_start_matches('/')));
+        endpoint.base.extend(percent::encode_path(part.trim_start_matches('/')));
     }
     let mut headers = HeaderMap::new();
     if let Some(fields) = parameters.get("Headers") {
@@ -354,7 +355,7 @@ pub(super) fn add_query(parameters: &Parameters<'_>, query: &mut String) -> Resu
     for (name, value) in arena.entries(fields) {
         let values = if value.is_array() { arena.items(value) } else { &[value][..] };
         for value in values.iter().filter(|value| !value.is_null()) {
-            query_protocol::pair(arena.str(name), &super::wire::text(arena, *value), query);
+            percent::pair(arena.str(name), &super::wire::text(arena, *value), query);
         }
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! durable execution is repeated when the process ended before its result was recorded: it then sends the same key again,
 //! in either kind of member, unless the task sets its own.
 
-use super::query_protocol;
+use super::percent;
 use crate::json::{self, Arena, Value};
 use crate::models::{Location, Member, Need, Operation, Protocol};
 use crate::random;
@@ -78,7 +78,7 @@ pub(super) fn write(protocol: Protocol, Key { member, text }: &Key, body: &mut V
         Protocol::RestXml => unreachable!("it is written in the place that the model says"),
         Protocol::Query | Protocol::Ec2 => {
             let mut pair = String::new();
-            query_protocol::pair(member.wire, text, &mut pair);
+            percent::pair(member.wire, text, &mut pair);
             if !pair.starts_with('&') {
                 body.push(b'&');
             }

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use percent_encoding::utf8_percent_encode;
 
 use super::answer::{self, is_json};
-use super::caller::{CallError, Caller, Draft};
+use super::caller::Caller;
 use super::failure::{self, Optimised};
 use super::http1::Reply;
 use super::parameters::Parameters;
-use super::sign::UNRESERVED;
+use super::percent::UNRESERVED;
+use super::request::{CallError, Draft};
 use crate::fault;
 use crate::json;
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};

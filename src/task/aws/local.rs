@@ -8,9 +8,9 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::answer::is_json;
-use super::caller::Draft;
 use super::fields::Fields;
 use super::http1::Reply;
+use super::request::Draft;
 use crate::program::ResourceKind;
 use crate::task::functions::{Functions, Invocation, Refusal};
 use crate::{random, uuid};

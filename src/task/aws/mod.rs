@@ -22,9 +22,11 @@ mod caller;
 mod client;
 mod config;
 mod connections;
+mod credential_source;
 mod credentials;
 mod eks;
 mod emr;
+mod endpoint;
 mod event_stream;
 mod failure;
 mod fields;
@@ -41,9 +43,11 @@ mod model;
 mod net;
 mod oauth;
 mod parameters;
+mod percent;
 mod pool;
 mod providers;
 mod query_protocol;
+mod request;
 mod rest;
 mod rest_xml;
 mod role;
@@ -62,8 +66,8 @@ use std::time::Duration;
 pub(crate) use client::{Client, ClientError};
 pub use connections::Connections;
 pub use credentials::Credentials;
+pub use endpoint::SettingsError;
 pub use in_line::InLine;
-pub use settings::SettingsError;
 pub use ssrf_policy::HttpPolicy;
 
 use super::data::DataStore;
@@ -71,7 +75,8 @@ use super::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
 use crate::fault;
 use crate::program::{ResourceKind, Task};
 use caller::Caller;
-use settings::{Endpoint, Settings};
+use endpoint::Endpoint;
+use settings::Settings;
 
 /// The services that tasks may call, with their endpoints and credentials. Passed to
 /// [`Builder::aws`](crate::runtime::Builder::aws).
@@ -265,7 +270,7 @@ impl Integrations {
     /// longest. One second and 30 seconds by default.
     #[must_use]
     pub fn job_pauses(mut self, first: Duration, longest: Duration) -> Integrations {
-        self.settings.pauses = jobs::Pauses { first, longest };
+        self.settings.pauses = settings::Pauses { first, longest };
         self
     }
 

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use http::Method;
 use tokio::sync::Mutex;
 
+use super::endpoint::Endpoint;
 use super::http1::Message;
 use super::net::NetError;
+use super::percent;
 use super::pool::{self, Limits};
-use super::query_protocol;
-use super::settings::Endpoint;
 
 /// The provider of tokens, and the parameters of its requests.
 pub(super) struct OAuth {
@@ -115,10 +115,10 @@ impl OAuth {
         ];
         own.iter()
             .filter(|(name, _)| !given(name))
-            .for_each(|(name, value)| query_protocol::pair(name, value, &mut form));
-        body.iter().for_each(|(name, value)| query_protocol::pair(name, value, &mut form));
+            .for_each(|(name, value)| percent::pair(name, value, &mut form));
+        body.iter().for_each(|(name, value)| percent::pair(name, value, &mut form));
         let mut target = self.query.clone();
-        query.iter().for_each(|(name, value)| query_protocol::pair(name, value, &mut target));
+        query.iter().for_each(|(name, value)| percent::pair(name, value, &mut target));
         let has_body = self.method != Method::GET;
         if !has_body {
             let mark = if target.is_empty() { "" } else { "&" };

@@ -15,13 +15,17 @@ use jiff::Timestamp;
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value as Json;
 
-use super::caller::{CallError, Caller, Draft};
-use super::credentials::{Credentials, Source};
+use super::caller::Caller;
+use super::credential_source::Source;
+use super::credentials::Credentials;
+use super::endpoint::Endpoint;
 use super::http1::{Message, Reply};
+use super::percent;
+use super::percent::UNRESERVED;
 use super::pool::{self, Limits};
-use super::query_protocol::{self, Element};
-use super::settings::{Endpoint, Settings};
-use super::sign::UNRESERVED;
+use super::query_protocol::Element;
+use super::request::{CallError, Draft};
+use super::settings::Settings;
 
 /// Credentials, and their provider.
 pub(super) struct Provided {
@@ -228,7 +232,7 @@ impl Role {
             ("WebIdentityToken", token),
         ] {
             if let Some(value) = value {
-                query_protocol::pair(name, value, &mut body);
+                percent::pair(name, value, &mut body);
             }
         }
         body

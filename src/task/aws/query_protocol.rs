@@ -1,9 +1,8 @@
 //! AWS's query protocol: parameters to forms, and XML to results, by the shapes of a model.
 
-use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value as Json};
 
-use super::sign::UNRESERVED;
+use super::percent::pair;
 use super::wire;
 use crate::json::{Arena, Value};
 use crate::models::{Location, Operation, Shape, Type};
@@ -65,16 +64,6 @@ pub(super) fn write(
         _ => return Err(wire::invalid(name)),
     }
     Ok(())
-}
-
-/// Adds a field to a form.
-pub(super) fn pair(name: &str, value: &str, out: &mut String) {
-    if !out.is_empty() {
-        out.push('&');
-    }
-    out.extend(utf8_percent_encode(name, UNRESERVED));
-    out.push('=');
-    out.extend(utf8_percent_encode(value, UNRESERVED));
 }
 
 /// An element of an answer.

@@ -7,11 +7,11 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::{Map, Value as Json};
 
 use super::answer::is_json;
-use super::caller::Draft;
 use super::http1::Reply;
 use super::idempotency::{self, Key};
+use super::percent::UNRESERVED;
+use super::request::Draft;
 use super::rest_xml;
-use super::sign::UNRESERVED;
 use super::wire;
 use crate::json::{Arena, Value};
 use crate::models::{Location, Member, Operation, Protocol, Type};

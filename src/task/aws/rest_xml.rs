@@ -10,14 +10,15 @@ use serde_json::{Map, Value as Json};
 use sha2::{Digest, Sha256};
 
 use super::answer;
-use super::caller::Draft;
 use super::failure::ServiceError;
 use super::http1::Reply;
 use super::idempotency::Key;
+use super::percent::encode_path;
 use super::query_protocol::{self, Element, TYPE};
+use super::request::Draft;
 use super::rest;
 use super::s3;
-use super::sign::{self, encode_path};
+use super::sign;
 use super::wire::{self, text};
 use crate::json::{Arena, Value};
 use crate::models::{Location, Member, Operation, Shape, Type};

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::credentials::Source;
+use super::credential_source::Source;
 use super::providers::{Provided, Role, Way};
 use super::resolve;
 use super::settings::Settings;

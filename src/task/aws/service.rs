@@ -7,20 +7,24 @@ use std::time::SystemTime;
 use serde_json::{Map, Value as Json, json};
 
 use super::answer;
-use super::caller::{CallError, Caller, Draft};
+use super::caller::Caller;
 use super::credentials::Credentials;
+use super::endpoint;
+use super::endpoint::Endpoint;
 use super::failure::{self, Optimised, ServiceError};
 use super::http1::Reply;
 use super::idempotency;
 use super::model;
 use super::parameters::refuse;
+use super::percent;
 use super::pool::ANSWER_BYTES_MAX;
 use super::query_protocol::{self, Element};
+use super::request::{CallError, Draft};
 use super::rest;
 use super::rest_xml;
 use super::route53;
 use super::s3;
-use super::settings::{self, Endpoint, Settings};
+use super::settings::Settings;
 use super::sign::{self, Scope};
 use super::wire;
 use crate::fault;
@@ -154,7 +158,7 @@ fn modelled(
     let naming = if optimised.is_some() { Naming::Service } else { Naming::Java };
     let (operation, protocol) = model::find(package, action, naming)?;
     let service = operation.service;
-    let region = settings::region_of_all(service.host, settings.region());
+    let region = endpoint::region_of_all(service.host, settings.region());
     let caller = Arc::new(Caller::new(settings, &service.id, service.host, service.signing, region)?);
     let has_key = idempotency::has_member(&operation);
     Ok(Modelled { caller, operation, protocol, optimised, has_key })
@@ -373,8 +377,8 @@ impl Modelled {
                 let form = "application/x-www-form-urlencoded; charset=utf-8";
                 headers.push(("content-type", form.into()));
                 let mut text = String::new();
-                query_protocol::pair("Action", operation.name, &mut text);
-                query_protocol::pair("Version", service.version, &mut text);
+                percent::pair("Action", operation.name, &mut text);
+                percent::pair("Version", service.version, &mut text);
                 if let Some(kind) = kind {
                     query_protocol::write(operation, arena, kind, input, "", &mut text)?;
                 }
@@ -466,7 +470,7 @@ impl RegionCopy {
         let mut form = String::from_utf8_lossy(body).into_owned();
         let (mut destination, in_copy) = (String::new(), form.contains("&DestinationRegion="));
         if !in_copy {
-            query_protocol::pair("DestinationRegion", region, &mut destination);
+            percent::pair("DestinationRegion", region, &mut destination);
         }
         let pairs = [form.as_str(), &destination].into_iter().filter(|part| !part.is_empty());
         let pairs = pairs.collect::<Vec<_>>().join("&");
@@ -474,9 +478,9 @@ impl RegionCopy {
         let host = endpoint.origin.authority();
         let url = sign::url(credentials, scope, &[("host", &host)], &pairs, COPY_SECONDS, now);
         if service.id == "EC2" && !in_copy {
-            query_protocol::pair("DestinationRegion", region, &mut form);
+            percent::pair("DestinationRegion", region, &mut form);
         }
-        query_protocol::pair(self.member.wire, &url, &mut form);
+        percent::pair(self.member.wire, &url, &mut form);
         *body = form.into_bytes();
         Ok(())
     }

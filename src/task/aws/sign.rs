@@ -7,22 +7,10 @@ use std::cell::RefCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hmac::{Hmac, Mac};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
 use super::credentials::Credentials;
-use super::query_protocol;
-
-/// Everything except RFC 3986's unreserved characters.
-pub(super) const UNRESERVED: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// The same for a whole path.
-const PATH: &AsciiSet = &UNRESERVED.remove(b'/');
-
-/// A path, percent-encoded.
-pub(super) fn encode_path(path: &str) -> impl Iterator<Item = &str> {
-    utf8_percent_encode(path, PATH)
-}
+use super::percent;
 
 /// The scope of a signature.
 #[derive(Clone, Copy, Debug)]
@@ -116,7 +104,7 @@ pub(super) fn authorization(
     // All services except S3 encode the encoded path once more.
     match scope.service {
         "s3" => canonical.extend(it.path.iter().copied()),
-        _ => canonical.extend(it.path.iter().flat_map(|piece| utf8_percent_encode(piece, PATH))),
+        _ => canonical.extend(it.path.iter().flat_map(|piece| percent::encode_path(piece))),
     }
     canonical.push('\n');
     canonical.push_str(it.query);
@@ -186,7 +174,7 @@ pub(super) fn url(
         ("X-Amz-SignedHeaders", Some(&*names)),
     ] {
         if let Some(value) = value {
-            query_protocol::pair(name, value, &mut query);
+            percent::pair(name, value, &mut query);
         }
     }
     let mut pairs: Vec<&str> = query.split('&').collect();

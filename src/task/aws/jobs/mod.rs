@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::idempotency;
 use super::service::{Asked, Modelled, Trouble, integration_of, with_metadata};
-use super::settings::Settings;
+use super::settings::{Pauses, Settings};
 use crate::fault;
 use crate::json::{self, Arena, Value};
 use crate::task::{AsyncHandler, Attempt, Call, TaskError, TaskFuture};
@@ -24,20 +24,6 @@ pub(super) const TRIES_MAX: u32 = 30;
 /// How often the cancellation of an unwanted job is tried, and the pause before the second attempt, which doubles.
 const CANCEL_TRIES_MAX: u32 = 5;
 const CANCEL_PAUSE: Duration = Duration::from_millis(500);
-
-/// The pauses between polls of a job.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Pauses {
-    /// After its start. Each pause is one and a half times the one before.
-    pub(super) first: Duration,
-    pub(super) longest: Duration,
-}
-
-impl Default for Pauses {
-    fn default() -> Pauses {
-        Pauses { first: Duration::from_secs(1), longest: Duration::from_secs(30) }
-    }
-}
 
 /// What a task waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,11 +18,13 @@ use serde_json::{Value as Json, json};
 use tokio::time::{sleep, timeout};
 
 use super::answer;
-use super::caller::{CallError, Caller, Draft};
+use super::caller::Caller;
 use super::http1::Reply;
+use super::percent::{UNRESERVED, encode_path};
 use super::query_protocol::Element;
+use super::request::{CallError, Draft};
 use super::settings::Settings;
-use super::sign::{self, UNRESERVED, encode_path};
+use super::sign;
 use crate::models::{Location, Member, Naming};
 use crate::random;
 use crate::task::data::{DataStore, Sink, Source};
