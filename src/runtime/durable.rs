@@ -63,7 +63,7 @@ use records::{ANSWER, END_DELTA, FORGET, Found, IDENTITY, NOTE, REDRIVE, START, 
 pub use records::{DurableError, RecoveredExecution};
 pub(super) use records::{Reader, Writer};
 pub use recovery::ResumeError;
-pub(super) use recovery::Seat;
+pub(super) use recovery::ResumeOrigin;
 pub(super) use recovery::not_durable;
 pub use relaxed::DurabilityMode;
 use relaxed::Lag;

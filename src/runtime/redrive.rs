@@ -2,7 +2,7 @@
 
 use super::completion::{Completion, IdentityOverrides, StartIdentity};
 use super::context::ExecutionBuffer;
-use super::durable::{ResumeError, Seat, not_durable};
+use super::durable::{ResumeError, ResumeOrigin, not_durable};
 use super::engine::Engine;
 use super::handle::Handle;
 use super::machine::Target;
@@ -94,7 +94,7 @@ impl Engine {
             version,
             Completion::new(start_identity),
             buffer,
-            (arn.into(), Seat::default(), charged),
+            (arn.into(), ResumeOrigin::default(), charged),
             Vec::new(),
         );
         Ok(Redriven { handle, date_ms: redrives.last_ms })

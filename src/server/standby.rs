@@ -121,7 +121,7 @@ impl Standby {
 }
 
 async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connections_max: usize) {
-    let seats = Arc::new(Semaphore::new(connections_max));
+    let permits = Arc::new(Semaphore::new(connections_max));
     let mut is_over = shared.is_over.clone();
     loop {
         let accepted = tokio::select! {
@@ -129,12 +129,12 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connecti
             _ = is_over.wait_for(|over| *over) => break,
             accepted = listener.accept() => accepted,
         };
-        match (accepted, Arc::clone(&seats).try_acquire_owned()) {
-            (Ok((stream, _)), Ok(seat)) => {
+        match (accepted, Arc::clone(&permits).try_acquire_owned()) {
+            (Ok((stream, _)), Ok(permit)) => {
                 let shared = Arc::clone(&shared);
                 tokio::spawn(async move {
                     serve(shared, stream).await;
-                    drop(seat);
+                    drop(permit);
                 });
             }
             (Ok(_), Err(_)) => {}
@@ -142,9 +142,9 @@ async fn accept(listener: tokio::net::TcpListener, shared: Arc<Shared>, connecti
         }
     }
     drop(listener);
-    let seats_max = u32::try_from(connections_max).unwrap_or(u32::MAX);
-    // Everything is done when every seat is free.
-    let _ = tokio::time::timeout(Duration::from_secs(120), seats.acquire_many(seats_max)).await;
+    let permits_max = u32::try_from(connections_max).unwrap_or(u32::MAX);
+    // Everything is done when every permit is free.
+    let _ = tokio::time::timeout(Duration::from_secs(120), permits.acquire_many(permits_max)).await;
 }
 
 async fn serve(shared: Arc<Shared>, stream: TcpStream) {

@@ -287,7 +287,7 @@ impl Engine {
         if is_last_state {
             completion.abort_at_next_state();
         }
-        let from = Seat { is_recorded, from_row, is_counted };
+        let from = ResumeOrigin { is_recorded, from_row, is_counted };
         Ok(self.place_on_shard(version, completion, buffer, (arn, from, charged), answers))
     }
 
@@ -297,7 +297,7 @@ impl Engine {
         version: Arc<Version>,
         completion: Completion,
         buffer: Box<ExecutionBuffer>,
-        (arn, seat, charged): (Box<str>, Seat, usize),
+        (arn, origin, charged): (Box<str>, ResumeOrigin, usize),
         answers: Vec<(Token, Answer)>,
     ) -> Handle {
         let (shared, seed) = (self.shared(), buffer.execution.seed());
@@ -311,12 +311,12 @@ impl Engine {
         let indexed = Indexed { completion: Arc::clone(&completion), version: Arc::clone(&version), seed };
         shared.by_arn.insert(arn, indexed);
         match &shared.durability {
-            Some(durability) if seat.is_counted => {
+            Some(durability) if origin.is_counted => {
                 durability.absent.fetch_sub(1, Ordering::Relaxed);
             }
             _ => self.stripe(|stripe| stripe.accept(1)),
         }
-        if let Some(counters) = version.counters.as_ref().filter(|_| !seat.is_counted) {
+        if let Some(counters) = version.counters.as_ref().filter(|_| !origin.is_counted) {
             counters.machine.began(shared.remotes.len() + self.stripe_number(), 1);
         }
         if let Some(durability) = &shared.durability {
@@ -325,7 +325,7 @@ impl Engine {
         let recorded = completion.start_identity.ledger().map_or(seed, |ledger| ledger.id);
         let shard = recorded as usize % shared.remotes.len();
         let reply = Reply::One(completion);
-        let Seat { is_recorded, from_row, .. } = seat;
+        let ResumeOrigin { is_recorded, from_row, .. } = origin;
         let resume = Resume { version, reply, buffer, is_recorded, from_row, answers, charged };
         shared.remotes[shard].send(ShardMessage::Resume(Box::new(resume)));
         handle
@@ -350,9 +350,9 @@ impl Handle {
     }
 }
 
-/// The circumstances in which an execution gets its place on a shard.
+/// From where an execution continues on a shard.
 #[derive(Clone, Copy, Debug, Default)]
-pub(in crate::runtime) struct Seat {
+pub(in crate::runtime) struct ResumeOrigin {
     /// Its state is in the journal, or in its row.
     pub(in crate::runtime) is_recorded: bool,
     /// Whether it comes back into memory: nothing that it waits for was lost meanwhile.
