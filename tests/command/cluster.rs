@@ -11,6 +11,7 @@ use serde_json::{Value as Json, json};
 
 use crate::durable::{ask, create, describe, end, execution, history, machine, nothing_is_lost, start};
 use crate::engines::{End, Engine, Proxy, Way, each};
+use crate::required;
 use crate::serving::{Folder, Serving, expressway};
 
 /// The arguments of a node.
@@ -83,10 +84,16 @@ fn replace(stale: Serving, url: &str) -> Serving {
     next
 }
 
+/// How often a test disturbs what it tests: as often as `EXPRESSWAY_KILLS` says, or so often, half as often in a newcomer's run.
+pub(crate) fn rounds(all: u64) -> usize {
+    let usual = || required::some_of(all, 2) as usize;
+    std::env::var("EXPRESSWAY_KILLS").map_or_else(|_| usual(), |kills| kills.parse().expect("a number"))
+}
+
 /// Nodes are killed or stopped, the engine is ended, connections are cut or blocked, in turns, under load.
 #[test]
 fn nothing_acknowledged_is_lost_or_doubled_whatever_ends() {
-    let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(6, |kills| kills.parse().expect("a number"));
+    let rounds = rounds(9);
     each(|server| {
         let proxy = Proxy::before(server.port());
         let url = server.url_by(proxy.port);

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
-use crate::cluster::told;
+use crate::cluster::{rounds, told};
 use crate::durable::{create, execution, machine, try_ask};
 use crate::engines::{End, Engine, Proxy, Way, each};
 use crate::serving::Serving;
@@ -409,8 +409,7 @@ fn what_clients_of_all_nodes_see_is_what_one_machine_would_answer() {
 
 fn see_what_one_machine_would_answer(server: &mut dyn Engine) {
     // Each fault once, unless asked for more.
-    let rounds: usize =
-        std::env::var("EXPRESSWAY_KILLS").map_or(7, |rounds| rounds.parse().expect("a number"));
+    let rounds = rounds(7);
     let mut nodes = [Node::start(server), Node::start(server), Node::start(server)];
     shared(server, 3);
     create(&nodes[0].serving, ENDS, waits(1));

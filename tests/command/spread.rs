@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value as Json, json};
 
-use crate::cluster::{ask_without_end, told};
+use crate::cluster::{ask_without_end, rounds, told};
 use crate::durable::{ask, create, describe, end, execution, machine, metric, nothing_is_lost, start};
 use crate::engines::{End, Engine, Nats, Sync, each};
 use crate::serving::{Folder, Serving};
@@ -329,7 +329,7 @@ fn nothing_is_lost_or_doubled_when_nodes_die() {
 }
 
 fn lose_nothing(server: &dyn Engine) {
-    let rounds: usize = std::env::var("EXPRESSWAY_KILLS").map_or(4, |kills| kills.parse().expect("a number"));
+    let rounds = rounds(4);
     let [first, second, third] = three(server);
     let mut others = vec![second, third];
     let disturb = |serving: Serving, round: usize| {

@@ -226,8 +226,9 @@ pub(super) fn read(operation: &Operation, shape: usize, reply: &Reply) -> Result
 mod tests {
     use serde_json::json;
 
+    use super::super::endpoint::Endpoint;
     use super::super::service;
-    use super::super::settings::{self, Settings};
+    use super::super::settings::Settings;
     use super::*;
     use crate::json;
     use crate::models::{self, Naming, Shape};
@@ -287,9 +288,8 @@ mod tests {
         }
         assert!(count > 19_000, "{count} operations");
         let hosts = ["organizations", "datazone", "budgets", "networkmanager"];
-        let hosts = hosts.map(|host| {
-            settings::Endpoint::of_aws(host, "eu-west-1").expect("a host").origin.host.to_string()
-        });
+        let hosts =
+            hosts.map(|host| Endpoint::of_aws(host, "eu-west-1").expect("a host").origin.host.to_string());
         let expected = [
             "organizations.us-east-1.amazonaws.com",
             "datazone.eu-west-1.api.aws",
