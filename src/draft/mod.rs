@@ -5,6 +5,7 @@
 mod aws;
 mod compare;
 mod edit;
+mod estimate;
 mod evaluate;
 mod form;
 mod picture;
@@ -174,6 +175,13 @@ pub fn on_aws(draft: Draft<'_>, deployed: &Deployed<'_>) -> Json {
     let more = findings.len().saturating_sub(PROBLEMS_MAX);
     findings.truncate(PROBLEMS_MAX);
     json!({"findings": findings, "findingsMore": more, "quotas": rows})
+}
+
+/// What AWS would bill for a thousand executions that go as a run of the draft did: `executions`, `region`, `transitions` and
+/// `standard`, `ms`, `bytes`, `mb` and `express`.
+pub fn estimate(draft: Draft<'_>, used: &Used) -> Json {
+    let json = if draft.yaml { draft.source().map(|source| yaml::to_json(&source.root)) } else { None };
+    estimate::estimate(json.map_or(draft.text.len(), |json| json.len()), &used.billed())
 }
 
 /// The picture of a machine's definition: `null` if it cannot be read.

@@ -2,7 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
+use super::estimate::Billed;
 use super::places::Places;
+use super::trace;
 use crate::asl::MachineType;
 use crate::fault;
 use crate::json::source::{Node, Span};
@@ -15,6 +17,10 @@ pub struct Used {
     events: u64,
     /// From its first event to its last one.
     ms: u64,
+    /// State transitions, as they are billed: the start, each visit of a state, and each retry.
+    transitions: u64,
+    /// The inputs of all branches and iterations together.
+    steps_bytes: u64,
     payload: Size,
     variable: Size,
     /// Quotas that it met.
@@ -66,6 +72,7 @@ impl Used {
                 used.crossed.push(met);
             }
         }
+        (used.transitions, used.steps_bytes) = trace::transitions(events);
         let size = |(bytes, n)| Size { bytes: bytes as u64, state: state_of(events, n) };
         (used.payload, used.variable) = (size(payload), size(variable));
         used
@@ -78,7 +85,7 @@ impl Used {
         let crossed: Vec<Json> =
             crossed.map(|it| json!({"code": it.code, "message": it.message, "state": it.state})).collect();
         json!({
-            "events": self.events, "ms": self.ms, "payload": size(&self.payload), "variable": size(&self.variable),
+            "events": self.events, "ms": self.ms, "transitions": self.transitions, "stepsBytes": self.steps_bytes, "payload": size(&self.payload), "variable": size(&self.variable),
             "crossed": crossed,
         })
     }
@@ -100,10 +107,19 @@ impl Used {
         Some(Used {
             events: told["events"].as_u64()?,
             ms: told["ms"].as_u64()?,
+            transitions: told["transitions"].as_u64()?,
+            steps_bytes: told["stepsBytes"].as_u64()?,
             payload: size("payload")?,
             variable: size("variable")?,
             crossed: crossed.collect::<Option<Vec<Crossed>>>()?,
         })
+    }
+
+    /// What is billed of it. Its data is estimated as AWS does: that of all branches and iterations, or without such the largest
+    /// payload.
+    pub(super) fn billed(&self) -> Billed {
+        let data = self.payload.bytes.max(self.steps_bytes);
+        Billed { transitions: self.transitions, ms: self.ms, data }
     }
 
     /// The quota that an event tells of.

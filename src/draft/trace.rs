@@ -142,6 +142,19 @@ impl Names {
     }
 }
 
+/// State transitions of a history as they are billed, and bytes of the inputs of all its branches and iterations.
+pub(super) fn transitions(events: &[Event]) -> (u64, u64) {
+    let (visits, _) = visits_of(events);
+    let retries = visits.iter().map(|visit| visit.attempts.saturating_sub(1)).sum::<u64>();
+    let begun = visits.iter().filter(|visit| visit.parent.is_some() && visit.after.is_none());
+    let inputs =
+        begun.flat_map(|visit| &events[visit.entered].details).filter_map(|(name, detail)| match detail {
+            Detail::Json(text) if *name == "input" => Some(text.len() as u64),
+            _ => None,
+        });
+    (1 + visits.len() as u64 + retries, inputs.sum())
+}
+
 /// The visits in a history, and the place of each event.
 fn visits_of(events: &[Event]) -> (Vec<Visit>, Vec<Place>) {
     let mut by_id: HashMap<u64, usize> = HashMap::with_capacity(events.len());

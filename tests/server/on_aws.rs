@@ -233,3 +233,38 @@ fn a_machine_has_tags_and_what_is_no_run_is_refused() {
         assert!(told["__type"].as_str().is_some_and(|it| it.ends_with(error)), "{member}: {told}");
     }
 }
+
+/// A Map of three items, one of which is tried again: its data is that of its iterations, and each retry is a transition.
+#[test]
+fn a_run_is_billed_by_its_transitions_its_time_and_its_data() {
+    let (_server, mut client) = client();
+    let text = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 1, "ItemProcessor": {"StartAt": "T",
+        "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:f",
+            "Retry": [{"ErrorEquals": ["Again"], "IntervalSeconds": 1}], "Next": "W"},
+            "W": {"Type": "Wait", "Seconds": 1, "End": true}}}, "End": true}}}"#;
+    let mocks = json!({"T": {"0": {"Throw": {"Error": "Again", "Cause": "c"}}, "1-3": {"Return": 7}}});
+    let item = "x".repeat(999_998);
+    let items = json!([1, 2, 3]).to_string();
+    let mut body = json!({"text": text, "format": "json", "type": "STANDARD", "input": items, "mocks": mocks.to_string()});
+    let ran = ask(&mut client, "Run", &body);
+    assert_eq!(ran["status"], "SUCCEEDED", "{ran}");
+    body["used"] = ran["used"].clone();
+    let told = ask(&mut client, "Estimate", &body);
+    // The start, the Map, three tasks and waits, and a retry; three seconds in waits and one before the retry.
+    assert_eq!((&told["transitions"], &told["ms"]), (&json!(9), &json!(4_000)), "{told}");
+    assert_eq!(told["bytes"], json!(50_000_000 + text.len() + items.len().max(3)), "{told}");
+    assert_eq!(
+        (&told["mb"], &told["region"], &told["executions"]),
+        (&json!(64), &json!("us-east-1"), &json!(1_000))
+    );
+    let dollars = |name: &str| told[name].as_f64().expect("dollars");
+    assert!((dollars("standard") - 0.225).abs() < 1e-9 && dollars("express") > 0.001, "{told}");
+    // The data of all iterations counts together.
+    body["used"]["stepsBytes"] = json!(16 * item.len());
+    assert_eq!(ask(&mut client, "Estimate", &body)["mb"], 128);
+    for used in [Json::Null, json!({}), json!("none")] {
+        body["used"] = used;
+        let told = ask(&mut client, "Estimate", &body);
+        assert!(told["__type"].as_str().is_some_and(|it| it.ends_with("ValidationException")), "{told}");
+    }
+}

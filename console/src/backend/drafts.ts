@@ -10,6 +10,7 @@ export const drafts: Drafts = {
   form: (draft, state) => own('Form', { ...draft, state }),
   compare: (draft, before, beforeFormat) => own('Compare', { ...draft, before, beforeFormat }),
   onAws: (draft, name, machineArn, used) => own('OnAws', { ...draft, name, machineArn, used }),
+  estimate: (draft, used) => own('Estimate', { ...draft, used }),
   export: (draft, as) => own('Export', { ...draft, as }),
   run: (draft, input, mocks) => own('Run', { ...draft, input, mocks }),
   startRun: (draft, input, mocks) => own('StartRun', { ...draft, input, mocks }),

@@ -127,8 +127,20 @@ export interface Ran {
   error?: string | null;
   cause?: string | null;
   trace?: Trace;
-  /** What it used of AWS's quotas: for `onAws`. */
+  /** What it used of AWS's quotas: for `onAws` and `estimate`. */
   used?: unknown;
+}
+
+/** What AWS would bill, in dollars, for so many executions. */
+export interface Estimate {
+  executions: number;
+  region: string;
+  transitions: number;
+  standard: number;
+  /** Milliseconds and MB, as they are billed. */
+  ms: number;
+  mb: number;
+  express: number;
 }
 
 /** Something that AWS would do with a draft. */
@@ -410,6 +422,7 @@ export interface Drafts {
   form(draft: Draft, state: string): Promise<Form>;
   compare(draft: Draft, before: string, beforeFormat: Format): Promise<{ states: { name: string; change: Changed }[]; machine: boolean }>;
   /** What AWS would do with it, as a machine of that name, or as that machine. */
+  estimate(draft: Draft, used: unknown): Promise<Estimate>;
   onAws(draft: Draft, name: string, machineArn: string, used: unknown): Promise<OnAws>;
   export(draft: Draft, as: 'svg' | 'mermaid' | 'json'): Promise<{ text: string }>;
   run(draft: Draft, input: string, mocks: string): Promise<Ran>;

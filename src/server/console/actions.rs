@@ -48,6 +48,7 @@ pub(super) fn answer(service: &Service, own: &Own, key: &str, action: &str, body
         "Resources" => Ok(draft::resources(members.text("words"))),
         "Form" => draft::form(members.draft(), members.text("state")).map_err(invalid),
         "OnAws" => on_aws(service, &members),
+        "Estimate" => estimate(&members),
         "Compare" => draft::compare(members.before(), members.draft()).map_err(invalid),
         "Export" => draft::export(members.draft(), members.text("as"))
             .map(|text| json!({"text": text}))
@@ -107,12 +108,18 @@ fn on_aws(service: &Service, members: &Members) -> Answer {
     };
     let used = match members.0.get("used") {
         None | Some(Json::Null) => None,
-        Some(used) => match draft::Used::read(used) {
-            None => return Err(invalid("`used` is not what a run has told".to_owned())),
-            used => used,
-        },
+        Some(told) => Some(used(told)?),
     };
     Ok(draft::on_aws(members.draft(), &Deployed { name: members.text("name"), tags, used }))
+}
+
+fn used(told: &Json) -> Result<draft::Used, Wrong> {
+    draft::Used::read(told).ok_or_else(|| invalid("`used` is not what a run has told".to_owned()))
+}
+
+/// What AWS would bill for a draft; `used` is that of its last run.
+fn estimate(members: &Members) -> Answer {
+    Ok(draft::estimate(members.draft(), &used(members.0.get("used").unwrap_or(&Json::Null))?))
 }
 
 fn real_runs(own: &Own) -> Result<&RealRuns, Wrong> {
