@@ -200,12 +200,13 @@ impl Spread {
             .ok_or_else(|| unavailable("Another node has it, and this one has no server to reach it"))
     }
 
-    /// Calls a partition's owner, until another one is known: the former may be unreachable.
+    /// Calls a partition's owner. Once another one is known, the former may be unreachable: its answer is waited for so long
+    /// still.
     async fn ask(
         &self,
         peers: &Arc<dyn Peers>,
         (partition, owner): (u16, &Node),
-        call: &PeerCall,
+        (call, late_ms): (&PeerCall, u64),
     ) -> Result<PeerReply, NotCalled> {
         let mut asked = peers.call(&owner.address, call.clone());
         let (mut look, mut looks_in_vain) = (peers.pause(LOOK_MS), 0);
@@ -218,7 +219,7 @@ impl Spread {
                 let now = view.owners.get(usize::from(partition)).and_then(Option::as_ref);
                 // An owner that hands over has answered before, and the answer may still be on its way.
                 looks_in_vain += u64::from(now.is_some_and(|now| now != owner));
-                if looks_in_vain * LOOK_MS > ANSWER_MS {
+                if looks_in_vain * LOOK_MS > late_ms {
                     return Poll::Ready(Err(NotCalled::Lost));
                 }
                 look = peers.pause(LOOK_MS);
@@ -264,6 +265,7 @@ impl Spread {
         repeats: bool,
     ) -> Result<Way, Error> {
         let until = Instant::now() + Duration::from_millis(STANDBY_OWNER_WAIT_MS);
+        let late_ms = if repeats { ANSWER_MS } else { LATE_MS };
         loop {
             if let Some(pass) = self.enter(partition) {
                 return Ok(Way::Here(pass));
@@ -272,7 +274,7 @@ impl Spread {
             let view = self.view();
             let owner = view.owners.get(usize::from(partition)).and_then(Option::as_ref);
             if let Some(owner) = owner.filter(|owner| owner.name != self.node) {
-                match self.ask(peers, (partition, owner), call).await {
+                match self.ask(peers, (partition, owner), (call, late_ms)).await {
                     Ok(reply) => return Ok(Way::Answered(reply)),
                     Err(NotCalled::Lost) if !repeats => {
                         return Err(unavailable(
@@ -294,6 +296,8 @@ impl Spread {
 pub(crate) const PAUSE_MS: u64 = 20;
 /// How long all other nodes together may take for an answer.
 const ANSWER_MS: u64 = 1_000;
+/// How long a former owner's answer is waited for to what cannot be done again.
+const LATE_MS: u64 = 5_000;
 /// How often a call that is not answered looks whether the owner has changed.
 const LOOK_MS: u64 = 200;
 
