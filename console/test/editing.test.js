@@ -151,6 +151,7 @@ test('versions are compared, runs covered, a run stopped at breakpoints, its bil
   await page.getByText(/^\d runs: 5 of 6 states, 6 of 7 ways/).waitFor();
   await page.getByLabel(/colour what the runs/).uncheck();
   await open('Bill');
+  await page.getByText('1,000 executions like this run, about:').waitFor();
   assert.match(await page.locator('.more[open]', { hasText: 'Bill' }).innerText(), /Standard\s+\$0\.\d+ \(\d+ transitions each\)[\s\S]+Express/);
   await page.locator('[data-name="Pack"]').click();
   await page.getByLabel('breakpoint').check();
