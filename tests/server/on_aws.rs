@@ -238,8 +238,8 @@ fn a_machine_has_tags_and_what_is_no_run_is_refused() {
 #[test]
 fn a_run_is_billed_by_its_transitions_its_time_and_its_data() {
     let (_server, mut client) = client();
-    let text = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 1, "ItemProcessor": {"StartAt": "T",
-        "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:f",
+    let text = r#"{"StartAt": "M", "States": {"M": {"Type": "Map", "MaxConcurrency": 1,
+        "ItemSelector": {"all.$": "$$.Execution.Input"}, "ItemProcessor": {"StartAt": "T", "States": {"T": {"Type": "Task", "Resource": "arn:aws:lambda:us-east-1:123456789012:function:f",
             "Retry": [{"ErrorEquals": ["Again"], "IntervalSeconds": 1}], "Next": "W"},
             "W": {"Type": "Wait", "Seconds": 1, "End": true}}}, "End": true}}}"#;
     let mocks = json!({"T": {"0": {"Throw": {"Error": "Again", "Cause": "c"}}, "1-3": {"Return": 7}}});
@@ -252,7 +252,9 @@ fn a_run_is_billed_by_its_transitions_its_time_and_its_data() {
     let told = ask(&mut client, "Estimate", &body);
     // The start, the Map, three tasks and waits, and a retry; three seconds in waits and one before the retry.
     assert_eq!((&told["transitions"], &told["ms"]), (&json!(9), &json!(4_000)), "{told}");
-    assert_eq!(told["bytes"], json!(50_000_000 + text.len() + items.len().max(3)), "{told}");
+    // The input of each iteration, which is larger than any other payload.
+    let data = 3 * r#"{"all":[1,2,3]}"#.len();
+    assert_eq!(told["bytes"], json!(50_000_000 + text.len() + data), "{told}");
     assert_eq!(
         (&told["mb"], &told["region"], &told["executions"]),
         (&json!(64), &json!("us-east-1"), &json!(1_000))

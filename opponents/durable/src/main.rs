@@ -1,6 +1,6 @@
 //! Durable engines with the same steps in one run: an order of seven states, three of which are tasks with results of 600
 //! bytes. DBOS and this engine record in the same PostgreSQL, which is started for it; Restate and this engine in folders of
-//! the same disk (`DURABLE_FOLDER`, or the one for temporary files). Each is measured in turns with the others.
+//! the same disk (`DURABLE_FOLDER`, or the one for temporary files). DBOS and this engine take turns; Restate comes last.
 //!
 //! What differs: Restate is a server that is called over HTTP and calls its handlers, here of Node, over HTTP; DBOS and this
 //! engine are libraries. This engine records groups of turns in one block, the others each step by itself.
