@@ -90,8 +90,8 @@ fn restate(folder: &Path) -> Result<(String, Rates), String> {
     node.arg(script).arg(folder).args([ROUNDS.to_string(), BUDGET.as_secs().to_string()]);
     let output = node.stderr(Stdio::inherit()).output().map_err(|error| format!("node: {error}"))?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let told: serde_json::Value =
-        serde_json::from_str(text.trim()).map_err(|_| format!("node ended with {}: {text}", output.status))?;
+    let told: serde_json::Value = serde_json::from_str(text.trim())
+        .map_err(|_| format!("node ended with {}: {text}", output.status))?;
     match (&told["absent"], &told["rates"]) {
         (serde_json::Value::String(why), _) => Err(why.clone()),
         (_, rates) => {
@@ -120,7 +120,9 @@ fn main() {
     let place = std::env::var_os("DURABLE_FOLDER").map_or_else(std::env::temp_dir, PathBuf::from);
     let base = place.join(format!("expressway-opponents-{}", std::process::id()));
     std::fs::create_dir_all(base.join("restate")).expect("a folder");
-    println!("| engine | recorded in | in flight | executions a second | records a second | this engine is |");
+    println!(
+        "| engine | recorded in | in flight | executions a second | records a second | this engine is |"
+    );
     println!("|---|---|--:|--:|--:|--:|");
     postgres();
     folders(&base);
