@@ -120,7 +120,7 @@ impl Tables {
         !self.unsure.contains(node)
     }
 
-    /// Appends a block behind the one before, whoever its owner is.
+    /// Appends a block after the previous one, without a check of the owner.
     fn append_after(&mut self, block: &Sealed) -> bool {
         let blocks = &mut self.blocks[usize::from(block.partition)];
         let follows = match blocks.last_key_value() {

@@ -5,7 +5,7 @@
 //!    is written as one block for each partition that has records in it, all at once: in one transaction, so that many
 //!    partitions cost few commits, or each as a message of a stream. The journal's numbers ([`Lsn`]) are those of groups, and
 //!    only known to this process. A group is durable when all of its blocks are. If this node ends before, some of them may
-//!    be: nobody was told of any, and no record of one partition depends on one of another in the same group.
+//!    be durable: none of their records was acknowledged, and none depends on a record of another partition in that group.
 //! 2. **Each partition is fenced by itself**: by the owner's epoch, which the transaction checks, or by the block before,
 //!    which another owner's epoch block has replaced.
 //! 3. **Partitions come and go.** One that is taken is read by the thread that takes it, which then appends an epoch

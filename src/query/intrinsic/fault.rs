@@ -57,7 +57,7 @@ impl Fault {
             return format!("There was an error while evaluating the intrinsic function: {source}. {detail}");
         }
         let (FaultKind::Path { fault, .. }, Some(path)) = (self.kind, self.path_node(call)) else {
-            unreachable!("a fault that is not the path's was told above, and a path's names it");
+            unreachable!("faults of other kinds have returned above, and one of a path names that path");
         };
         if fault.is_missing() {
             return not_found(arena, call, path.source(), scope.input);

@@ -8,8 +8,9 @@
 //! empty message, which is purged together with all before it.
 //!
 //! Where other nodes follow the changes, a message has the number of the last one, and what the last ones have changed
-//! (`changes`). It is published after the change has taken effect. A new owner, and one that does not know what it has
-//! published, begins with a change of everything: a change may have taken effect that nobody was told of.
+//! (`changes`). It is published after the change has taken effect. A new owner, and one whose
+//! last publication is in doubt, first announces that all records may have changed: one may have changed without being
+//! announced.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
